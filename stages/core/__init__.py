@@ -1,0 +1,1 @@
+"""The nouns: values, tables and computations that know nothing of stages."""

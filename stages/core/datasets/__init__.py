@@ -1,0 +1,1 @@
+"""Readers of labelled images, and what `prepare` makes of them."""

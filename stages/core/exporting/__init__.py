@@ -1,0 +1,1 @@
+"""The static deployment graph and the float reference outputs."""

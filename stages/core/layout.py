@@ -1,0 +1,83 @@
+"""Every path under data/ and models/, once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things lie below the project's root.
+
+    Attributes:
+      root: Folder that holds dvc.yaml and params.yaml.
+    """
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def dvc_lock(self) -> Path:
+        return self.root / "dvc.lock"
+
+    @property
+    def prepared(self) -> Path:
+        """Splits, labels, calibration list and report that `prepare` writes."""
+        return self.root / "data" / "prepared"
+
+    def split(self, split: str) -> Path:
+        return self.prepared / split
+
+    def annotations(self, split: str) -> Path:
+        """COCO JSON of one split; image and category ids are normalised (from 1)."""
+        return self.split(split) / "annotations.json"
+
+    @property
+    def labels(self) -> Path:
+        return self.prepared / "labels.json"
+
+    @property
+    def calibration(self) -> Path:
+        return self.prepared / "calibration.json"
+
+    @property
+    def prepare_report(self) -> Path:
+        return self.prepared / "report.json"
+
+    def model(self, model: str) -> Path:
+        return self.root / "models" / model
+
+    def variant(self, model: str, variant: str) -> Path:
+        """Weights of one variant: `trained`, later also `pruned` and `qat`."""
+        return self.model(model) / variant
+
+    def exported(self, model: str, variant: str) -> Path:
+        return self.model(model) / "exported" / variant
+
+    def converted(self, model: str, scheme: str) -> Path:
+        return self.model(model) / "converted" / scheme
+
+    def validated(self, model: str, scheme: str) -> Path:
+        return self.model(model) / "validated" / f"{scheme}.json"
+
+    def moved(self, model: str, scheme: str) -> Path:
+        """Detections of the judged file on the pictures that `report` shows."""
+        return self.model(model) / "validated" / f"{scheme}.npz"
+
+    def benchmarked(self, model: str, scheme: str) -> Path:
+        return self.model(model) / "benchmarked" / f"{scheme}.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "models" / "report"
+
+    @property
+    def metrics(self) -> Path:
+        return self.report / "metrics.json"
+
+    @property
+    def work(self) -> Path:
+        """Training in progress: outside DVC's outs, because DVC deletes those before a rerun."""
+        return self.root / "work"

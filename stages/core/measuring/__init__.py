@@ -1,0 +1,1 @@
+"""Measurements of a shipped file: AP, parity, agreement, latency, memory, size."""

@@ -1,0 +1,373 @@
+"""params.yaml: the border between text and values.
+
+Every section is a frozen pydantic model that forbids unknown keys. `load_params` turns whatever is wrong into one
+`ParamsError` line that names the key and lists what is allowed.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from stages.core.detectors.table import DETECTORS
+from stages.core.errors import ParamsError
+from stages.core.schemes import SCHEMES
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SyntheticParams(Section):
+    """The built-in data set: seeded scenes of textured shapes that occlude each other."""
+
+    num_train: Positive = 800
+    num_val: Positive = 200
+    num_test: Annotated[int, Field(ge=0)] = 50
+    size: Annotated[int, Field(ge=32, le=2048)] = 256
+    """Longest side of a scene in pixels; the other side varies between 3/4 of it and all of it."""
+    max_objects: Annotated[int, Field(ge=1, le=20)] = 4
+
+
+class SplitParams(Section):
+    """Shares of images for a source that brings no split of its own; the rest is train."""
+
+    val: Fraction = 0.2
+    test: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _leaves_train(self) -> Self:
+        if self.val <= 0 or self.val + self.test >= 1:
+            raise ValueError(f"val {self.val} + test {self.test}: val must be above 0 and both together below 1")
+        return self
+
+
+class PrepareParams(Section):
+    """What `prepare` reads and how it splits, checks and writes it."""
+
+    source: Literal["synthetic", "coco", "voc"] = "synthetic"
+    path: str = "data/raw"
+    """Folder of labelled images (coco, voc); relative to the project's root. Ignored by `synthetic`."""
+    annotations: str | dict[Literal["train", "val", "test"], str] | None = None
+    """coco: annotation JSON below `path`, or one per split. voc: nothing."""
+    images: str | None = None
+    """coco: folder of images below `path`; None: beside the annotations, or `images/` there."""
+    split: SplitParams = SplitParams()
+    seed: int = 0
+    num_shards: Positive = 4
+    calibration_images: Positive = 100
+    max_rejected_fraction: Fraction = 0.05
+    max_side: Positive = 8192
+    """Images with a longer side are refused from their header, before they are decoded."""
+    keep_difficult: bool = True
+    """voc: whether objects marked `difficult` are kept."""
+    synthetic: SyntheticParams = SyntheticParams()
+
+
+class AugmentationParams(Section):
+    """Random changes to training images, by Model Garden's own input pipeline."""
+
+    horizontal_flip: bool = True
+    scale_min: Annotated[float, Field(gt=0, le=2)] = 0.8
+    scale_max: Annotated[float, Field(gt=0, le=4)] = 1.25
+    policy: Literal["none", "autoaug", "randaug"] = "none"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.scale_min > self.scale_max:
+            raise ValueError(f"scale_min {self.scale_min} is above scale_max {self.scale_max}")
+        return self
+
+
+class AnchorParams(Section):
+    """Anchor boxes per feature-map cell."""
+
+    num_scales: Positive = 3
+    aspect_ratios: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 1.0, 2.0)
+    size: Annotated[float, Field(gt=0)] = 4.0
+    """Side of the base anchor in units of the level's stride."""
+
+
+class TrainSettings(Section):
+    """Training of one model: the knobs that people sweep. Everything else is reached through `overrides`."""
+
+    input_size: tuple[Positive, Positive] = (256, 256)
+    """(height, width) of the network's input in pixels; multiples of 64."""
+    steps: Positive = 1500
+    batch_size: Positive = 8
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.02
+    momentum: Fraction = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 4e-5
+    schedule: Literal["cosine", "constant", "stepwise"] = "cosine"
+    """stepwise: a tenth after 2/3 of the steps, a hundredth after 8/9."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    gradient_clip_norm: Annotated[float, Field(ge=0)] = 10.0
+    """Global norm; 0 switches clipping off."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Exponential moving average of the weights, evaluated and kept instead of the raw ones; 0 switches it off."""
+    augmentation: AugmentationParams = AugmentationParams()
+    anchors: AnchorParams = AnchorParams()
+    init_checkpoint: str | None = None
+    """Path or URL of a TF2 checkpoint in Model Garden's layout."""
+    init_modules: Literal["all"] | tuple[Literal["backbone", "decoder"], ...] = "all"
+    freeze_backbone: bool = False
+    seed: int = 0
+    validation_interval: Positive = 500
+    """Steps between evaluations on val; the best checkpoint by AP is kept."""
+    checkpoint_interval: Positive = 250
+    """Steps between checkpoints that a killed training resumes from."""
+    early_stopping_patience: Annotated[int, Field(ge=0)] = 0
+    """Evaluations without a better AP after which training stops; 0: never."""
+    strategy: Literal["one_device", "mirrored", "multi_worker_mirrored", "tpu"] = "one_device"
+    """tf.distribute strategy."""
+    overrides: dict[str, Any] = {}
+    """Tree over Model Garden's ExperimentConfig (`task`, `trainer`, `runtime`); an unknown key is an error."""
+
+    @field_validator("input_size")
+    @classmethod
+    def _fits_the_pyramid(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if any(side % 64 for side in value):
+            raise ValueError(f"{list(value)}: both sides must be multiples of 64 (the coarsest feature map's stride)")
+        return value
+
+
+class ExportParams(Section):
+    """Post-processing inside the deployment graph."""
+
+    max_detections: Annotated[int, Field(gt=0, le=300)] = 100
+    score_threshold: Fraction = 0.05
+    nms_iou_threshold: Fraction = 0.5
+    num_proposals: Annotated[int, Field(gt=0, le=2000)] = 100
+    """Mask R-CNN: regions that the box head looks at."""
+
+
+class ConvertParams(Section):
+    """Conversion to the schemes."""
+
+    calibration_images: Positive = 100
+    """How many of the fixed calibration list's images are used (from its front)."""
+    timeout_s: Positive = 300
+    """A file that does not finish one inference in a fresh process by then counts as failed."""
+
+
+class ValidateParams(Section):
+    """Accuracy of the shipped files."""
+
+    split: Literal["val", "test"] = "val"
+    max_seconds: Positive = 60
+    """A file that would take longer on the whole split is judged on a fixed subset."""
+    subset_images: Positive = 50
+    """Size of that subset: a seeded draw, the same for every model and scheme."""
+    agreement_score: Fraction = 0.3
+    """Detections below are left out of the agreement with the float model."""
+    num_threads: Positive = 2
+
+
+class BenchmarkParams(Section):
+    """Cost of the shipped files."""
+
+    runs: Annotated[int, Field(ge=50)] = 50
+    warmup: Positive = 5
+    num_threads: Positive = 2
+
+
+class ReportParams(Section):
+    """The report page."""
+
+    num_pictures: Annotated[int, Field(ge=0, le=20)] = 4
+    """Images drawn with ground truth, float model and each scheme side by side."""
+    score_threshold: Fraction = 0.5
+    """Detections below are not drawn."""
+
+
+class FloorParams(Section):
+    """Lowest AP in points that a row of one model may have."""
+
+    box_ap: Annotated[float, Field(ge=0, le=100)] = 0.0
+    mask_ap: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+
+class GateParams(Section):
+    """Bounds that a row must keep to be shipped."""
+
+    max_ap_drop: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
+    """Scheme to largest fall of box or mask AP in points; a scheme not named here keeps its table's bound."""
+    floors: dict[str, FloorParams] = {}
+    """Model to lowest AP."""
+    max_size_mb: Annotated[float, Field(gt=0)] | None = None
+    max_peak_rss_mb: Annotated[float, Field(gt=0)] | None = None
+
+    @field_validator("max_ap_drop")
+    @classmethod
+    def _known_schemes(cls, value: dict[str, float]) -> dict[str, float]:
+        for name in value:
+            check_name(name, "scheme", SCHEMES)
+        return {**{name: row.max_ap_drop for name, row in SCHEMES.items()}, **value}
+
+    @field_validator("floors")
+    @classmethod
+    def _known_models(cls, value: dict[str, FloorParams]) -> dict[str, FloorParams]:
+        for name in value:
+            check_name(name, "model", DETECTORS)
+        return value
+
+
+class PublishParams(Section):
+    """MLflow."""
+
+    tracking_uri: str = "sqlite:///mlflow.db"
+    """A relative sqlite path is taken from the project's root. The variable MLFLOW_TRACKING_URI, when set, wins."""
+    experiment: str = "detectors"
+    timeout_s: Positive = 20
+    """What a dead server may cost in all."""
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    schemes: Annotated[tuple[str, ...], Field(min_length=1)]
+    prepare: PrepareParams = PrepareParams()
+    train: dict[str, dict[str, Any]] = {}
+    export: ExportParams = ExportParams()
+    convert: ConvertParams = ConvertParams()
+    validation: ValidateParams = Field(default=ValidateParams(), alias="validate")
+    benchmark: BenchmarkParams = BenchmarkParams()
+    report: ReportParams = ReportParams()
+    gate: GateParams = GateParams(max_ap_drop={})
+    publish: PublishParams = PublishParams()
+
+    @field_validator("models")
+    @classmethod
+    def _models_in_the_table(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_names(value, "model", DETECTORS)
+
+    @field_validator("schemes")
+    @classmethod
+    def _schemes_in_the_table(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_names(value, "scheme", SCHEMES)
+
+    @field_validator("train")
+    @classmethod
+    def _train_sections(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in value:
+            check_name(name, "section", ["common", *DETECTORS])
+        return value
+
+    @model_validator(mode="after")
+    def _every_training_is_valid(self) -> Self:
+        for name in self.train:
+            if name != "common":
+                self.train_settings(name)
+        return self
+
+    def train_settings(self, model: str) -> TrainSettings:
+        """`train.common` with `train.<model>` laid over it, key by key.
+
+        Raises:
+          ParamsError: if the two together are not valid settings.
+        """
+        merged = merge_trees(self.train.get("common", {}), self.train.get(model, {}))
+        try:
+            return TrainSettings.model_validate(merged)
+        except ValidationError as error:
+            raise ParamsError(f"params.yaml: {explain(error, ('train', model), TrainSettings)}") from None
+
+
+def merge_trees(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid over `base`: dicts merge key by key, everything else is replaced. Neither argument is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge_trees(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def check_name(name: str, kind: str, known: Any) -> None:
+    """Raises ValueError naming the alternatives unless `name` is one of `known`."""
+    if name not in known:
+        near = difflib.get_close_matches(name, list(known), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+
+
+def check_names(names: tuple[str, ...], kind: str, known: Any) -> tuple[str, ...]:
+    """`check_name` for each, and no name twice."""
+    for name in names:
+        check_name(name, kind, known)
+        if names.count(name) > 1:
+            raise ValueError(f"{kind} {name!r} is listed twice")
+    return names
+
+
+def load_params(root: Path) -> Params:
+    """Reads and checks `<root>/params.yaml`.
+
+    Raises:
+      ParamsError: with one line that names the file, the key, what was found and what is allowed.
+    """
+    return parse_params(load_yaml(root / "params.yaml"))
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file whose top level is a mapping.
+
+    Raises:
+      ParamsError: if it is missing, not YAML, or not a mapping.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ParamsError(f"{path}: expected a mapping of sections, found {type(tree).__name__}")
+    return tree
+
+
+def parse_params(tree: dict[str, Any]) -> Params:
+    """Checks a whole parameter tree."""
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        raise ParamsError(f"params.yaml: {explain(error, (), Params)}") from None
+
+
+def explain(error: ValidationError, prefix: tuple[str, ...], section: type[BaseModel]) -> str:
+    """The first mistake of a ValidationError as `key[2].sub: what is wrong`, with the known keys for a misspelt one."""
+    first = error.errors()[0]
+    loc = (*prefix, *first["loc"])
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    if first["type"] == "extra_forbidden":
+        known = sorted(known_keys(section, first["loc"][:-1]))
+        wrong = str(first["loc"][-1])
+        near = difflib.get_close_matches(wrong, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{where}: unknown key{hint} (known: {', '.join(known)})"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {message} (found {first['input']!r})"
+
+
+def known_keys(section: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Keys that `section` knows at a place inside it."""
+    current: Any = section
+    for part in loc:
+        field = next((f for n, f in current.model_fields.items() if part in (n, f.alias)), None)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        current = inner
+    return [field.alias or name for name, field in current.model_fields.items()]

@@ -1,0 +1,1 @@
+"""Fitting a detector with Model Garden's Orbit trainer."""
