@@ -46,28 +46,30 @@ class Layout:
     def prepare_report(self) -> Path:
         return self.prepared / "report.json"
 
-    def model(self, model: str) -> Path:
-        return self.root / "models" / model
+    @property
+    def models(self) -> Path:
+        """One folder per kind of result, then per model: so `report` can depend on all results of a kind at once."""
+        return self.root / "models"
 
     def variant(self, model: str, variant: str) -> Path:
         """Weights of one variant: `trained`, later also `pruned` and `qat`."""
-        return self.model(model) / variant
+        return self.models / variant / model
 
     def exported(self, model: str, variant: str) -> Path:
-        return self.model(model) / "exported" / variant
+        return self.models / "exported" / model / variant
 
     def converted(self, model: str, scheme: str) -> Path:
-        return self.model(model) / "converted" / scheme
+        return self.models / "converted" / model / scheme
 
     def validated(self, model: str, scheme: str) -> Path:
-        return self.model(model) / "validated" / f"{scheme}.json"
+        return self.models / "validated" / model / f"{scheme}.json"
 
     def moved(self, model: str, scheme: str) -> Path:
-        """Detections of the judged file on the pictures that `report` shows."""
-        return self.model(model) / "validated" / f"{scheme}.npz"
+        """Outputs of the judged file on the pictures that `report` shows (same format as reference.npz)."""
+        return self.models / "validated" / model / f"{scheme}.npz"
 
     def benchmarked(self, model: str, scheme: str) -> Path:
-        return self.model(model) / "benchmarked" / f"{scheme}.json"
+        return self.models / "benchmarked" / model / f"{scheme}.json"
 
     @property
     def report(self) -> Path:

@@ -1,0 +1,65 @@
+# Two commands matter: `make repro` and `make test`. Everything is installed into .venv from exact pins with hashes.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PARAMS ?=
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro smoke bccd nuts table ui test check format lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## install everything into .venv (the other targets do it by themselves)
+
+$(VENV)/.ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "error: Python 3.11 is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1); set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "installing into $(VENV) (first time: a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes \
+	  -r <(sed -n '/^uv==/,/# via/p' requirements.lock) 2> >(grep -v '^WARNING' >&2)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@touch $@
+
+repro: $(VENV)/.ready ## run the pipeline on params.yaml, publish to MLflow, print the table
+	@status=0; dvc repro || status=$$?; \
+	  python -m stages.publish && python -m stages.report --table; exit $$status
+
+smoke: $(VENV)/.ready ## the same pipeline with tiny settings, in under 4 minutes
+	@python -m examples.run examples/smoke.yaml
+
+bccd: $(VENV)/.ready ## real boxes: blood cells (Pascal VOC) below $$DETECTION_SAMPLES
+	@python -m examples.run examples/bccd.yaml
+
+nuts: $(VENV)/.ready ## real masks: nuts (COCO) below $$DETECTION_SAMPLES
+	@python -m examples.run examples/nuts.yaml
+
+table: $(VENV)/.ready ## print the results table again
+	@python -m stages.report --table
+
+ui: $(VENV)/.ready ## open MLflow on the results (http://127.0.0.1:5000)
+	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+test: $(VENV)/.ready ## run the tests
+	@pytest -q
+
+check: $(VENV)/.ready ## format, lint, types, import contracts
+	@ruff format --check . && ruff check . && mypy && lint-imports
+
+format: $(VENV)/.ready ## format the code and mend what the linter can
+	@ruff format . && ruff check --fix .
+
+lock: ## resolve requirements.lock anew from pyproject.toml
+	@uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --python-version 3.11 -q \
+	  --custom-compile-command "make lock" -o requirements.lock
+
+clean: ## remove results (not .venv, not data/raw)
+	@rm -rf data/prepared models/* work runs mlflow.db* mlartifacts dvc.lock
