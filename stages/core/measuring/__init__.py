@@ -1,1 +1,1 @@
-"""Measurements of a shipped file: AP, parity, agreement, latency, memory, size."""
+"""Numbers: accuracy, parity, agreement, latency, memory. Values in, values out."""

@@ -1,0 +1,131 @@
+"""Values that walk through `prepare`: what an annotation file claims, and what was found to be true.
+
+A reader gives `SourceImage`s, in which nothing has been checked. `checking.check_image` turns each into a `Sample`, or
+into the reason why there is none.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.core.results import ImageFate
+
+Box = tuple[float, float, float, float]
+"""[x_min, y_min, x_max, y_max] in pixels; the maxima are exclusive."""
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rle:
+    """A binary mask as COCO's compressed run-length code.
+
+    Attributes:
+      height, width: Of the whole image, in pixels.
+      counts: Compressed counts, column by column, as ASCII.
+    """
+
+    height: int
+    width: int
+    counts: str
+
+    def to_coco(self) -> dict[str, Any]:
+        """The `segmentation` entry of a COCO annotation."""
+        return {"size": [self.height, self.width], "counts": self.counts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceObject:
+    """An object as the annotation has it; nothing is checked yet.
+
+    Attributes:
+      category_id: Normalised (from 1).
+      box_xyxy: None where the annotation has none that can be read.
+      segmentation: COCO's polygons or RLE, as parsed from JSON; None for a source without masks.
+      area: As annotated, in square pixels.
+    """
+
+    category_id: int
+    box_xyxy: Box | None = None
+    segmentation: Any = None
+    area: float | None = None
+    is_crowd: bool = False
+    is_difficult: bool = False
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceImage:
+    """An image as the annotation has it; the file may be missing or anything at all.
+
+    Attributes:
+      folder: Where the images lie; `file` is relative to it and must not lead out of it.
+      size: (height, width) as annotated; None where the annotation does not say.
+      split: The split that the source assigns; None where that is left to the seed.
+    """
+
+    folder: Path
+    file: str
+    size: tuple[int, int] | None = None
+    split: Split | None = None
+    objects: tuple[SourceObject, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set as one reader sees it.
+
+    Attributes:
+      labels: Normalised category id (from 1) to name.
+      has_masks: Whether objects carry masks; then one that lacks its mask is rejected, because Model Garden's decoder
+        needs as many masks as boxes.
+      images: Read once, in a fixed order; may be lazy.
+      fates: What the reader itself had to leave out.
+    """
+
+    labels: dict[int, str]
+    has_masks: bool
+    images: Iterable[SourceImage]
+    fates: tuple[ImageFate, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleObject:
+    """A checked object: its box lies inside the image and has an area, its mask is as large as the image.
+
+    Attributes:
+      area: Square pixels: as annotated, else of the mask, else of the box.
+    """
+
+    category_id: int
+    box_xyxy: Box
+    mask: Rle | None = None
+    area: float
+    is_crowd: bool = False
+    is_difficult: bool = False
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A checked image: it was decoded, and its objects fit it.
+
+    Attributes:
+      source_file: Name in the source.
+      path: File with the trusted bytes: the source's own, or a repaired copy.
+      format: Of those bytes.
+      height, width: Of the decoded pixels.
+      pixels_sha256: Hash of size and decoded RGB pixels: equal for copies, whatever their names or containers.
+      split: The split that the source assigns, or None.
+    """
+
+    source_file: str
+    path: Path
+    format: Literal["jpeg", "png"]
+    height: int
+    width: int
+    pixels_sha256: str
+    split: Split | None = None
+    objects: tuple[SampleObject, ...] = ()

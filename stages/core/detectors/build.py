@@ -1,0 +1,134 @@
+"""From a row of the detector table to a configuration, a task, a model, and a trained model read back."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import yaml
+from official.core import base_task, exp_factory, task_factory
+from official.core import config_definitions as cfg
+
+from stages.core.detectors.data import TrainingData
+from stages.core.detectors.maskrcnn import maskrcnn_architecture, maskrcnn_experiment
+from stages.core.detectors.overrides import apply_overrides
+from stages.core.detectors.retinanet import retinanet_architecture, retinanet_experiment
+from stages.core.detectors.table import DETECTORS, Detector, Family
+from stages.core.errors import ArtifactError, CheckpointError
+from stages.core.jsonfile import read_json
+from stages.core.params import TrainSettings
+from stages.core.results import TrainResult
+
+EXPERIMENT_FILE = "experiment.yaml"
+RESULT_FILE = "result.json"
+
+ARCHITECTURES: dict[Family, Callable[[Detector], cfg.ExperimentConfig]] = {
+    Family.RETINANET: retinanet_architecture,
+    Family.MASKRCNN: maskrcnn_architecture,
+}
+BUILDERS: dict[Family, Callable[[Detector, TrainSettings, TrainingData], cfg.ExperimentConfig]] = {
+    Family.RETINANET: retinanet_experiment,
+    Family.MASKRCNN: maskrcnn_experiment,
+}
+
+
+def register_experiments() -> None:
+    """Enters every row into Model Garden's experiment registry: `exp_factory.get_exp_config("mobiledet_cpu")`.
+
+    Calling it again changes nothing.
+    """
+    for name, row in DETECTORS.items():
+        try:
+            exp_factory.get_exp_config(name)
+        except (LookupError, ValueError):
+            factory = functools.partial(ARCHITECTURES[row.family], row)
+            exp_factory.register_config_factory(name)(factory)
+
+
+def build_experiment(detector: Detector, settings: TrainSettings, data: TrainingData) -> cfg.ExperimentConfig:
+    """The resolved configuration of one training; paths are relative to the project's root.
+
+    Raises:
+      ParamsError: if `settings.overrides` holds an unknown key or a value of the wrong kind.
+    """
+    config = BUILDERS[detector.family](detector, settings, data)
+    apply_overrides(config, settings.overrides, where=f"params.yaml: train.{detector.name}.overrides")
+    return config
+
+
+def build_task(config: cfg.ExperimentConfig, *, logging_dir: Path | None = None) -> base_task.Task:
+    """The task that Model Garden's registry has for this configuration."""
+    return task_factory.get_task(config.task, logging_dir=None if logging_dir is None else str(logging_dir))
+
+
+def build_model(config: cfg.ExperimentConfig) -> Any:
+    """An untrained model: `tf_keras.Model` with every variable created."""
+    model = build_task(config).build_model()
+    images = tf.zeros([1, *config.task.model.input_size])
+    model(images, image_shape=tf.constant([config.task.model.input_size[:2]], tf.float32), training=False)
+    return model
+
+
+def write_experiment(config: cfg.ExperimentConfig, path: Path) -> None:
+    """Writes the configuration as YAML."""
+    path.write_text(yaml.safe_dump(_plain(config.as_dict()), sort_keys=False))
+
+
+def read_experiment(path: Path, detector: Detector) -> cfg.ExperimentConfig:
+    """Reads what `write_experiment` wrote.
+
+    Raises:
+      ArtifactError: if the file is missing, not YAML, or does not fit the detector's family.
+    """
+    try:
+        config = ARCHITECTURES[detector.family](detector)
+        config.override(yaml.safe_load(path.read_text()), is_strict=True)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run `train` again") from None
+    except (yaml.YAMLError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{path}: not the configuration of a {detector.family} ({error})") from None
+    return config
+
+
+def load_trained(trained_dir: Path) -> tuple[cfg.ExperimentConfig, Any]:
+    """A trained model as it was kept.
+
+    Args:
+      trained_dir: `models/<model>/trained` (or another variant of the same shape).
+
+    Returns:
+      The configuration and the `tf_keras.Model` with the weights of result.json's checkpoint.
+
+    Raises:
+      MissingResultError: if there is no result.json.
+      ArtifactError: if the configuration is missing or does not fit.
+      CheckpointError: if the checkpoint is missing, damaged, or does not fit the model.
+    """
+    result = read_json(TrainResult, trained_dir / RESULT_FILE)
+    if result.model not in DETECTORS:
+        raise ArtifactError(f"{trained_dir / RESULT_FILE}: unknown model {result.model!r} (known: {list(DETECTORS)})")
+    config = read_experiment(trained_dir / EXPERIMENT_FILE, DETECTORS[result.model])
+    model = build_model(config)
+    restore_weights(model, trained_dir / result.checkpoint)
+    return config, model
+
+
+def restore_weights(model: Any, prefix: Path) -> None:
+    """Reads every variable of `model` from a checkpoint that the trainer wrote.
+
+    Raises:
+      CheckpointError: if it is missing or damaged, or a variable has no value in it.
+    """
+    try:
+        status = tf.train.Checkpoint(model=model).read(str(prefix))
+        status.assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, ValueError, AssertionError) as error:
+        raise CheckpointError(f"{prefix}: cannot be read into the model: {' '.join(str(error).split())}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Lists and dicts instead of the tuples that safe YAML refuses."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

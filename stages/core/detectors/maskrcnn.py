@@ -1,0 +1,112 @@
+"""Mask R-CNN: MobileDet backbones with narrow heads, and the classic ResNet50-FPN.
+
+Sources: He et al., "Mask R-CNN" (ICCV 2017); configuration classes of `official.vision.configs.maskrcnn`.
+"""
+
+from dataclasses import dataclass
+
+from official.core import config_definitions as cfg
+from official.vision.configs import backbones, decoders
+from official.vision.configs import maskrcnn as mr
+
+from stages.core.detectors.data import TrainingData
+from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.table import Detector
+from stages.core.params import TrainSettings
+
+MAX_LEVEL = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Width:
+    """Channels and depth of one size of the architecture.
+
+    Attributes:
+      min_level: Finest pyramid level (stride 2 ** min_level).
+      backbone_scale: Factor on a MobileDet's filters.
+      filters: Of FPN and all convolutional heads. head_convs: Convolutions of the box and the mask head.
+      fc_dims: Of the box head. num_proposals: Regions per image that the heads see.
+      sampled_rois, sampled_masks: Regions per image that the losses see.
+    """
+
+    min_level: int
+    backbone_scale: float = 1.0
+    filters: int
+    head_convs: int
+    fc_dims: int
+    num_proposals: int
+    sampled_rois: int
+    sampled_masks: int
+
+
+MOBILE = Width(
+    min_level=3, filters=64, head_convs=2, fc_dims=256, num_proposals=200, sampled_rois=64, sampled_masks=16
+)
+CLASSIC = Width(
+    min_level=2, filters=256, head_convs=4, fc_dims=1024, num_proposals=500, sampled_rois=128, sampled_masks=32
+)
+TINY = Width(
+    min_level=3,
+    backbone_scale=0.25,
+    filters=32,
+    head_convs=1,
+    fc_dims=64,
+    num_proposals=64,
+    sampled_rois=32,
+    sampled_masks=8,
+)
+
+
+def maskrcnn_architecture(detector: Detector) -> cfg.ExperimentConfig:
+    """The architecture of one row, with data and training still to be filled in."""
+    width = TINY if detector.tiny else MOBILE if detector.backbone.startswith("MobileDet") else CLASSIC
+    model = mr.MaskRCNN(
+        min_level=width.min_level,
+        max_level=MAX_LEVEL,
+        backbone=_backbone(detector, width),
+        decoder=decoders.Decoder(type="fpn", fpn=decoders.FPN(num_filters=width.filters, use_keras_layer=True)),
+        rpn_head=mr.RPNHead(num_convs=1, num_filters=width.filters),
+        detection_head=mr.DetectionHead(
+            num_convs=width.head_convs, num_filters=width.filters, num_fcs=1, fc_dims=width.fc_dims
+        ),
+        mask_head=mr.MaskHead(num_convs=width.head_convs, num_filters=width.filters),
+        roi_generator=_roi_generator(width),
+        roi_sampler=mr.ROISampler(num_sampled_rois=width.sampled_rois),
+        mask_sampler=mr.MaskSampler(num_sampled_masks=width.sampled_masks),
+        detection_generator=mr.DetectionGenerator(nms_version="batched", pre_nms_top_k=1000),
+        norm_activation=norm_activation(),
+    )
+    return cfg.ExperimentConfig(
+        task=mr.MaskRCNNTask(model=model),
+        trainer=cfg.TrainerConfig(best_checkpoint_eval_metric="mask_AP"),
+        restrictions=["task.train_data.is_training != None", "task.validation_data.is_training != None"],
+    )
+
+
+def maskrcnn_experiment(detector: Detector, settings: TrainSettings, data: TrainingData) -> cfg.ExperimentConfig:
+    """The whole configuration: architecture, data and training."""
+    config = maskrcnn_architecture(detector)
+    apply_settings(config, settings, data)
+    config.task.train_data.parser.aug_type = augmentation_policy(
+        settings.augmentation.policy, autoaug_name="panoptic_deeplab_policy", spatial=False
+    )
+    return config
+
+
+def _backbone(detector: Detector, width: Width) -> backbones.Backbone:
+    if detector.backbone.startswith("MobileDet"):
+        mobiledet = backbones.MobileDet(model_id=detector.backbone, filter_size_scale=width.backbone_scale)
+        return backbones.Backbone(type="mobiledet", mobiledet=mobiledet)
+    depth = int(detector.backbone.removeprefix("resnet"))
+    return backbones.Backbone(type="resnet", resnet=backbones.ResNet(model_id=depth))
+
+
+def _roi_generator(width: Width) -> mr.ROIGenerator:
+    """Fewer candidates than on COCO's crowded scenes: the region NMS is what training waits for on a CPU."""
+    return mr.ROIGenerator(
+        pre_nms_top_k=2 * width.num_proposals,
+        num_proposals=width.num_proposals,
+        test_pre_nms_top_k=2 * width.num_proposals,
+        test_num_proposals=width.num_proposals,
+        use_batched_nms=True,
+    )

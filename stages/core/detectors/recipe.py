@@ -1,0 +1,131 @@
+"""How any detector is trained: `TrainSettings` and the data, written into a Model Garden configuration.
+
+The families (`retinanet.py`, `maskrcnn.py`) state the architecture; everything they share about data, optimizer,
+schedule and intervals is stated here, in Model Garden's own configuration classes.
+"""
+
+from typing import Any
+
+from official.core import config_definitions as cfg
+from official.modeling import optimization
+from official.vision.configs import common
+
+from stages.core.detectors.data import TrainingData
+from stages.core.params import TrainSettings
+
+EVALUATION_BATCH = 8
+SHUFFLE_BUFFER = 1000
+"""Encoded images held for shuffling: enough to mix shards, small enough for any machine."""
+STEPS_PER_LOOP = 5
+"""Steps between looks at signals, losses and the progress bar."""
+SPATIAL_OPS = ["Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY", "Cutout"]
+"""RandAugment's operations that would move pixels away from their masks."""
+
+
+def norm_activation(*, momentum: float = 0.9) -> common.NormActivation:
+    """Batch norm for short trainings: with momentum 0.99 the moving averages would lag a run of a thousand steps."""
+    return common.NormActivation(
+        activation="relu", norm_momentum=momentum, norm_epsilon=0.001, use_sync_bn=False
+    )
+
+
+def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: TrainingData) -> None:
+    """Writes data, augmentation, anchors, optimizer and intervals into `config`, in place."""
+    task = config.task
+    task.model.num_classes = data.num_classes + 1
+    task.model.input_size = [*settings.input_size, 3]
+    task.model.anchor.num_scales = settings.anchors.num_scales
+    task.model.anchor.aspect_ratios = list(settings.anchors.aspect_ratios)
+    task.model.anchor.anchor_size = settings.anchors.size
+    task.annotation_file = data.val_annotations
+    task.init_checkpoint = settings.init_checkpoint
+    modules = settings.init_modules
+    task.init_checkpoint_modules = modules if isinstance(modules, str) else list(modules)
+    task.freeze_backbone = settings.freeze_backbone
+    task.losses.l2_weight_decay = settings.weight_decay if settings.optimizer == "sgd" else 0.0
+    _apply_data(task, settings, data)
+    config.trainer = trainer_config(settings, best_metric=config.trainer.best_checkpoint_eval_metric)
+    config.runtime = cfg.RuntimeConfig(distribution_strategy=settings.strategy, mixed_precision_dtype="float32")
+
+
+def _apply_data(task: Any, settings: TrainSettings, data: TrainingData) -> None:
+    train, val = task.train_data, task.validation_data
+    train.input_path, val.input_path = data.train_records, data.val_records
+    train.is_training, val.is_training = True, False
+    train.global_batch_size, val.global_batch_size = settings.batch_size, min(EVALUATION_BATCH, data.num_val)
+    train.drop_remainder, val.drop_remainder = True, False
+    train.dtype = val.dtype = "float32"
+    train.seed = val.seed = settings.seed
+    train.deterministic = val.deterministic = True
+    train.shuffle_buffer_size = SHUFFLE_BUFFER
+    train.parser.aug_rand_hflip = settings.augmentation.horizontal_flip
+    train.parser.aug_scale_min = settings.augmentation.scale_min
+    train.parser.aug_scale_max = settings.augmentation.scale_max
+
+
+def trainer_config(settings: TrainSettings, *, best_metric: str) -> cfg.TrainerConfig:
+    """Model Garden's trainer section. `best_metric` is the evaluator's name of the AP that picks the checkpoint."""
+    return cfg.TrainerConfig(
+        train_steps=settings.steps,
+        steps_per_loop=STEPS_PER_LOOP,
+        summary_interval=STEPS_PER_LOOP,
+        checkpoint_interval=settings.checkpoint_interval,
+        max_to_keep=3,
+        validation_interval=settings.validation_interval,
+        validation_steps=-1,
+        best_checkpoint_export_subdir="best",
+        best_checkpoint_eval_metric=best_metric,
+        best_checkpoint_metric_comp="higher",
+        # A loss that is not finite ends the training with advice instead of an endless restore.
+        recovery_max_trials=-1,
+        optimizer_config=optimization.OptimizationConfig(optimizer_tree(settings)),
+    )
+
+
+def optimizer_tree(settings: TrainSettings) -> dict[str, Any]:
+    """Model Garden's `OptimizationConfig` as a dict: optimizer, schedule, warm-up and moving average."""
+    clip = settings.gradient_clip_norm or None
+    optimizers = {
+        "sgd": {"momentum": settings.momentum, "global_clipnorm": clip},
+        "adamw": {
+            "weight_decay_rate": settings.weight_decay,
+            "exclude_from_weight_decay": ["bias", "beta", "gamma"],
+            "gradient_clip_norm": settings.gradient_clip_norm,
+        },
+    }
+    tree: dict[str, Any] = {
+        "optimizer": {"type": settings.optimizer, settings.optimizer: optimizers[settings.optimizer]},
+        "learning_rate": {"type": settings.schedule, settings.schedule: _schedules(settings)[settings.schedule]},
+    }
+    if settings.warmup_steps:
+        linear = {"warmup_steps": settings.warmup_steps, "warmup_learning_rate": settings.learning_rate / 100}
+        tree["warmup"] = {"type": "linear", "linear": linear}
+    if settings.ema_decay:
+        tree["ema"] = {"average_decay": settings.ema_decay, "trainable_weights_only": False}
+    return tree
+
+
+def _schedules(settings: TrainSettings) -> dict[str, dict[str, Any]]:
+    rate, steps = settings.learning_rate, settings.steps
+    return {
+        "cosine": {"initial_learning_rate": rate, "decay_steps": steps},
+        "constant": {"learning_rate": rate},
+        "stepwise": {"boundaries": [steps * 2 // 3, steps * 8 // 9], "values": [rate, rate / 10, rate / 100]},
+    }
+
+
+def augmentation_policy(policy: str, *, autoaug_name: str, spatial: bool) -> common.Augmentation | None:
+    """Model Garden's AutoAugment or RandAugment; None for `none`.
+
+    Args:
+      policy: none, autoaug or randaug.
+      autoaug_name: Which of AutoAugment's published policies.
+      spatial: Whether operations may move pixels (the parser then moves the boxes with them).
+    """
+    policies = {
+        "autoaug": lambda: common.AutoAugment(augmentation_name=autoaug_name),
+        "randaug": lambda: common.RandAugment(exclude_ops=["Cutout"] if spatial else SPATIAL_OPS),
+    }
+    if policy not in policies:
+        return None
+    return common.Augmentation(type=policy, **{policy: policies[policy]()})

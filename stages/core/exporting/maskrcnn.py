@@ -1,0 +1,226 @@
+"""Mask R-CNN as one static graph of builtin ops, around the trained layers.
+
+Model Garden's own export makes while loops out of its suppression, which int8 calibration and other runtimes do not
+survive. Here only the wiring between the trained layers is new; each step names the Model Garden code that it equals.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from stages.core.errors import ArtifactError
+from stages.core.exporting.boxes import clip_boxes, decode_boxes, suppress_overlaps
+from stages.core.exporting.graph import (
+    DeploymentGraph,
+    PostProcessingSettings,
+    detection_outputs,
+    freeze,
+    image_spec,
+    level_anchors,
+    normalize_pixels,
+)
+from stages.core.exporting.roi_align import PyramidTable, align_regions
+from stages.core.interface import SIGNATURE, TensorOutput
+
+METHOD = "class-aware NMS (NON_MAX_SUPPRESSION_V4), then masks of the remaining detections' own class"
+LOWEST = float(np.finfo(np.float32).min)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """Detections between the box head and the mask head; rows after the valid ones are zero.
+
+    Attributes:
+      boxes: float32 [D, 4] in input pixels. scores, classes: float32 [D]; classes from 0. valid: float32 [D], 1 or 0.
+      num: int32 [].
+    """
+
+    boxes: Any
+    scores: Any
+    classes: Any
+    valid: Any
+    num: Any
+
+
+def build_maskrcnn_graph(config: Any, model: Any, settings: PostProcessingSettings) -> DeploymentGraph:
+    """The deployment graph of a trained `MaskRCNNModel`.
+
+    Args:
+      config: `task.model` of the experiment.
+      model: The model with its weights.
+      settings: Post-processing.
+
+    Raises:
+      ArtifactError: if the model is a variant that this graph does not cover (cascade, outer boxes, no masks).
+    """
+    _check_supported(config)
+    input_size = (int(config.input_size[0]), int(config.input_size[1]))
+    anchors = level_anchors(config, input_size)
+
+    def detect(image: Any) -> dict[str, Any]:
+        features = _extract_features(model, normalize_pixels(image))
+        table = PyramidTable(features)
+        regions = _propose_regions(config, model, features, anchors, input_size, settings.num_proposals)
+        found = _classify_regions(config, model, table, regions, input_size, settings)
+        masks = _predict_masks(config, model, table, found)
+        return _name_outputs(found, masks, input_size)
+
+    frozen = freeze(detect, image_spec(input_size))
+    deployed = tf.function(lambda image: frozen(image)[0] if isinstance(frozen(image), tuple) else frozen(image))
+    del deployed
+    mask_side = config.mask_roi_aligner.crop_size * config.mask_head.upsample_factor
+    masks = TensorOutput(
+        name="detection_masks",
+        shape=(1, settings.max_detections, mask_side, mask_side),
+        dtype="float32",
+        meaning="probability 0..1 that a cell of the box is the object; resize to the box to paste it",
+    )
+
+    def run_reference(image: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        return {name: value.numpy() for name, value in frozen(tf.constant(image)).items()}, {}
+
+    return DeploymentGraph(
+        deployed=frozen,
+        signatures={SIGNATURE: frozen},
+        outputs=(*detection_outputs(settings.max_detections), masks),
+        raw_outputs=(),
+        class_offset=1,
+        method=METHOD,
+        run_reference=run_reference,
+    )
+
+
+def _check_supported(config: Any) -> None:
+    unsupported = {
+        "include_mask: false": not config.include_mask,
+        "outer_boxes_scale other than 1": config.outer_boxes_scale != 1.0,
+        "cascade heads": bool(config.roi_sampler.cascade_iou_thresholds),
+    }
+    for what, present in unsupported.items():
+        if present:
+            raise ArtifactError(f"Mask R-CNN with {what} has no deployment graph; train it without")
+
+
+def _extract_features(model: Any, image: Any) -> Mapping[str, Any]:
+    features = model.backbone(image, training=False)
+    return model.decoder(features, training=False) if model.decoder else features
+
+
+def _propose_regions(
+    config: Any,
+    model: Any,
+    features: Mapping[str, Any],
+    anchors: Mapping[str, np.ndarray],
+    input_size: tuple[int, int],
+    num_proposals: int,
+) -> Any:
+    """The region proposal network: float32 [P, 4] in pixels (Model Garden: `_multilevel_propose_rois`).
+
+    Decoding only each level's best candidates equals decoding all of them, because suppression sees no others. Scores
+    stay logits: their order is that of the probabilities.
+    """
+    logits, encodings = model.rpn_head(features)
+    scores, encoded, priors, groups = [], [], [], []
+    with tf.name_scope("propose_regions"):
+        for group, level in enumerate(sorted(logits, key=int)):
+            level_anchor = anchors[level]
+            num = min(len(level_anchor), config.roi_generator.test_pre_nms_top_k)
+            best, indices = tf.math.top_k(tf.reshape(logits[level], [-1]), k=num)
+            scores.append(best)
+            encoded.append(tf.gather(tf.reshape(encodings[level], [-1, 4]), indices))
+            priors.append(tf.gather(tf.constant(level_anchor), indices))
+            groups.append(np.full(num, group, np.float32))
+        boxes = clip_boxes(decode_boxes(tf.concat(encoded, 0), tf.concat(priors, 0)), input_size)
+        indices, _ = suppress_overlaps(
+            boxes,
+            tf.concat(scores, 0),
+            tf.constant(np.concatenate(groups)),
+            input_size=input_size,
+            max_outputs=min(num_proposals, boxes.shape[0]),
+            iou_threshold=config.roi_generator.test_nms_iou_threshold,
+            score_threshold=LOWEST,
+        )
+        return tf.gather(boxes, indices)
+
+
+def _classify_regions(
+    config: Any,
+    model: Any,
+    table: PyramidTable,
+    regions: Any,
+    input_size: tuple[int, int],
+    settings: PostProcessingSettings,
+) -> Found:
+    """Box head, per-class decoding and class-aware suppression (Model Garden: `DetectionGenerator`, NMS v2)."""
+    num_regions, num_classes = regions.shape[0], config.num_classes - 1
+    crops = align_regions(
+        table, regions, crop_size=config.roi_aligner.crop_size, sample_offset=config.roi_aligner.sample_offset
+    )
+    logits, encoded = model.detection_head[0](crops[tf.newaxis], training=False)
+    with tf.name_scope("classify_regions"):
+        activate = tf.sigmoid if config.detection_generator.use_sigmoid_probability else tf.nn.softmax
+        scores = tf.reshape(activate(logits[0])[:, 1:], [-1])
+        encoded = tf.reshape(encoded, [num_regions, -1, 4])
+        repeats = 1 if config.detection_head.class_agnostic_bbox_pred else num_classes
+        encoded = tf.reshape(encoded[:, -repeats:], [-1, 4])
+        priors = tf.reshape(tf.tile(regions[:, tf.newaxis], [1, repeats, 1]), [-1, 4])
+        weights = tuple(model._cascade_layer_to_weights[0])
+        boxes = clip_boxes(decode_boxes(encoded, priors, weights), input_size)
+        if repeats != num_classes:
+            boxes = tf.reshape(tf.tile(boxes[:, tf.newaxis], [1, num_classes, 1]), [-1, 4])
+        classes = tf.constant(np.tile(np.arange(num_classes, dtype=np.float32), num_regions))
+        indices, num = suppress_overlaps(
+            boxes,
+            scores,
+            classes,
+            input_size=input_size,
+            max_outputs=settings.max_detections,
+            iou_threshold=settings.nms_iou_threshold,
+            score_threshold=settings.score_threshold,
+        )
+        ranks = tf.constant(np.arange(settings.max_detections, dtype=np.float32))
+        valid = tf.cast(ranks < tf.cast(num, tf.float32), tf.float32)
+        return Found(
+            boxes=tf.gather(boxes, indices) * valid[:, tf.newaxis],
+            scores=tf.gather(scores, indices) * valid,
+            classes=tf.gather(classes, indices) * valid,
+            valid=valid,
+            num=num,
+        )
+
+
+def _predict_masks(config: Any, model: Any, table: PyramidTable, found: Found) -> Any:
+    """Mask head on the detections only: float32 [D, side, side], 0..1 (Model Garden: `MaskHead`)."""
+    aligner, head = config.mask_roi_aligner, model.mask_head
+    values = align_regions(table, found.boxes, crop_size=aligner.crop_size, sample_offset=aligner.sample_offset)
+    # The head's own call() ends in a batched gather, so its layers are called one by one.
+    for convolution, norm in zip(head._convs, head._conv_norms, strict=True):
+        values = head._activation(norm(convolution(values), training=False))
+    values = head._activation(head._deconv_bn(head._deconv(values), training=False))
+    logits = head._mask_regressor(values)
+    with tf.name_scope("predict_masks"):
+        num, side, channels = logits.shape[0], logits.shape[1], logits.shape[3]
+        if config.mask_head.class_agnostic:
+            chosen = tf.reshape(logits, [num, side * side])
+        else:
+            cells = tf.constant(np.arange(num * side * side, dtype=np.float32).reshape(num, -1) * channels)
+            # Channel 0 is the background.
+            picked = tf.cast(cells + (found.classes[:, tf.newaxis] + 1.0), tf.int32)
+            chosen = tf.gather(tf.reshape(logits, [-1]), picked)
+        masks = tf.sigmoid(chosen) * found.valid[:, tf.newaxis]
+        return tf.reshape(masks, [num, side, side])
+
+
+def _name_outputs(found: Found, masks: Any, input_size: tuple[int, int]) -> dict[str, Any]:
+    height, width = input_size
+    to_unit = tf.constant([1.0 / height, 1.0 / width, 1.0 / height, 1.0 / width])
+    return {
+        "detection_boxes": (found.boxes * to_unit)[tf.newaxis],
+        "detection_scores": found.scores[tf.newaxis],
+        "detection_classes": found.classes[tf.newaxis],
+        "num_detections": tf.reshape(tf.cast(found.num, tf.float32), [1]),
+        "detection_masks": masks[tf.newaxis],
+    }

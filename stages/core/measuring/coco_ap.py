@@ -1,0 +1,124 @@
+"""COCO average precision of boxes and masks.
+
+Protocol: Lin et al., "Microsoft COCO" (ECCV 2014), as `pycocotools` computes it; the counting is faster-coco-eval's.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from faster_coco_eval import COCO
+from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+
+from stages.core.detections import Detections
+from stages.core.errors import DataError
+from stages.core.measuring.pasting import detections_to_rles
+from stages.core.results import Accuracy, AveragePrecision
+
+IouType = Literal["bbox", "segm"]
+MAX_DETECTIONS = 100
+IOU_RANGE = "0.50:0.95:0.05"
+
+_ALL, _SMALL, _MEDIUM, _LARGE = range(4)
+"""Positions on the area axis of COCO's precision array."""
+
+
+def measure_accuracy(annotations: Path, detections: Mapping[int, Detections], *, with_masks: bool) -> Accuracy:
+    """Box AP and, with masks, mask AP of detections against a COCO annotation file.
+
+    Args:
+      annotations: COCO JSON.
+      detections: By image id. Only these images are judged; an image without detections must be there, empty.
+      with_masks: Whether the detections carry masks that are to be judged too.
+
+    Raises:
+      DataError: if an image id is not in the file.
+    """
+    truth = read_truth(annotations, detections.keys())
+    return Accuracy(
+        box=measure_ap(truth, detections_to_boxes(detections), "bbox"),
+        mask=measure_ap(truth, detections_to_masks(detections), "segm") if with_masks else None,
+    )
+
+
+def read_truth(annotations: Path, image_ids: Collection[int]) -> dict[str, Any]:
+    """A COCO annotation tree reduced to some images.
+
+    Raises:
+      DataError: if an image id is not in the file.
+    """
+    tree = json.loads(annotations.read_bytes())
+    wanted = set(image_ids)
+    unknown = wanted - {int(image["id"]) for image in tree["images"]}
+    if unknown:
+        raise DataError(f"{annotations}: holds no image with id {min(unknown)} ({len(unknown)} ids are unknown)")
+    return tree | {
+        "images": [image for image in tree["images"] if int(image["id"]) in wanted],
+        "annotations": [entry for entry in tree["annotations"] if int(entry["image_id"]) in wanted],
+    }
+
+
+def measure_ap(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], iou_type: IouType) -> AveragePrecision:
+    """AP of results in COCO's result format.
+
+    Args:
+      truth: COCO annotation tree; crowds are regions where detections do not count. Neither argument is changed.
+      results: `image_id`, `category_id`, `score` and `bbox` (x, y, width, height) or `segmentation` (run-length code).
+      iou_type: Whether boxes or masks are compared.
+
+    Returns:
+      Points 0..100; None where the truth has no object of that kind.
+    """
+    # The evaluator writes into what it is given, and takes an annotation id 0 for "unmatched": own copies, ids from 1.
+    entries = [{"iscrowd": 0, **entry, "id": number} for number, entry in enumerate(truth["annotations"], start=1)]
+    coco_truth = COCO({**truth, "images": [dict(image) for image in truth["images"]], "annotations": entries})
+    coco_results = coco_truth.loadRes([dict(result) for result in results])
+    evaluator = COCOeval_faster(coco_truth, coco_results, iou_type)
+    evaluator.params.maxDets = [MAX_DETECTIONS]
+    evaluator.evaluate()
+    evaluator.accumulate()
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    return summarize_precision(evaluator.eval["precision"], [names[key] for key in evaluator.params.catIds])
+
+
+def summarize_precision(precision: np.ndarray, class_names: Sequence[str]) -> AveragePrecision:
+    """COCO's summary of a precision array [IoU, recall, class, area, max detections]; -1 means "no such object"."""
+    every = precision[..., -1]
+    return AveragePrecision(
+        ap=mean_points(every[:, :, :, _ALL]),
+        ap50=mean_points(every[0, :, :, _ALL]),
+        ap75=mean_points(every[5, :, :, _ALL]),
+        ap_small=mean_points(every[:, :, :, _SMALL]),
+        ap_medium=mean_points(every[:, :, :, _MEDIUM]),
+        ap_large=mean_points(every[:, :, :, _LARGE]),
+        per_class={name: mean_points(every[:, :, index, _ALL]) for index, name in enumerate(class_names)},
+    )
+
+
+def mean_points(precision: np.ndarray) -> float | None:
+    """Mean over the entries that are defined (not -1), times 100."""
+    defined = precision[precision > -1]
+    return float(defined.mean() * 100) if defined.size else None
+
+
+def detections_to_boxes(detections: Mapping[int, Detections]) -> list[dict[str, Any]]:
+    """COCO box results, `bbox` as (x, y, width, height) in pixels."""
+    results = []
+    for image_id, found in detections.items():
+        boxes = found.boxes_xyxy.astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        for box, score, category in zip(boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True):
+            results.append({"image_id": image_id, "category_id": category, "bbox": box, "score": score})
+    return results
+
+
+def detections_to_masks(detections: Mapping[int, Detections]) -> list[dict[str, Any]]:
+    """COCO mask results; no `bbox`, so that a detection's size class follows from its mask as in the COCO server."""
+    results = []
+    for image_id, found in detections.items():
+        rles = detections_to_rles(found)
+        for rle, score, category in zip(rles, found.scores.tolist(), found.classes.tolist(), strict=True):
+            results.append({"image_id": image_id, "category_id": category, "segmentation": rle, "score": score})
+    return results

@@ -1,0 +1,152 @@
+"""The records that the stages wrote, gathered into the rows of the results table."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from stages.core.errors import MissingResultError
+from stages.core.gating import judge_rows
+from stages.core.jsonfile import read_json
+from stages.core.layout import Layout
+from stages.core.params import GateParams
+from stages.core.results import Benchmark, Conversion, Metrics, Proof, Row, Status, TrainResult, Validation, Verdict
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Everything written about one model in one scheme.
+
+    Attributes:
+      proof: None where the conversion made no file.
+      folder: Where the model file, its interface and its proof lie.
+    """
+
+    conversion: Conversion
+    proof: Proof | None
+    validation: Validation
+    benchmark: Benchmark
+    folder: Path
+
+    @property
+    def model(self) -> str:
+        return self.conversion.model
+
+    @property
+    def scheme(self) -> str:
+        return self.conversion.scheme
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}/{self.scheme}"
+
+
+def read_cells(layout: Layout, models: Sequence[str], schemes: Sequence[str]) -> tuple[Cell, ...]:
+    """One cell per model and scheme, models first.
+
+    Raises:
+      MissingResultError: if a record is missing; the message names the stage to run.
+      ArtifactError: if a record is damaged.
+    """
+    return tuple(read_cell(layout, model, scheme) for model in models for scheme in schemes)
+
+
+def read_cell(layout: Layout, model: str, scheme: str) -> Cell:
+    """The records of one model in one scheme."""
+    folder = layout.converted(model, scheme)
+    cell = f"--model {model} --scheme {scheme}"
+    conversion = read_record(Conversion, folder / "result.json", f"stages.convert {cell}")
+    has_proof = conversion.status is Status.OK or (folder / "proof.json").exists()
+    return Cell(
+        conversion=conversion,
+        proof=read_record(Proof, folder / "proof.json", f"stages.convert {cell}") if has_proof else None,
+        validation=read_record(Validation, layout.validated(model, scheme), f"stages.validate {cell}"),
+        benchmark=read_record(Benchmark, layout.benchmarked(model, scheme), f"stages.benchmark {cell}"),
+        folder=folder,
+    )
+
+
+def read_training(layout: Layout, model: str, variant: str = "trained") -> TrainResult:
+    """What training one model gave."""
+    return read_record(TrainResult, layout.variant(model, variant) / "result.json", f"stages.train --model {model}")
+
+
+def read_record(kind: type[T], path: Path, command: str) -> T:
+    """`read_json`, with the command that writes a missing record in the message."""
+    try:
+        return read_json(kind, path)
+    except MissingResultError:
+        raise MissingResultError(f"{path}: no such file; run `dvc repro` or `python -m {command}` first") from None
+
+
+def cells_to_metrics(cells: Iterable[Cell], gate: GateParams) -> Metrics:
+    """The results table, judged by the bounds of params.yaml."""
+    cells = tuple(cells)
+    protocols = [cell.validation.protocol for cell in cells if cell.validation.protocol]
+    splits = Counter((protocol.split, protocol.split_images) for protocol in protocols)
+    split, num_images = splits.most_common(1)[0][0] if splits else ("unknown", None)
+    return Metrics(split=split, num_images=num_images, rows=judge_rows(map(cell_to_row, cells), gate))
+
+
+def cell_to_row(cell: Cell) -> Row:
+    """One line of the results table, not judged yet.
+
+    Numbers measured on another file than the converted one are left out, and the row fails with the two hashes.
+    """
+    conversion, validation, benchmark = cell.conversion, cell.validation, cell.benchmark
+    status, reason = cell_status(cell)
+    own = conversion.sha256 is not None
+    judged = own and validation.artifact_sha256 == conversion.sha256
+    timed = own and benchmark.artifact_sha256 == conversion.sha256
+    accuracy = validation.accuracy if judged else None
+    reference = validation.reference if judged else None
+    latency = benchmark.latency if timed else None
+    return Row(
+        model=cell.model,
+        scheme=cell.scheme,
+        backend=conversion.backend,
+        source=conversion.source,
+        status=status,
+        reason=reason,
+        artifact=conversion.artifact,
+        sha256=conversion.sha256,
+        size_bytes=conversion.size_bytes,
+        gzip_bytes=benchmark.gzip_bytes if timed else None,
+        box_ap=accuracy.box.ap if accuracy else None,
+        mask_ap=accuracy.mask.ap if accuracy and accuracy.mask else None,
+        box_ap_float=reference.box.ap if reference else None,
+        mask_ap_float=reference.mask.ap if reference and reference.mask else None,
+        box_ap_drop=validation.box_ap_drop if judged else None,
+        mask_ap_drop=validation.mask_ap_drop if judged else None,
+        agreement_f1=validation.agreement.f1 if judged and validation.agreement else None,
+        latency_p50_ms=latency.p50_ms if latency else None,
+        latency_p90_ms=latency.p90_ms if latency else None,
+        peak_rss_bytes=benchmark.peak_rss_bytes if timed else None,
+        verdict=Verdict.FAIL,
+        verdict_reasons=("not judged yet",),
+    )
+
+
+def cell_status(cell: Cell) -> tuple[Status, str]:
+    """How the cell ended: the first record that is not ok, by stage, then whether all speak of the same file."""
+    conversion = cell.conversion
+    measured = (("validate", cell.validation), ("benchmark", cell.benchmark))
+    if conversion.status is not Status.OK:
+        return conversion.status, conversion.reason
+    for stage, record in measured:
+        if record.status is not Status.OK:
+            return record.status, f"{stage}: {record.reason}"
+    foreign = [
+        f"{stage}'s numbers belong to another file (sha256 {_short(record.artifact_sha256)}, "
+        f"converted {_short(conversion.sha256)}); run `{stage}` again"
+        for stage, record in measured
+        if conversion.sha256 is None or record.artifact_sha256 != conversion.sha256
+    ]
+    return (Status.FAILED, "; ".join(foreign)) if foreign else (Status.OK, "")
+
+
+def _short(sha256: str | None) -> str:
+    return sha256[:12] if sha256 else "none"
