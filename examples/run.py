@@ -5,7 +5,6 @@ variables in `prepare.path`, and runs the same DAG in `runs/bccd/`. MLflow is sh
 on where it stopped.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from stages.core.command import run_verb
+from stages.core.command import Parser, run_verb
 from stages.core.errors import ParamsError
 from stages.core.params import load_yaml, merge_trees, parse_params
 
@@ -26,7 +25,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes the folder, then repro, publish and table in it; returns the status of `dvc repro`."""
-    parser = argparse.ArgumentParser(prog="python -m examples.run", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m examples.run", description=__doc__.split("\n")[0])
     parser.add_argument("overlay", type=Path, help="YAML file laid over params.yaml")
     parser.add_argument("--folder", type=Path, help="where to run (default: runs/<name of the overlay>)")
     args = parser.parse_args(argv)

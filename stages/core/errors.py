@@ -9,6 +9,10 @@ class UserError(Exception):
     """Base of everything a user can mend. `str(error)` is one clear line."""
 
 
+class UsageError(UserError):
+    """The command line is wrong."""
+
+
 class ParamsError(UserError):
     """params.yaml (or an overlay) holds something it must not."""
 

@@ -66,6 +66,8 @@ class PrepareParams(Section):
     max_rejected_fraction: Fraction = 0.05
     max_side: Positive = 8192
     """Images with a longer side are refused from their header, before they are decoded."""
+    min_classes: Positive = 2
+    """A data set with fewer classes is refused: mostly a label map gone wrong. Set 1 for a one-class detector."""
     keep_difficult: bool = True
     """voc: whether objects marked `difficult` are kept."""
     synthetic: SyntheticParams = SyntheticParams()

@@ -1,0 +1,154 @@
+"""Bad commands, parameters and data: one clear line that names the place and what is allowed, and exit status 2."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from stages.core.params import merge_trees
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL: dict[str, Any] = {
+    "models": ["mobiledet_tiny"],
+    "schemes": ["int8"],
+    "prepare": {"synthetic": {"num_train": 6, "num_val": 2, "num_test": 0, "size": 64}, "calibration_images": 2},
+}
+
+
+def nothing(folder: Path) -> None:
+    """No data: the synthetic source makes its own."""
+
+
+def coco_folder(folder: Path, *, num_classes: int = 2, num_annotations: int = 6) -> None:
+    """Six small pictures and their COCO annotations in data/raw."""
+    raw = folder / "data" / "raw"
+    raw.mkdir(parents=True)
+    for index in range(6):
+        Image.new("RGB", (64, 64), (40 * index, 90, 30)).save(raw / f"{index}.png")
+    tree = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 64, "height": 64} for i in range(6)],
+        "categories": [{"id": c, "name": f"class {c}"} for c in range(num_classes)],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": i % num_classes, "bbox": [8, 8, 20, 20], "area": 400, "iscrowd": 0}
+            for i in range(num_annotations)
+        ],
+    }
+    (raw / "annotations.json").write_text(json.dumps(tree))
+
+
+def one_class(folder: Path) -> None:
+    coco_folder(folder, num_classes=1)
+
+
+def no_annotations(folder: Path) -> None:
+    coco_folder(folder, num_annotations=0)
+
+
+def voc_folder(folder: Path) -> None:
+    raw = folder / "data" / "raw"
+    (raw / "Annotations").mkdir(parents=True)
+    (raw / "JPEGImages").mkdir()
+    Image.new("RGB", (64, 64)).save(raw / "JPEGImages" / "a.jpg")
+    (raw / "Annotations" / "a.xml").write_text("<annotation><filename>a.jpg</filename></annotation>")
+
+
+def prepared(folder: Path) -> None:
+    """A prepared synthetic set of six training images."""
+    subprocess.run([sys.executable, "-m", "stages.prepare", "--root", str(folder)], cwd=ROOT, check=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad:
+    """One mistake: what is on disk, what params.yaml says, what is run, and what the line must say."""
+
+    id: str
+    verb: str = "prepare"
+    args: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    data: Callable[[Path], None] = nothing
+    says: tuple[str, ...]
+
+
+COCO = {"prepare": {"source": "coco", "annotations": "annotations.json"}}
+
+CASES = (
+    Bad(id="unknown_scheme", params={"schemes": ["int9"]}, says=("schemes", "'int9'", "did you mean", "int16x8")),
+    Bad(id="unknown_model", params={"models": ["mobiledet_cpuu"]}, says=("models", "did you mean 'mobiledet_cpu'")),
+    Bad(
+        id="unknown_scheme_on_the_command_line",
+        verb="convert",
+        args=("--model", "mobiledet_tiny", "--scheme", "int9"),
+        says=("--scheme", "'int9'", "int16x8"),
+    ),
+    Bad(id="no_scheme_on_the_command_line", verb="convert", args=("--model", "mobiledet_tiny"), says=("--scheme",)),
+    Bad(id="misspelt_key", params={"prepare": {"sede": 1}}, says=("prepare.sede", "unknown key", "'seed'")),
+    Bad(id="misspelt_section", params={"modles": []}, says=("modles", "unknown key", "'models'")),
+    Bad(
+        id="misspelt_training_key",
+        params={"train": {"common": {"batchsize": 4}, "mobiledet_tiny": {}}},
+        says=("train.mobiledet_tiny.batchsize", "'batch_size'"),
+    ),
+    Bad(
+        id="misspelt_override",
+        verb="train",
+        args=("--model", "mobiledet_tiny"),
+        params={"train": {"mobiledet_tiny": {"overrides": {"task": {"modell": {}}}}}},
+        data=prepared,
+        says=("overrides", "modell", "model"),
+    ),
+    Bad(
+        id="input_size_off_the_pyramid",
+        params={"train": {"mobiledet_tiny": {"input_size": [100, 100]}}},
+        says=("train.mobiledet_tiny.input_size", "multiples of 64"),
+    ),
+    Bad(id="missing_folder", params=merge_trees(COCO, {"prepare": {"path": "data/nowhere"}}), says=("data/nowhere",)),
+    Bad(id="wrong_format", params=COCO, data=voc_folder, says=("annotations.json", "voc")),
+    Bad(id="no_annotations", params=COCO, data=no_annotations, says=("annotations.json", "no")),
+    Bad(id="one_class_only", params=COCO, data=one_class, says=("'class 0'", "min_classes")),
+    Bad(
+        id="batch_larger_than_the_data",
+        verb="train",
+        args=("--model", "mobiledet_tiny"),
+        params={"train": {"mobiledet_tiny": {"batch_size": 64}}},
+        data=prepared,
+        says=("train.mobiledet_tiny.batch_size", "64", "6"),
+    ),
+    Bad(
+        id="not_prepared",
+        verb="train",
+        args=("--model", "mobiledet_tiny"),
+        says=("data/prepared", "prepare"),
+    ),
+    Bad(id="nothing_to_report", verb="report", says=("models/", "stage")),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=attrgetter("id"))
+def test_one_clear_line_and_status_2(case: Bad, tmp_path: Path) -> None:
+    write = merge_trees(SMALL, case.params)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(SMALL))
+    case.data(tmp_path)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(write))
+
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{case.verb}", "--root", str(tmp_path), *case.args],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for word in case.says:
+        assert word in lines[0]
