@@ -39,7 +39,7 @@ def imported_names(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("stages."):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("stages.core."):
             names.add(node.value)  # a module that is started as a process of its own
     return names
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from faster_coco_eval import COCO
+from faster_coco_eval.core import mask as coco_mask
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
 from stages.core.detections import Detections
@@ -25,22 +26,32 @@ _ALL, _SMALL, _MEDIUM, _LARGE = range(4)
 """Positions on the area axis of COCO's precision array."""
 
 
-def measure_accuracy(annotations: Path, detections: Mapping[int, Detections], *, with_masks: bool) -> Accuracy:
-    """Box AP and, with masks, mask AP of detections against a COCO annotation file.
+class CocoResults:
+    """Detections gathered image by image in COCO's result format, masks as run-length codes: a few kB an image."""
 
-    Args:
-      annotations: COCO JSON.
-      detections: By image id. Only these images are judged; an image without detections must be there, empty.
-      with_masks: Whether the detections carry masks that are to be judged too.
+    def __init__(self, *, with_masks: bool) -> None:
+        self.image_ids: list[int] = []
+        self.boxes: list[dict[str, Any]] = []
+        self.masks: list[dict[str, Any]] | None = [] if with_masks else None
 
-    Raises:
-      DataError: if an image id is not in the file.
-    """
-    truth = read_truth(annotations, detections.keys())
-    return Accuracy(
-        box=measure_ap(truth, detections_to_boxes(detections), "bbox"),
-        mask=measure_ap(truth, detections_to_masks(detections), "segm") if with_masks else None,
-    )
+    def add(self, image_id: int, detections: Detections) -> None:
+        """Adds one image; one without detections must be added too, else it is not judged."""
+        self.image_ids.append(image_id)
+        self.boxes += detections_to_boxes(image_id, detections)
+        if self.masks is not None:
+            self.masks += detections_to_masks(image_id, detections)
+
+    def measure(self, annotations: Path) -> Accuracy:
+        """Box AP and, with masks, mask AP of the images that were added, against a COCO annotation file.
+
+        Raises:
+          DataError: if an image id is not in the file.
+        """
+        truth = read_truth(annotations, self.image_ids)
+        return Accuracy(
+            box=measure_ap(truth, self.boxes, "bbox"),
+            mask=None if self.masks is None else measure_ap(truth, self.masks, "segm"),
+        )
 
 
 def read_truth(annotations: Path, image_ids: Collection[int]) -> dict[str, Any]:
@@ -54,7 +65,8 @@ def read_truth(annotations: Path, image_ids: Collection[int]) -> dict[str, Any]:
     unknown = wanted - {int(image["id"]) for image in tree["images"]}
     if unknown:
         raise DataError(f"{annotations}: holds no image with id {min(unknown)} ({len(unknown)} ids are unknown)")
-    return tree | {
+    return {
+        **tree,
         "images": [image for image in tree["images"] if int(image["id"]) in wanted],
         "annotations": [entry for entry in tree["annotations"] if int(entry["image_id"]) in wanted],
     }
@@ -73,14 +85,30 @@ def measure_ap(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], i
     """
     # The evaluator writes into what it is given, and takes an annotation id 0 for "unmatched": own copies, ids from 1.
     entries = [{"iscrowd": 0, **entry, "id": number} for number, entry in enumerate(truth["annotations"], start=1)]
-    coco_truth = COCO({**truth, "images": [dict(image) for image in truth["images"]], "annotations": entries})
-    coco_results = coco_truth.loadRes([dict(result) for result in results])
+    tree = {**truth, "images": [dict(image) for image in truth["images"]]}
+    coco_truth, coco_results = COCO(tree | {"annotations": entries}), COCO(tree | {"annotations": _complete(results)})
     evaluator = COCOeval_faster(coco_truth, coco_results, iou_type)
     evaluator.params.maxDets = [MAX_DETECTIONS]
     evaluator.evaluate()
     evaluator.accumulate()
     names = {category["id"]: category["name"] for category in truth["categories"]}
     return summarize_precision(evaluator.eval["precision"], [names[key] for key in evaluator.params.catIds])
+
+
+def _complete(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Copies of results with the `id`, `area` and `iscrowd` that the evaluator reads.
+
+    A box, where a result has one, states its area, else its mask does: pycocotools' rule. Not left to `loadRes`,
+    which asks for mask areas and boxes one by one, at half the cost of a whole evaluation.
+    """
+    if results and "bbox" in results[0]:
+        areas = [float(result["bbox"][2]) * float(result["bbox"][3]) for result in results]
+    else:
+        areas = coco_mask.area([result["segmentation"] for result in results]).tolist() if results else []
+    return [
+        {**result, "id": number, "area": area, "iscrowd": 0}
+        for number, (result, area) in enumerate(zip(results, areas, strict=True), start=1)
+    ]
 
 
 def summarize_precision(precision: np.ndarray, class_names: Sequence[str]) -> AveragePrecision:
@@ -103,22 +131,23 @@ def mean_points(precision: np.ndarray) -> float | None:
     return float(defined.mean() * 100) if defined.size else None
 
 
-def detections_to_boxes(detections: Mapping[int, Detections]) -> list[dict[str, Any]]:
-    """COCO box results, `bbox` as (x, y, width, height) in pixels."""
-    results = []
-    for image_id, found in detections.items():
-        boxes = found.boxes_xyxy.astype(np.float64)
-        boxes[:, 2:] -= boxes[:, :2]
-        for box, score, category in zip(boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True):
-            results.append({"image_id": image_id, "category_id": category, "bbox": box, "score": score})
-    return results
+def detections_to_boxes(image_id: int, detections: Detections) -> list[dict[str, Any]]:
+    """COCO box results of one image, `bbox` as (x, y, width, height) in pixels."""
+    boxes = detections.boxes_xyxy.astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    return [
+        {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
+        for box, score, category in zip(
+            boxes.tolist(), detections.scores.tolist(), detections.classes.tolist(), strict=True
+        )
+    ]
 
 
-def detections_to_masks(detections: Mapping[int, Detections]) -> list[dict[str, Any]]:
-    """COCO mask results; no `bbox`, so that a detection's size class follows from its mask as in the COCO server."""
-    results = []
-    for image_id, found in detections.items():
-        rles = detections_to_rles(found)
-        for rle, score, category in zip(rles, found.scores.tolist(), found.classes.tolist(), strict=True):
-            results.append({"image_id": image_id, "category_id": category, "segmentation": rle, "score": score})
-    return results
+def detections_to_masks(image_id: int, detections: Detections) -> list[dict[str, Any]]:
+    """COCO mask results of one image; without `bbox`, so that a detection's size class follows from its mask."""
+    return [
+        {"image_id": image_id, "category_id": category, "segmentation": rle, "score": score}
+        for rle, score, category in zip(
+            detections_to_rles(detections), detections.scores.tolist(), detections.classes.tolist(), strict=True
+        )
+    ]

@@ -1,0 +1,35 @@
+"""Measure what one converted file costs: latency, start-up, memory, size."""
+
+from collections.abc import Sequence
+
+from stages.core.command import parse_args, run_verb
+from stages.core.datasets.prepared import read_split
+from stages.core.jsonfile import read_json, write_json
+from stages.core.layout import Layout
+from stages.core.measuring.cost import measure_cost
+from stages.core.measuring.summary import summarize_benchmark
+from stages.core.params import load_params
+from stages.core.results import Conversion
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Reads `converted/<scheme>`, writes `benchmarked/<scheme>.json`."""
+    args = parse_args("benchmark", argv, about=__doc__, model=True, scheme=True)
+    params, layout = load_params(args.root), Layout(args.root)
+    settings = params.benchmark
+    folder = layout.converted(args.model, args.scheme)
+    benchmark = measure_cost(
+        read_json(Conversion, folder / "result.json"),
+        folder=folder,
+        image=read_split(layout.split(params.validation.split)).images[0].path,
+        runs=settings.runs,
+        warmup=settings.warmup,
+        num_threads=settings.num_threads,
+    )
+    write_json(benchmark, layout.benchmarked(args.model, args.scheme))
+    print(summarize_benchmark(benchmark))
+    return 0
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,85 @@
+"""What one file costs, measured in this process, which `cost` starts for nothing else.
+
+`python -m stages.core.measuring.fresh_run REQUEST.json RESULT.json`
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.core.command import run_verb
+from stages.core.datasets.prepared import load_image
+from stages.core.jsonfile import read_json, write_json
+from stages.core.measuring.latency import measure_latency
+from stages.core.measuring.memory import read_peak_rss_bytes, read_rss_bytes
+from stages.core.results import Conversion, Latency
+from stages.core.running.artifact import read_artifact
+from stages.core.running.preprocess import preprocess_image
+from stages.core.running.runner import RUNNERS, InferenceError
+
+EXIT_INFERENCE_FAILED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRequest:
+    """What to measure: a converted folder with its result.json, on which image, how often."""
+
+    folder: Path
+    image: Path
+    runs: int
+    warmup: int
+    num_threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostSample:
+    """What was measured; fields as in `Benchmark`."""
+
+    latency: Latency
+    init_ms: float
+    peak_rss_bytes: int
+    baseline_rss_bytes: int
+    runtime: str
+    delegate: str
+
+
+def measure_file(request: CostRequest) -> CostSample:
+    """Opens the file and times bare inferences on one image; pre- and post-processing are not in the latency.
+
+    Raises:
+      ArtifactError: if the file is not what its record and interface say.
+      InferenceError: if the runtime refuses it.
+    """
+    artifact = read_artifact(request.folder, read_json(Conversion, request.folder / "result.json"))
+    tensor, _ = preprocess_image(load_image(request.image), artifact.interface.input)
+    open_file = RUNNERS[artifact.backend]()
+    baseline_rss_bytes = read_rss_bytes()
+    start = time.perf_counter()
+    runner = open_file(artifact, request.num_threads, False)
+    init_ms = (time.perf_counter() - start) * 1000
+    latency = measure_latency(lambda: runner.infer(tensor), runs=request.runs, warmup=request.warmup)
+    return CostSample(
+        latency=latency,
+        init_ms=init_ms,
+        peak_rss_bytes=read_peak_rss_bytes(),
+        baseline_rss_bytes=baseline_rss_bytes,
+        runtime=runner.runtime,
+        delegate=runner.delegate,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Reads the request, writes the result; status 4 and one line on stderr when the runtime refuses the file."""
+    request, result = sys.argv[1:] if argv is None else argv
+    try:
+        write_json(measure_file(read_json(CostRequest, Path(request))), Path(result))
+    except InferenceError as error:
+        print(error, file=sys.stderr)
+        return EXIT_INFERENCE_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,56 @@
+"""Where a number was measured: CPU, the instruction sets that kernels choose by, cores, system."""
+
+import os
+import platform
+from pathlib import Path
+
+from stages.core.results import Machine
+
+ISA_FLAGS = (
+    "sse4_1",
+    "sse4_2",
+    "avx",
+    "f16c",
+    "fma",
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512bw",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "neon",
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+    "sve2",
+)
+"""Names as in /proc/cpuinfo. XNNPACK picks its micro-kernels by these, so int8 latency follows from them."""
+
+
+def read_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
+    """Describes this machine. `num_cpus` counts those that this process may use."""
+    fields = parse_cpuinfo(cpuinfo.read_text()) if cpuinfo.exists() else {}
+    present = set((fields.get("flags") or fields.get("Features") or "").split())
+    return Machine(
+        cpu=fields.get("model name") or fields.get("CPU part") or platform.processor() or platform.machine(),
+        isa_flags=tuple(flag for flag in ISA_FLAGS if flag in present),
+        num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+    )
+
+
+def parse_cpuinfo(text: str) -> dict[str, str]:
+    """Fields of the first processor in /proc/cpuinfo's text."""
+    fields: dict[str, str] = {}
+    for line in text.strip().split("\n\n")[0].splitlines():
+        name, _, value = line.partition(":")
+        fields[name.strip()] = value.strip()
+    return fields

@@ -1,0 +1,34 @@
+"""One line for the terminal on what a stage measured."""
+
+from stages.core.results import Benchmark, Status, Validation
+
+
+def summarize_validation(validation: Validation) -> str:
+    """E.g. `mobiledet_cpu int8: box AP 65.2 (float 65.2, drop 0.0) on 200 images of val`."""
+    cell = f"{validation.model} {validation.scheme}"
+    if validation.status is not Status.OK or validation.accuracy is None or validation.reference is None:
+        return f"{cell}: {validation.status}: {validation.reason}"
+    parts = [_compare("box", validation.accuracy.box.ap, validation.reference.box.ap, validation.box_ap_drop)]
+    if validation.accuracy.mask is not None and validation.reference.mask is not None:
+        parts += [_compare("mask", validation.accuracy.mask.ap, validation.reference.mask.ap, validation.mask_ap_drop)]
+    protocol = validation.protocol
+    where = f" on {protocol.num_images} images of {protocol.split}" if protocol else ""
+    return f"{cell}: {', '.join(parts)}{where}"
+
+
+def summarize_benchmark(benchmark: Benchmark) -> str:
+    """E.g. `mobiledet_cpu int8: p50 9.0 ms, p90 9.4 ms, peak 120.1 MB, file 3.8 MB`."""
+    cell = f"{benchmark.model} {benchmark.scheme}"
+    if benchmark.latency is None:
+        return f"{cell}: {benchmark.status}: {benchmark.reason}"
+    peak, size = (benchmark.peak_rss_bytes or 0) / 1e6, (benchmark.size_bytes or 0) / 1e6
+    latency = benchmark.latency
+    return f"{cell}: p50 {latency.p50_ms:.1f} ms, p90 {latency.p90_ms:.1f} ms, peak {peak:.1f} MB, file {size:.1f} MB"
+
+
+def _compare(kind: str, got: float | None, reference: float | None, drop: float | None) -> str:
+    return f"{kind} AP {_points(got)} (float {_points(reference)}, drop {_points(drop)})"
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

@@ -1,0 +1,89 @@
+"""`benchmark` on hand-made files that really run."""
+
+from pathlib import Path
+
+import pytest
+
+from stages import benchmark
+from stages.core.errors import ArtifactError
+from stages.core.jsonfile import read_json
+from stages.core.layout import Layout
+from stages.core.results import Benchmark, Status
+from tests.tflite_builder import build_crasher, build_detector, build_refused
+from tests.tiny_project import MODELS, write_conversion, write_tiny_project
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return write_tiny_project(tmp_path, num_images=2)
+
+
+def run_cell(layout: Layout, model: str) -> Benchmark:
+    assert benchmark.main(["--root", str(layout.root), "--model", model, "--scheme", "int8"]) == 0
+    return read_json(Benchmark, layout.benchmarked(model, "int8"))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_everything_is_measured(model: str, layout: Layout) -> None:
+    content = MODELS[model]()
+    conversion = write_conversion(layout, model, "int8", content)
+
+    result = run_cell(layout, model)
+
+    assert (result.status, result.artifact_sha256) == (Status.OK, conversion.sha256)
+    assert result.latency is not None
+    assert (result.latency.runs, result.latency.warmup) == (50, 5)
+    assert 0 < result.latency.p50_ms <= result.latency.p90_ms <= result.latency.p99_ms < 1000
+    assert result.init_ms is not None
+    assert result.init_ms > 0
+    assert result.peak_rss_bytes is not None
+    assert result.baseline_rss_bytes is not None
+    assert 10e6 < result.baseline_rss_bytes <= result.peak_rss_bytes
+    assert result.size_bytes == len(content)
+    assert result.gzip_bytes is not None
+    assert 0 < result.gzip_bytes < len(content)
+    assert result.runtime.startswith("ai-edge-litert 2")
+    assert (result.delegate, result.num_threads) == ("XNNPACK", 2)
+    assert result.machine.num_cpus >= 1
+
+
+def test_peak_memory_is_not_the_parents(layout: Layout) -> None:
+    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    ballast = bytearray(b"x") * 400_000_000
+
+    result = run_cell(layout, "mobiledet_tiny")
+
+    assert result.peak_rss_bytes is not None
+    assert result.peak_rss_bytes < len(ballast)
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.NOT_APPLICABLE])
+def test_a_cell_without_a_file_keeps_its_row(status: Status, layout: Layout) -> None:
+    write_conversion(layout, "mobiledet_tiny", "int8", None, status=status, reason="why")
+
+    result = run_cell(layout, "mobiledet_tiny")
+
+    assert (result.status, result.reason, result.latency) == (status, "why", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(build_crasher(), "crashed (SIGSEGV) while measuring"), (build_refused(), "stride_height > 0")],
+    ids=["crash", "refusal"],
+)
+def test_a_file_that_its_runtime_cannot_run_is_a_failed_row(content: bytes, reason: str, layout: Layout) -> None:
+    write_conversion(layout, "mobiledet_tiny", "int8", content)
+
+    result = run_cell(layout, "mobiledet_tiny")
+
+    assert result.status is Status.FAILED
+    assert reason in result.reason
+
+
+def test_a_damaged_interface_is_the_users_to_mend(layout: Layout) -> None:
+    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    path = layout.converted("mobiledet_tiny", "int8") / "interface.json"
+    path.write_text(path.read_text().replace("num_detections", "count"))
+
+    with pytest.raises(ArtifactError, match=r"model.tflite: outputs .*'num_detections'.*expected .*'count'"):
+        run_cell(layout, "mobiledet_tiny")
