@@ -98,7 +98,9 @@ def read_calibration(path: Path, *, limit: int) -> tuple[Path, ...]:
         if not file.is_file():
             raise DataError(f"{path}: {image.file} is missing; run `prepare` again")
         if hash_file(file) != image.sha256:
-            raise DataError(f"{path}: {image.file} is not the file that was drawn (sha256 differs); run `prepare` again")
+            raise DataError(
+                f"{path}: {image.file} is not the file that was drawn (sha256 differs); run `prepare` again"
+            )
         paths.append(file)
     return tuple(paths)
 

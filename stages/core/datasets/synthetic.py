@@ -19,13 +19,13 @@ from stages.core.datasets.workers import Workers
 JPEG_QUALITY = 95
 MIN_VISIBLE_FRACTION = 0.4
 """A shape is not drawn where it would leave less of itself or of another one to be seen: what is drawn is labelled."""
-PLACEMENT_TRIES = 20
-DIAMETER_RANGE = (0.14, 0.46)
+PLACEMENT_TRIES = 50
+DIAMETER_RANGE = (0.17, 0.5)
 """Of a shape, in units of the scene's longest side."""
 
 
 def _circle_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.hypot(x, y) - 1.0
+    return np.asarray(np.hypot(x, y) - 1.0)
 
 
 def _polygon_distance(num_corners: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -35,7 +35,7 @@ def _polygon_distance(num_corners: int) -> Callable[[np.ndarray, np.ndarray], np
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         edges = [x * math.cos(angle) + y * math.sin(angle) - apothem for angle in normals]
-        return np.max(edges, axis=0)
+        return np.asarray(np.max(edges, axis=0))
 
     return distance
 
@@ -149,7 +149,7 @@ def draw_scene(rng: np.random.Generator, size: int, max_objects: int) -> Scene:
 def place_shape(
     rng: np.random.Generator, category_id: int, size: int, others: list[np.ndarray], height: int, width: int
 ) -> np.ndarray | None:
-    """Coverage (float32 [height, width], 0..1) of a shape where it hides nothing too much; None when there is no room."""
+    """Coverage of a shape where it hides no other too much: float32 [height, width], 0..1; None without room."""
     distance = list(SHAPES.values())[category_id - 1]
     for _ in range(PLACEMENT_TRIES):
         radius = rng.uniform(*DIAMETER_RANGE) * size / 2
@@ -164,9 +164,7 @@ def place_shape(
     return None
 
 
-def unit_coordinates(
-    rng: np.random.Generator, radius: float, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray]:
+def unit_coordinates(rng: np.random.Generator, radius: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates of every pixel in a shape's own frame: moved, turned, stretched a little, in units of its radius."""
     center_x, center_y = rng.uniform(0.08, 0.92) * width, rng.uniform(0.08, 0.92) * height
     angle, stretch = rng.uniform(-math.pi / 6, math.pi / 6), rng.uniform(0.85, 1.18)
@@ -201,7 +199,8 @@ def _blend(
     x, y = np.linspace(-0.5, 0.5, width)[None, :], np.linspace(-0.5, 0.5, height)[:, None]
     ramp = np.clip(x * math.cos(angle) + y * math.sin(angle) + 0.5, 0, 1)[..., None]
     mixed = colors[0] * (1 - 0.6 * ramp) + colors[1] * 0.6 * ramp
-    return np.clip(mixed + rng.uniform(*contrast) * _noise(rng, height, width)[..., None], 0, 1).astype(np.float32)
+    noisy = mixed + rng.uniform(*contrast) * _noise(rng, height, width)[..., None]
+    return np.asarray(np.clip(noisy, 0, 1), np.float32)
 
 
 def _random_color(rng: np.random.Generator, saturation: tuple[float, float]) -> np.ndarray:
@@ -216,5 +215,3 @@ def _noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         grid = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
         layers.append(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC))
     return np.asarray(np.mean(layers, axis=0) * 1.6, np.float32)
-
-

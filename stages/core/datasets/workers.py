@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -37,7 +38,9 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 
@@ -57,7 +60,9 @@ class Workers:
 
     def _map_in_pool(self, function: Callable[[T], R], items: Iterable[T], processes: int) -> Iterator[R]:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+            self._pool = ProcessPoolExecutor(
+                processes, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
+            )
         waiting: deque[Future[R]] = deque()
         for item in items:
             waiting.append(self._pool.submit(function, item))
@@ -67,8 +72,22 @@ class Workers:
             yield waiting.popleft().result()
 
 
+def end_with_parent() -> None:
+    """Makes this worker end when its parent is killed; by itself it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def show_progress(results: Iterable[R], *, total: int, label: str) -> Iterator[R]:
-    """Passes the results on while a bar on stderr counts them."""
+    """Passes the results on while a bar on stderr counts them; none where stderr is a file: it would be noise there."""
     columns = (TextColumn("{task.description:<20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield from progress.track(results, total=total, description=label)

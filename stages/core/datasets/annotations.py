@@ -1,0 +1,69 @@
+"""Ground truth as COCO JSON, whatever came in: one evaluator for everything."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from stages.core.datasets.samples import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredImage:
+    """A sample with its place in the prepared data: normalised id and file name inside `<split>/images`."""
+
+    image_id: int
+    file_name: str
+    sample: Sample
+
+
+def images_to_coco(
+    images: Iterable[StoredImage], labels: dict[int, str], annotation_ids: Iterator[int]
+) -> dict[str, Any]:
+    """A COCO tree that every COCO tool reads.
+
+    Args:
+      images: Of one split.
+      labels: Category id (from 1) to name.
+      annotation_ids: Counter shared by all splits: ids are unique over the whole data set.
+
+    Returns:
+      `images` carry the source's file name as `source_file`; `bbox` is [x, y, width, height] in pixels; `segmentation`
+      is compressed RLE and absent where there are no masks.
+    """
+    images = list(images)
+    return {
+        "info": {"description": "written by `prepare`; ids are normalised"},
+        "licenses": [],
+        "images": [
+            {
+                "id": image.image_id,
+                "file_name": image.file_name,
+                "width": image.sample.width,
+                "height": image.sample.height,
+                "source_file": image.sample.source_file,
+            }
+            for image in images
+        ],
+        "annotations": [annotation for image in images for annotation in _annotations(image, annotation_ids)],
+        "categories": [{"id": key, "name": name, "supercategory": ""} for key, name in labels.items()],
+    }
+
+
+def _annotations(image: StoredImage, annotation_ids: Iterator[int]) -> Iterator[dict[str, Any]]:
+    for found in image.sample.objects:
+        x_min, y_min, x_max, y_max = found.box_xyxy
+        annotation = {
+            "id": next(annotation_ids),
+            "image_id": image.image_id,
+            "category_id": found.category_id,
+            "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+            "area": found.area,
+            "iscrowd": int(found.is_crowd),
+        }
+        yield annotation if found.mask is None else {**annotation, "segmentation": found.mask.to_coco()}
+
+
+def number_annotations() -> Iterator[int]:
+    """Ids from 1: COCO's own evaluator takes annotation id 0 for "no match"."""
+    return count(1)

@@ -1,0 +1,25 @@
+"""Read, check, split and store the labelled images."""
+
+from collections.abc import Sequence
+
+from stages.core.command import parse_args, run_verb
+from stages.core.datasets.preparing import prepare_data
+from stages.core.layout import Layout
+from stages.core.params import load_params
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes `data/prepared`; says in one line what was kept, repaired and rejected."""
+    args = parse_args("prepare", argv, about=__doc__)
+    params, layout = load_params(args.root).prepare, Layout(args.root)
+    report = prepare_data(params, folder=args.root / params.path, out_dir=layout.prepared)
+    splits = ", ".join(f"{name} {split.num_images}" for name, split in report.splits.items())
+    print(
+        f"images: {report.images_kept} of {report.images_found} kept ({splits}), {report.images_repaired} repaired; "
+        f"objects: {report.objects_kept} of {report.objects_found} kept, {report.objects_repaired} repaired"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    run_verb(main)

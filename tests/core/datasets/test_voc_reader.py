@@ -1,0 +1,153 @@
+"""Pascal VOC folders: split lists, odd file names, flags; XML that is broken or hostile is refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+from dataset_builder import SQUARE, encode, picture, voc_object, voc_xml, write_coco, write_voc
+
+from stages.core.datasets.samples import Source, SourceImage
+from stages.core.datasets.voc import read_voc
+from stages.core.errors import DataError
+
+
+def read(folder: Path, *, keep_difficult: bool = True) -> tuple[Source, list[SourceImage]]:
+    source = read_voc(folder, images=None, keep_difficult=keep_difficult)
+    return source, list(source.images)
+
+
+def test_without_lists_every_xml_in_name_order(tmp_path: Path) -> None:
+    source, images = read(write_voc(tmp_path))
+    assert source.labels == {1: "fig", 2: "nut"}
+    assert not source.has_masks
+    assert [(image.file, image.split) for image in images] == [(f"{index}.jpg", None) for index in range(6)]
+    assert images[0].size == (64, 96)
+    assert images[0].objects[0].box_xyxy == SQUARE
+    assert images[0].objects[0].category_id == 2
+
+
+def test_split_lists(tmp_path: Path) -> None:
+    lists = {"train": ["3", "0"], "val": ["1"], "test": ["2"], "trainval": ["3", "0", "1", "4"]}
+    source, images = read(write_voc(tmp_path, lists=lists))
+    assert [(image.file, image.split) for image in images] == [
+        ("3.jpg", "train"),
+        ("0.jpg", "train"),
+        ("1.jpg", "val"),
+        ("2.jpg", "test"),
+        ("4.jpg", None),
+    ]
+    assert [(fate.file, fate.reason) for fate in source.fates] == [("5.jpg", "not_listed")]
+
+
+def test_list_with_a_second_column_and_an_image_without_xml(tmp_path: Path) -> None:
+    source, images = read(write_voc(tmp_path, lists={"train": ["0  1", "1 -1", "77"], "val": ["2"]}))
+    assert [image.file for image in images] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert ("77", "no_annotation") in [(fate.file, fate.reason) for fate in source.fates]
+
+
+def test_image_without_xml_is_counted(tmp_path: Path) -> None:
+    write_voc(tmp_path)
+    (tmp_path / "JPEGImages" / "extra.jpg").write_bytes(encode(picture(9)))
+    assert [(fate.file, fate.reason) for fate in read(tmp_path)[0].fates] == [("extra.jpg", "no_annotation")]
+
+
+def test_image_is_found_by_stem_then_by_filename(tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=2)
+    (tmp_path / "Annotations" / "0.xml").write_text(voc_xml("copied_from_another.jpg", voc_object()))
+    (tmp_path / "Annotations" / "1.xml").rename(tmp_path / "Annotations" / "renamed.xml")
+    assert [image.file for image in read(tmp_path)[1]] == ["0.jpg", "1.jpg"]
+
+
+def test_flat_folder(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").write_bytes(encode(picture(number)))
+        (tmp_path / f"{number}.xml").write_text(voc_xml(f"{number}.jpg", voc_object()))
+    assert [image.folder for image in read(tmp_path)[1]] == [tmp_path, tmp_path]
+
+
+def test_flags_and_difficult_objects(tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=2)
+    xml = voc_xml("0.jpg", voc_object(difficult=1), voc_object("fig", truncated=1, difficult=0))
+    (tmp_path / "Annotations" / "0.xml").write_text(xml)
+    kept = read(tmp_path)[1][0].objects
+    assert [(found.is_difficult, found.is_truncated) for found in kept] == [(True, False), (False, True)]
+
+    source, images = read(tmp_path, keep_difficult=False)
+    assert len(images[0].objects) == 1
+    assert [fate.reason for fate in source.fates] == ["difficult"]
+
+
+def test_parts_of_an_object_are_not_objects(tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=2)
+    part = "<part><name>head</name><bndbox><xmin>0</xmin><ymin>0</ymin><xmax>1</xmax><ymax>1</ymax></bndbox></part>"
+    xml = voc_xml("0.jpg", voc_object().replace("</object>", f"{part}</object>"))
+    (tmp_path / "Annotations" / "0.xml").write_text(xml)
+    source, images = read(tmp_path)
+    assert source.labels == {1: "fig", 2: "nut"}
+    assert [found.box_xyxy for found in images[0].objects] == [SQUARE]
+
+
+@pytest.mark.parametrize("box", [("", "", "", ""), ("a", 1, 2, 3)])
+def test_unreadable_box_is_left_to_checking(box: tuple[object, ...], tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=2)
+    (tmp_path / "Annotations" / "0.xml").write_text(voc_xml("0.jpg", voc_object(box=box)))
+    assert read(tmp_path)[1][0].objects[0].box_xyxy is None
+
+
+def test_size_of_zero_is_left_to_the_file(tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=2)
+    (tmp_path / "Annotations" / "0.xml").write_text(voc_xml("0.jpg", voc_object(), height=0, width=0))
+    assert read(tmp_path)[1][0].size is None
+
+
+HOSTILE = (
+    '<!DOCTYPE a [<!ENTITY x "xxxxxxxxxx"><!ENTITY y "&x;&x;&x;&x;">]>'
+    "<annotation><object><name>&y;</name></object></annotation>"
+)
+LEAK = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><annotation><filename>&x;</filename></annotation>'
+
+
+@pytest.mark.parametrize(
+    ("xml", "says"),
+    [
+        pytest.param("<annotation><object>", "3.xml: not readable as XML: no element found: line 1", id="cut"),
+        pytest.param("", "3.xml: not readable as XML", id="empty"),
+        pytest.param(HOSTILE, "3.xml: refused: EntitiesForbidden", id="entity_bomb"),
+        pytest.param(LEAK, "3.xml: refused: EntitiesForbidden", id="external_entity"),
+        pytest.param("<svg/>", "3.xml: not VOC: the root element is <svg>, expected <annotation>", id="other_xml"),
+    ],
+)
+def test_bad_xml_names_file_and_spot(xml: str, says: str, tmp_path: Path) -> None:
+    write_voc(tmp_path)
+    (tmp_path / "Annotations" / "3.xml").write_text(xml)
+    with pytest.raises(DataError) as error:
+        read(tmp_path)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no such folder \(prepare\.path\)"):
+        read(tmp_path / "gone")
+    with pytest.raises(DataError, match="it is empty"):
+        read(tmp_path)
+    with pytest.raises(DataError, match=r"no VOC annotations .* is prepare\.source coco\?"):
+        read(write_coco(tmp_path / "coco"))
+
+
+def test_no_objects_at_all(tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=2)
+    for path in (tmp_path / "Annotations").iterdir():
+        path.write_text(voc_xml(f"{path.stem}.jpg"))
+    with pytest.raises(DataError, match="no annotated objects in 2 XML files"):
+        read(tmp_path)
+
+
+@pytest.mark.skipif("DETECTION_SAMPLES" not in os.environ, reason="DETECTION_SAMPLES is not set")
+def test_blood_cells_with_their_official_lists() -> None:
+    source, images = read(Path(os.environ["DETECTION_SAMPLES"]) / "bccd" / "BCCD")
+    counts = [sum(image.split == split for image in images) for split in ("train", "val", "test")]
+    assert source.labels == {1: "Platelets", 2: "RBC", 3: "WBC"}
+    assert counts == [205, 87, 72]
+    assert sum(len(image.objects) for image in images) == 4888
+    assert not source.fates
