@@ -6,7 +6,7 @@ Exit status: 0 fine, 1 a bug (traceback), 2 something the user can mend (one lin
 import argparse
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,9 +40,18 @@ def known_name(kind: str, table: Collection[str]) -> Callable[[str], str]:
 
 
 def parse_args(
-    verb: str, argv: Sequence[str] | None, *, about: str | None = None, model: bool = False, scheme: bool = False
+    verb: str,
+    argv: Sequence[str] | None,
+    *,
+    about: str | None = None,
+    model: bool = False,
+    scheme: bool = False,
+    flags: Mapping[str, str] | None = None,
 ) -> argparse.Namespace:
     """Arguments of one verb: `--root`, and `--model` and `--scheme` where the verb works on one cell of the matrix.
+
+    Args:
+      flags: Switches that only this verb has, by name, with their help.
 
     Raises:
       UsageError: if they are wrong.
@@ -53,6 +62,8 @@ def parse_args(
         parser.add_argument("--model", required=True, type=known_name("model", DETECTORS), help=", ".join(DETECTORS))
     if scheme:
         parser.add_argument("--scheme", required=True, type=known_name("scheme", SCHEMES), help=", ".join(SCHEMES))
+    for name, text in (flags or {}).items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     args = parser.parse_args(argv)
     args.root = args.root.resolve()
     if not args.root.is_dir():

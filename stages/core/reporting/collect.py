@@ -148,5 +148,25 @@ def cell_status(cell: Cell) -> tuple[Status, str]:
     return (Status.FAILED, "; ".join(foreign)) if foreign else (Status.OK, "")
 
 
+def read_metrics(layout: Layout) -> Metrics:
+    """`models/report/metrics.json`."""
+    return read_record(Metrics, layout.metrics, "stages.report")
+
+
+def check_complete(metrics: Metrics, models: Sequence[str], schemes: Sequence[str]) -> None:
+    """Checks that every model and scheme of params.yaml has its row.
+
+    Raises:
+      MissingResultError: naming the first that has none.
+    """
+    present = {(row.model, row.scheme) for row in metrics.rows}
+    absent = [f"{model}/{scheme}" for model in models for scheme in schemes if (model, scheme) not in present]
+    if absent:
+        raise MissingResultError(
+            f"metrics.json: no row for {absent[0]} ({len(absent)} of params.yaml's rows are missing); "
+            "run `dvc repro` or `python -m stages.report` first"
+        )
+
+
 def _short(sha256: str | None) -> str:
     return sha256[:12] if sha256 else "none"

@@ -1,0 +1,49 @@
+"""The report page: one HTML file that needs nothing beside it."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages.core.reporting.pictures import embed_image
+from stages.core.reporting.sections import (
+    Content,
+    heat_tables,
+    provenance,
+    scatter_cards,
+    subset_notes,
+    training_cards,
+    worst_parity,
+)
+from stages.core.reporting.tables import best_rows, columns_of, format_number, headline, row_remark
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_page(content: Content) -> str:
+    """The whole page as HTML: styles, script, charts and pictures are inside; it makes no request."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["num"] = format_number
+    images = {picture.image.image_id: picture.image for picture in content.pictures}
+    return environment.get_template("page.html.jinja").render(
+        content=content,
+        metrics=content.metrics,
+        rows=tuple(zip(content.metrics.rows, content.bounds, strict=True)),
+        headline=headline(content.metrics),
+        best=best_rows(content.metrics),
+        columns=columns_of(content.metrics),
+        row_remark=row_remark,
+        notes=subset_notes(content.cells),
+        partial={cell.name for cell in content.cells if subset_notes([cell])},
+        scatters=scatter_cards(content),
+        heats=heat_tables(content),
+        trainings=training_cards(content),
+        worst_parity=worst_parity,
+        facts=provenance(content),
+        embedded={image_id: embed_image(image.path) for image_id, image in images.items()},
+    )

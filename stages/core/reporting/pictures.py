@@ -1,0 +1,144 @@
+"""Pictures for the report: ground truth, the float model and each scheme side by side."""
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from stages.core.datasets.prepared import PreparedImage, PreparedSplit, load_image
+from stages.core.errors import MissingResultError
+from stages.core.interface import Interface, read_interface
+from stages.core.layout import Layout
+from stages.core.reference import Reference, load_reference
+from stages.core.reporting.collect import Cell
+from stages.core.reporting.shapes import Shape, annotations_to_shapes, detections_to_shapes
+from stages.core.running.decode import outputs_to_detections
+from stages.core.running.preprocess import place_image
+
+EMBEDDED_SIDE = 640
+"""Longest side in pixels of a picture embedded in the page; what is drawn on it stays sharp at any size."""
+
+Judged = tuple[Reference, Interface]
+"""Outputs on some images, and how to read them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One view of a picture.
+
+    Attributes:
+      title: `ground truth`, `float`, or a scheme.
+      shapes: What is drawn; None where there are no detections, and then `remark` says why.
+    """
+
+    title: str
+    shapes: tuple[Shape, ...] | None
+    remark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One image of the judged split, as one model sees it."""
+
+    model: str
+    image: PreparedImage
+    panels: tuple[Panel, ...]
+
+
+def read_pictures(
+    layout: Layout, cells: Sequence[Cell], split: PreparedSplit, *, num_pictures: int, score_threshold: float
+) -> tuple[Picture, ...]:
+    """The pictures of every model, in the order of the cells.
+
+    Args:
+      cells: What was converted; a scheme without stored detections gets an empty panel that says why.
+      split: The judged split.
+      num_pictures: At most so many per model.
+      score_threshold: Detections below are not drawn.
+    """
+    truth = read_annotations(split)
+    pictures: list[Picture] = []
+    for model in dict.fromkeys(cell.model for cell in cells):
+        own = [cell for cell in cells if cell.model == model]
+        float_model = _read_float(layout, own[0])
+        by_scheme = {cell.scheme: _read_cell(layout, cell) for cell in own}
+        stored = [judged[0] for judged in (*by_scheme.values(), float_model) if judged]
+        for image_id in choose_ids(stored, split.by_id, num_pictures):
+            image = split.by_id[image_id]
+            labels = (float_model or next(judged for judged in by_scheme.values() if judged))[1].labels
+            names = {int(key): name for key, name in labels.items()}
+            found = annotations_to_shapes(truth.get(image_id, []), names, image.size)
+            views = [("float", float_model, "no reference outputs")]
+            views += [(cell.scheme, by_scheme[cell.scheme], _why_absent(cell)) for cell in own]
+            panels = [_draw(title, judged, image, score_threshold, remark) for title, judged, remark in views]
+            truth_panel = Panel(title="ground truth", shapes=found)
+            pictures.append(Picture(model=model, image=image, panels=(truth_panel, *panels)))
+    return tuple(pictures)
+
+
+def choose_ids(stored: Iterable[Reference], known: Iterable[int], num: int) -> tuple[int, ...]:
+    """Ids of the images that most runs have outputs for, and among those the lowest; only ids of the split."""
+    counts: dict[int, int] = dict.fromkeys(known, 0)
+    for reference in stored:
+        for image_id in reference.image_ids.tolist():
+            if image_id in counts:
+                counts[image_id] += 1
+    ranked = sorted((image_id for image_id, count in counts.items() if count), key=lambda key: (-counts[key], key))
+    return tuple(sorted(ranked[:num]))
+
+
+def read_annotations(split: PreparedSplit) -> dict[int, list[dict[str, Any]]]:
+    """Ground-truth objects of a split, by image id."""
+    by_image: dict[int, list[dict[str, Any]]] = {}
+    for entry in json.loads(split.annotations.read_bytes())["annotations"]:
+        by_image.setdefault(int(entry["image_id"]), []).append(entry)
+    return by_image
+
+
+def embed_image(path: Path, side: int = EMBEDDED_SIDE) -> str:
+    """A picture as a `data:` address: JPEG, no side longer than `side` pixels."""
+    picture = Image.fromarray(load_image(path))
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=84, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _read_float(layout: Layout, cell: Cell) -> Judged | None:
+    folder = layout.exported(cell.model, cell.conversion.source)
+    return _read_judged(folder, folder / "reference.npz")
+
+
+def _read_cell(layout: Layout, cell: Cell) -> Judged | None:
+    """Nothing where the stored detections were made by another file than the converted one."""
+    if cell.conversion.sha256 is None or cell.validation.artifact_sha256 != cell.conversion.sha256:
+        return None
+    return _read_judged(cell.folder, layout.moved(cell.model, cell.scheme))
+
+
+def _read_judged(folder: Path, outputs: Path) -> Judged | None:
+    try:
+        return load_reference(outputs), read_interface(folder)
+    except MissingResultError:
+        return None
+
+
+def _why_absent(cell: Cell) -> str:
+    return cell.conversion.reason or cell.validation.reason or "no detections stored for this picture"
+
+
+def _draw(title: str, judged: Judged | None, image: PreparedImage, score_threshold: float, remark: str) -> Panel:
+    if judged is None or image.image_id not in judged[0].image_ids:
+        return Panel(title=title, shapes=None, remark=remark)
+    reference, interface = judged
+    outputs: Mapping[str, np.ndarray] = reference.outputs_of(image.image_id)
+    placement = place_image(image.size, interface.input.size)
+    detections = outputs_to_detections(outputs, interface, placement).above(score_threshold)
+    labels = {int(key): name for key, name in interface.labels.items()}
+    return Panel(title=title, shapes=detections_to_shapes(detections, labels))

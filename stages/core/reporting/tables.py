@@ -1,0 +1,181 @@
+"""The results table: its columns once, and the table as Markdown and for the terminal."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stages.core.gating import BYTES_PER_MB, failures
+from stages.core.results import Metrics, Row, Status, Verdict
+
+ABSENT = "–"
+MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of numbers.
+
+    Attributes:
+      key: Field of `Row` it shows.
+      title: Head of the column, with its unit.
+      digits: Decimals shown.
+      scale: What a value is divided by.
+      is_drop: Whether it is a fall against the float model, which has a bound.
+      masks: Whether only models with masks have it.
+      rank: In a narrow terminal the columns of the highest rank are left out first.
+    """
+
+    key: str
+    title: str
+    digits: int = 1
+    scale: float = 1.0
+    is_drop: bool = False
+    masks: bool = False
+    rank: int = 0
+
+    def value(self, row: Row) -> float | None:
+        """The number in the column's unit, None where it is missing."""
+        number = getattr(row, self.key)
+        return None if number is None else number / self.scale
+
+    def text(self, row: Row) -> str:
+        return format_number(self.value(row), self.digits)
+
+
+COLUMNS = (
+    Column(key="box_ap", title="box AP"),
+    Column(key="box_ap_drop", title="box drop", digits=2, is_drop=True),
+    Column(key="mask_ap", title="mask AP", masks=True),
+    Column(key="mask_ap_drop", title="mask drop", digits=2, is_drop=True, masks=True),
+    Column(key="agreement_f1", title="agree F1", digits=3, rank=2),
+    Column(key="latency_p50_ms", title="p50 ms"),
+    Column(key="latency_p90_ms", title="p90 ms", rank=3),
+    Column(key="size_bytes", title="size MB", digits=2, scale=BYTES_PER_MB),
+    Column(key="gzip_bytes", title="gzip MB", digits=2, scale=BYTES_PER_MB, rank=4),
+    Column(key="peak_rss_bytes", title="peak MB", digits=0, scale=BYTES_PER_MB, rank=1),
+)
+
+
+def format_number(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
+    """A number for people; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def columns_of(metrics: Metrics) -> tuple[Column, ...]:
+    """The columns that say something: mask columns only where some row has masks."""
+    masks = any(row.mask_ap is not None or row.mask_ap_float is not None for row in metrics.rows)
+    return tuple(column for column in COLUMNS if masks or not column.masks)
+
+
+def headline(metrics: Metrics) -> str:
+    """What the gate says, in one line."""
+    total, red = len(metrics.rows), len(failures(metrics))
+    rows = f"{total} row{'s' if total != 1 else ''}"
+    return f"The gate is red: {red} of {rows} fail." if red else f"The gate is green: {rows}, none fails."
+
+
+def row_remark(row: Row) -> str:
+    """Why a row fails, or why it has no numbers."""
+    return "; ".join(row.verdict_reasons)
+
+
+def best_rows(metrics: Metrics) -> tuple[tuple[str, Row], ...]:
+    """The row to look at first in each respect, among those that pass: most accurate, fastest, smallest."""
+    shippable = [row for row in metrics.rows if row.verdict is Verdict.PASS and row.status is Status.OK]
+    wanted: tuple[tuple[str, Callable[[Row], float | None]], ...] = (
+        ("most accurate", lambda row: None if row.box_ap is None else -row.box_ap),
+        ("fastest", lambda row: row.latency_p50_ms),
+        ("smallest", lambda row: row.size_bytes),
+    )
+    found = []
+    for title, rank in wanted:
+        ranked = [(value, index) for index, row in enumerate(shippable) if (value := rank(row)) is not None]
+        if ranked:
+            found.append((title, shippable[min(ranked)[1]]))
+    return tuple(found)
+
+
+def metrics_to_markdown(metrics: Metrics, notes: Sequence[str] = ()) -> str:
+    """The whole of report.md.
+
+    Args:
+      notes: Footnotes, one line each.
+    """
+    columns = columns_of(metrics)
+    split = f"Split `{metrics.split}`, {metrics.num_images if metrics.num_images is not None else 'unknown'} images."
+    lines = ["# Detectors", "", f"**{headline(metrics)}** {split}", ""]
+    lines.append("| model | scheme | gate | " + " | ".join(column.title for column in columns) + " |")
+    lines.append("|---|---|---|" + "---:|" * len(columns))
+    for row in metrics.rows:
+        verdict = f"**{MARKS[row.verdict]}**" if row.verdict is Verdict.FAIL else _mark(row)
+        lines.append(f"| {row.model} | {row.scheme} | {verdict} | " + " | ".join(c.text(row) for c in columns) + " |")
+    remarks = [f"- `{row.model}/{row.scheme}`: {_one_line(row_remark(row))}" for row in metrics.rows if row_remark(row)]
+    if remarks:
+        lines += ["", "## What the gate says", "", *remarks]
+    lines += ["", "AP in points (0..100); a drop is float model minus file under the same post-processing.", ""]
+    return "\n".join([*lines, *(f"{_one_line(note)}\n" for note in notes)])
+
+
+def print_table(metrics: Metrics, places: Sequence[tuple[str, str]], console: Console | None = None) -> None:
+    """The results table for the terminal, the failures, and where to look on.
+
+    Args:
+      places: What and where, e.g. ("report", "models/report/index.html").
+      console: Where to print; the terminal. Output that is no terminal is 120 columns wide.
+    """
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    names = max(len(name) + 2 for row in metrics.rows for name in (row.model, row.scheme))
+    columns = fit_columns(columns_of(metrics), console.width - names - len("gate") - 4)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("model, scheme", overflow="fold")
+    table.add_column("gate")
+    for column in columns:
+        table.add_column(column.title, justify="right", no_wrap=True)
+    for index, row in enumerate(metrics.rows):
+        if index == 0 or metrics.rows[index - 1].model != row.model:
+            table.add_section()
+            table.add_row(f"[bold]{row.model}[/]")
+        style = "red" if row.verdict is Verdict.FAIL else "dim" if row.status is not Status.OK else "green"
+        table.add_row(f" {row.scheme}", f"[{style}]{_mark(row)}[/]", *(column.text(row) for column in columns))
+    console.print(table)
+    red = failures(metrics)
+    console.print(f"[bold {'red' if red else 'green'}]{headline(metrics)}[/]")
+    for line in red:
+        console.print(f"  [red]✗[/] {escape(line)}", soft_wrap=True)
+    width = max((len(what) for what, _ in places), default=0)
+    for what, where in places:
+        console.print(f"{what:<{width}}  {escape(where)}", soft_wrap=True)
+
+
+def artifact_places(root: Path, report: Path) -> tuple[tuple[str, str], ...]:
+    """Where the report page and the tracking UI are, for the end of a run; paths relative to the project's root."""
+    page = report / "index.html"
+    return (("report", str(page.relative_to(root))), ("runs", "make ui  (MLflow on http://127.0.0.1:5000)"))
+
+
+def fit_columns(columns: Sequence[Column], width: int) -> tuple[Column, ...]:
+    """The columns that fit into `width` characters: whole ranks are left out, the highest first, rank 0 never."""
+    kept = tuple(columns)
+    while sum(len(column.title) + 2 for column in kept) > width and any(column.rank for column in kept):
+        highest = max(column.rank for column in kept)
+        kept = tuple(column for column in kept if column.rank < highest)
+    return kept
+
+
+def _mark(row: Row) -> str:
+    return "n/a" if row.status is Status.NOT_APPLICABLE else MARKS[row.verdict]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,87 @@
+"use strict";
+(() => {
+  const tip = document.getElementById("tip");
+  const show = (text, x, y) => {
+    tip.textContent = text;
+    tip.hidden = false;
+    const left = Math.min(x + 14, document.documentElement.clientWidth - tip.offsetWidth - 8);
+    tip.style.left = Math.max(8, left) + window.scrollX + "px";
+    tip.style.top = (y + 16 + tip.offsetHeight > window.innerHeight ? y - tip.offsetHeight - 10 : y + 16) + window.scrollY + "px";
+  };
+  const hide = () => { tip.hidden = true; };
+
+  for (const mark of document.querySelectorAll(".mark")) {
+    const at = () => { const r = mark.getBoundingClientRect(); show(mark.dataset.tip, r.right - r.width / 2, r.top + r.height / 2); };
+    mark.addEventListener("pointerenter", at);
+    mark.addEventListener("focus", at);
+    mark.addEventListener("pointerleave", hide);
+    mark.addEventListener("blur", hide);
+  }
+
+  for (const svg of document.querySelectorAll(".curves svg")) {
+    const cursor = svg.querySelector(".cursor");
+    const lines = [...svg.querySelectorAll(".line")].map((line) => ({
+      name: line.dataset.name,
+      points: line.dataset.points.split(";").filter(Boolean).map((p) => p.split(",")),
+    }));
+    const steps = lines.flatMap((line) => line.points);
+    svg.addEventListener("pointermove", (event) => {
+      const box = svg.getBoundingClientRect();
+      const x = ((event.clientX - box.left) / box.width) * svg.viewBox.baseVal.width;
+      const near = steps.reduce((a, b) => (Math.abs(b[0] - x) < Math.abs(a[0] - x) ? b : a));
+      cursor.setAttribute("x1", near[0]);
+      cursor.setAttribute("x2", near[0]);
+      cursor.style.visibility = "visible";
+      const rows = lines.map((line) => [line.name, line.points.find((p) => p[1] === near[1])]).filter((row) => row[1]);
+      show(["step " + near[1], ...rows.map(([name, point]) => name + "  " + point[2])].join("\n"), event.clientX, event.clientY);
+    });
+    svg.addEventListener("pointerleave", () => { cursor.style.visibility = "hidden"; hide(); });
+  }
+
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    const body = table.tBodies[0];
+    const groups = [];
+    for (const row of body.rows) {
+      if (row.classList.contains("remark")) groups[groups.length - 1].push(row);
+      else groups.push([row]);
+    }
+    const sort = (head, index) => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const key = (group) => {
+        const cell = group[0].cells[index];
+        if (head.dataset.type === "text") return cell ? cell.textContent.trim() : "";
+        const value = cell && cell.dataset.v;
+        return value ? Number(value) : NaN;
+      };
+      const order = (a, b) => {
+        const [x, y] = [key(a), key(b)];
+        if (typeof x === "string") return x.localeCompare(y) * (down ? -1 : 1);
+        if (isNaN(x) || isNaN(y)) return isNaN(x) - isNaN(y);
+        return (x - y) * (down ? -1 : 1);
+      };
+      groups.sort(order).forEach((group) => body.append(...group));
+    };
+    heads.forEach((head, index) => {
+      head.tabIndex = 0;
+      head.addEventListener("click", () => sort(head, index));
+      head.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(head, index); });
+    });
+  }
+
+  for (const box of document.querySelectorAll("[data-hide]")) {
+    box.addEventListener("change", () => document.body.classList.toggle(box.dataset.hide, !box.checked));
+  }
+  const zoom = document.getElementById("zoom");
+  for (const picture of document.querySelectorAll(".pic")) {
+    picture.addEventListener("click", () => {
+      if (zoom.open) { zoom.close(); return; }
+      const panel = picture.closest(".panel").cloneNode(true);
+      panel.querySelector(".pic").addEventListener("click", () => zoom.close());
+      zoom.querySelector("div").replaceChildren(panel);
+      zoom.showModal();
+    });
+  }
+})();

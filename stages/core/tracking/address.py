@@ -1,0 +1,82 @@
+"""Where runs are published to, and whether anything answers there."""
+
+import sqlite3
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import closing
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from stages.core.errors import ParamsError
+
+SCHEMES = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks")
+"""Kinds of tracking store that MLflow knows."""
+
+_SQLITE = "sqlite:///"
+
+
+def resolve_uri(uri: str, root: Path, environ: Mapping[str, str]) -> str:
+    """The tracking store to use: MLFLOW_TRACKING_URI where it is set, else `uri`; relative sqlite paths below `root`.
+
+    An absolute path also holds for `dvc exp run --queue`, which runs in a copy of the project.
+
+    Raises:
+      ParamsError: if it is no kind of store that MLflow knows.
+    """
+    chosen, origin = environ.get("MLFLOW_TRACKING_URI") or uri, "publish.tracking_uri"
+    if environ.get("MLFLOW_TRACKING_URI"):
+        origin = "MLFLOW_TRACKING_URI"
+    kind = urlsplit(chosen).scheme.split("+")[0]
+    if kind not in SCHEMES and chosen != "databricks":
+        raise ParamsError(f"{origin}: {hide_password(chosen)!r} is no tracking URI (known kinds: {', '.join(SCHEMES)})")
+    if chosen.startswith(_SQLITE) and not chosen.startswith(_SQLITE + "/"):
+        return f"{_SQLITE}{root / chosen.removeprefix(_SQLITE)}"
+    return chosen
+
+
+def is_local(uri: str) -> bool:
+    """Whether the store is a file of this machine, so that there is no server that could be dead."""
+    return uri.startswith(("sqlite:", "file:"))
+
+
+def hide_password(uri: str) -> str:
+    """The address without user and password, for people and logs."""
+    address = urlsplit(uri).netloc
+    return uri.replace(address, address.rsplit("@", 1)[-1], 1) if "@" in address else uri
+
+
+def probe_store(uri: str, timeout_s: float) -> str:
+    """Asks a store whether it is there: a server by a question that needs its database, a SQLite file by its lock.
+
+    MLflow itself tries again for minutes in both cases. Other kinds of store are not asked.
+
+    Returns:
+      What is wrong, or an empty string.
+    """
+    if uri.startswith(("http:", "https:")):
+        return _probe_server(uri, timeout_s)
+    return _probe_sqlite(Path(uri.removeprefix(_SQLITE)), timeout_s) if uri.startswith(_SQLITE) else ""
+
+
+def _probe_server(uri: str, timeout_s: float) -> str:
+    """Any answer will do, "forbidden" and "unknown experiment" too, but for that of a broken server (5xx)."""
+    question = f"{hide_password(uri).rstrip('/')}/api/2.0/mlflow/experiments/get-by-name?experiment_name=probe"
+    try:
+        with urllib.request.urlopen(question, timeout=timeout_s):
+            return ""
+    except urllib.error.HTTPError as error:
+        return f"the server answers {error.code} {error.reason}" if error.code >= 500 else ""
+    except (OSError, ValueError, HTTPException) as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__
+
+
+def _probe_sqlite(path: Path, timeout_s: float) -> str:
+    try:
+        with closing(sqlite3.connect(path, timeout=timeout_s)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
+    except sqlite3.Error as error:
+        return str(error)
+    return ""

@@ -1,0 +1,261 @@
+"""What is published, as plain values: one parent run, and one child per model and scheme."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.core.errors import ArtifactError
+from stages.core.gating import failures
+from stages.core.hashing import hash_file, hash_value
+from stages.core.layout import Layout
+from stages.core.params import Params, load_yaml
+from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics, read_training
+from stages.core.reporting.curves import Curve, read_curves
+from stages.core.reporting.sections import worst_parity
+from stages.core.results import AveragePrecision, Metrics, Row, TrainResult, Verdict
+from stages.core.schemes import SCHEMES
+from stages.core.tracking.state import UNKNOWN, ProjectState
+from stages.core.versions import read_versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """One run to be found or made.
+
+    Attributes:
+      name: What the tracking UI shows.
+      key: What it is found by.
+      content_sha256: Hash of what was measured; a run that holds it already is left alone.
+      params, metrics, tags: By name.
+      curves: Numbers over steps.
+      artifacts: Local file or folder, and the folder it goes to.
+      failed: Whether the gate is red: the run is then marked as failed.
+    """
+
+    name: str
+    key: str
+    content_sha256: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    curves: tuple[Curve, ...] = ()
+    artifacts: tuple[tuple[Path, str], ...]
+    failed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """A parent run and its children."""
+
+    experiment: str
+    artifact_root: str | None
+    parent: RunPlan
+    children: tuple[RunPlan, ...]
+
+
+def plan_publication(layout: Layout, state: ProjectState, params: Params, uri: str) -> Publication:
+    """Everything that the results say, as runs.
+
+    Args:
+      uri: Tracking store; beside a SQLite file, artifacts go to `mlartifacts` below the project's root.
+
+    Raises:
+      MissingResultError: if a stage has not run.
+      ArtifactError: if a model file is not the one that was measured.
+    """
+    metrics = read_metrics(layout)
+    check_complete(metrics, params.models, params.schemes)
+    cells = read_cells(layout, params.models, params.schemes)
+    rows = {(row.model, row.scheme): row for row in metrics.rows}
+    tree = load_yaml(layout.params)
+    shared = {section: value for section, value in tree.items() if section != "train"}
+    return Publication(
+        experiment=params.publish.experiment,
+        artifact_root=(layout.root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None,
+        parent=plan_parent(
+            layout,
+            state,
+            metrics,
+            tree,
+            trainings={model: read_training(layout, model) for model in params.models},
+            curves={model: read_curves(layout.variant(model, "trained") / "history.json") for model in params.models},
+        ),
+        children=tuple(
+            plan_child(
+                layout,
+                state,
+                cell,
+                rows[cell.model, cell.scheme],
+                {**shared, "train": params.train_settings(cell.model).model_dump(mode="json")},
+            )
+            for cell in cells
+        ),
+    )
+
+
+def plan_parent(
+    layout: Layout,
+    state: ProjectState,
+    metrics: Metrics,
+    params: Mapping[str, Any],
+    trainings: Mapping[str, TrainResult],
+    curves: Mapping[str, tuple[Curve, ...]],
+) -> RunPlan:
+    """The run of a whole state of the project: parameters, training curves by model, report and pictures.
+
+    Args:
+      params: params.yaml as a tree.
+      curves: By model; a curve `train/total_loss` of a model is published as `<model>/train/total_loss`.
+    """
+    red = len(failures(metrics))
+    report = [path for path in sorted(layout.report.iterdir()) if path.name != "pictures"]
+    pictures = [(path, "pictures") for path in sorted((layout.report / "pictures").glob("*"))]
+    inputs = [(path, "inputs") for path in (layout.params, layout.dvc_lock) if path.exists()]
+    numbers = {"rows": float(len(metrics.rows)), "rows_red": float(red)}
+    for model, result in trainings.items():
+        numbers |= {f"{model}/trained/{name}": value for name, value in result.validation.items() if value is not None}
+    described = (layout.report / "report.md").read_text() if (layout.report / "report.md").exists() else ""
+    models = list(dict.fromkeys(row.model for row in metrics.rows))
+    return RunPlan(
+        name=f"{' + '.join(models)} ({state.key.removeprefix('metrics-')[:8]})",
+        key=f"parent:{state.key}",
+        content_sha256=hash_value([asdict(metrics), numbers, hash_file(layout.report / "index.html")]),
+        params=flatten(params),
+        metrics=numbers,
+        tags={
+            "role": "parent",
+            "gate": "red" if red else "green",
+            "split": metrics.split,
+            "mlflow.note.content": described,
+            **_versions(*(result.versions for result in trainings.values())),
+            **_state_tags(state),
+        },
+        curves=tuple(
+            Curve(clean_name(f"{model}/{curve.name}"), curve.points) for model in curves for curve in curves[model]
+        ),
+        artifacts=(*((path, "report") for path in report), *pictures, *inputs),
+        failed=red > 0,
+    )
+
+
+def plan_child(layout: Layout, state: ProjectState, cell: Cell, row: Row, params: Mapping[str, Any]) -> RunPlan:
+    """The run of one model in one scheme: every number, and the files it was measured on.
+
+    Args:
+      params: params.yaml as a tree, with this model's own resolved settings as `train`.
+
+    Raises:
+      ArtifactError: if the model file is not the one that was measured.
+    """
+    scheme = SCHEMES[cell.scheme]
+    records = (cell.conversion, cell.validation, cell.benchmark)
+    content = hash_value([asdict(record) for record in records] + [row.verdict, row.verdict_reasons])
+    about = {"scheme.name": scheme.name, "scheme.weights": scheme.weights, "scheme.activations": scheme.activations}
+    return RunPlan(
+        name=cell.name,
+        key=f"child:{hash_value([state.key, cell.model, cell.scheme, content])}",
+        content_sha256=content,
+        params={"model": cell.model, **about, **flatten(params)},
+        metrics=cell_to_numbers(cell, row),
+        tags={
+            "role": "child",
+            "model": cell.model,
+            "scheme": cell.scheme,
+            "backend": row.backend,
+            "source": row.source,
+            "status": row.status.value,
+            "verdict": row.verdict.value,
+            "verdict_reasons": "; ".join(row.verdict_reasons),
+            "artifact_sha256": row.sha256 or "none",
+            "mlflow.note.content": "; ".join(row.verdict_reasons) or "passes the gate",
+            **_versions(*(record.versions for record in (cell.conversion, cell.validation))),
+            **_state_tags(state),
+        },
+        artifacts=_cell_files(layout, cell),
+        failed=row.verdict is Verdict.FAIL,
+    )
+
+
+def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
+    """Every number of a row and of the records behind it, by metric name; missing ones are left out."""
+    numbers: dict[str, Any] = {
+        name: value for name, value in asdict(row).items() if isinstance(value, int | float) and name != "status"
+    }
+    for side, accuracy in (("", cell.validation.accuracy), ("float_", cell.validation.reference)):
+        for kind in ("box", "mask"):
+            if accuracy and (ap := getattr(accuracy, kind)):
+                numbers |= _ap_numbers(f"{side}{kind}", ap)
+    if agreement := cell.validation.agreement:
+        names = ("precision", "recall", "f1", "mean_iou", "score_shift", "num_matched")
+        numbers |= {f"agreement/{name}": getattr(agreement, name) for name in names}
+    if parity := worst_parity(cell):
+        numbers |= {"parity/worst_sqnr_db": parity.sqnr_db, "parity/cosine": parity.cosine}
+        numbers |= {"parity/max_abs": max(p.max_abs or 0.0 for p in cell.validation.parity)}
+    if latency := cell.benchmark.latency:
+        numbers |= {f"latency/{name}": value for name, value in asdict(latency).items() if name.endswith("_ms")}
+    numbers |= {"init_ms": cell.benchmark.init_ms, "baseline_rss_bytes": cell.benchmark.baseline_rss_bytes}
+    if cell.proof:
+        numbers |= {"proof/int8_macs_fraction": cell.proof.int8_macs_fraction, "proof/macs": cell.proof.macs}
+    return {clean_name(name): float(value) for name, value in numbers.items() if _is_number(value)}
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A tree of settings as `section.key` to text; lists and empty mappings are written as JSON."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def clean_name(name: str) -> str:
+    """A metric name as MLflow takes it: letters, digits, `_-./: ` and no empty or dotted path parts."""
+    parts = (re.sub(r"[^\w\-. :]", "_", part).strip(". ") or "_" for part in name.split("/"))
+    return "/".join(parts)
+
+
+def _ap_numbers(kind: str, ap: AveragePrecision) -> dict[str, float | None]:
+    summary = {f"{kind}/{name}": value for name, value in asdict(ap).items() if name != "per_class"}
+    # Class names are the user's and may hold slashes: they must not open a folder of their own.
+    per_class = {f"{kind}_per_class/{name.replace('/', '_')}": value for name, value in ap.per_class.items()}
+    return summary | per_class
+
+
+def _cell_files(layout: Layout, cell: Cell) -> tuple[tuple[Path, str], ...]:
+    files = [(cell.folder / "interface.json", "model"), (cell.folder / "proof.json", "model")]
+    if cell.conversion.artifact:
+        model = cell.folder / cell.conversion.artifact
+        if not model.is_file():
+            raise ArtifactError(f"{model}: no such file; run `convert` again (or `dvc checkout`)")
+        if hash_file(model) != cell.conversion.sha256:
+            raise ArtifactError(f"{model}: not the file that was measured (sha256 differs); run `dvc repro`")
+        files.insert(0, (model, "model"))
+    files += [
+        (cell.folder / "result.json", "results/conversion"),
+        (layout.validated(cell.model, cell.scheme), "results/validation"),
+        (layout.benchmarked(cell.model, cell.scheme), "results/benchmark"),
+    ]
+    return tuple((path, folder) for path, folder in files if path.exists())
+
+
+def _state_tags(state: ProjectState) -> dict[str, str]:
+    commit = {} if state.git_sha == UNKNOWN else {"mlflow.source.git.commit": state.git_sha}
+    lock = {"dvc_lock_sha256": state.dvc_lock_sha256} if state.dvc_lock_sha256 else {"no_dvc_lock": state.key}
+    return {"git_sha": state.git_sha, "git_dirty": str(state.git_dirty).lower(), **commit, **lock}
+
+
+def _versions(*found: Mapping[str, str]) -> dict[str, str]:
+    merged = read_versions("dvc", "mlflow")
+    for versions in found:
+        merged |= versions
+    return {f"version.{clean_name(name)}": version for name, version in sorted(merged.items())}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

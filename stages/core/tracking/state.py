@@ -1,0 +1,53 @@
+"""Which state of the project a publication stands for."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.core.errors import MissingResultError
+from stages.core.hashing import hash_file
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectState:
+    """The project at the moment of publishing.
+
+    Attributes:
+      key: What the parent run is found by: the hash of dvc.lock, or of metrics.json where there is no dvc.lock.
+      dvc_lock_sha256: None where the stages were run by hand.
+      git_sha: Commit, or `unknown` outside of git.
+      git_dirty: Whether tracked or new files differ from it.
+    """
+
+    key: str
+    dvc_lock_sha256: str | None
+    git_sha: str
+    git_dirty: bool
+
+
+def read_state(root: Path, *, dvc_lock: Path, metrics: Path) -> ProjectState:
+    """Hashes dvc.lock (or metrics.json) and asks git.
+
+    Raises:
+      MissingResultError: if there are no results yet.
+    """
+    if not metrics.exists():
+        raise MissingResultError(f"{metrics}: no such file; run `dvc repro` or `python -m stages.report` first")
+    lock_sha256 = hash_file(dvc_lock) if dvc_lock.exists() else None
+    return ProjectState(
+        key=lock_sha256 or f"metrics-{hash_file(metrics)}",
+        dvc_lock_sha256=lock_sha256,
+        git_sha=_git(root, "rev-parse", "HEAD") or UNKNOWN,
+        git_dirty=bool(_git(root, "status", "--porcelain")),
+    )
+
+
+def _git(root: Path, *args: str) -> str:
+    """Output of a git command; empty where there is no git or no repository."""
+    try:
+        done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,194 @@
+"""Runs in MLflow: found by their key, made or completed, never made twice. The only import of mlflow.
+
+`worker.prepare_environment` must have run before this module is imported: MLflow reads its switches then.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import mlflow
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import (
+    MAX_METRICS_PER_BATCH,
+    MAX_PARAM_VAL_LENGTH,
+    MAX_PARAMS_TAGS_PER_BATCH,
+    MAX_TAG_VAL_LENGTH,
+)
+
+from stages.core.errors import UserError
+from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
+from stages.core.tracking.plan import Publication, RunPlan
+
+KEY_TAG, CONTENT_TAG, PARENT_TAG = "run_key", "published_sha256", "mlflow.parentRunId"
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+"""Opens the experiment on its runs: MLflow's UI takes an experiment of unknown kind for one about language models."""
+CUT = "…"
+
+T = TypeVar("T")
+Progress = Callable[[int], None]
+
+_OUR_MISTAKES = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One publication in progress.
+
+    Attributes:
+      progress: Called after each answer of the store, with the number of bytes that are sent to it next.
+    """
+
+    client: mlflow.MlflowClient
+    experiment_id: str
+    progress: Progress
+
+
+def publish_runs(publication: Publication, uri: str, progress: Progress = lambda upload: None) -> Outcome:
+    """Makes the parent run and its children, or completes what an earlier attempt left unfinished.
+
+    Args:
+      uri: Tracking store.
+      progress: Called after each answer of the store, with the number of bytes that are sent to it next.
+
+    Raises:
+      TrackingUnavailableError: if the store cannot be reached or refuses.
+      UserError: if the experiment was deleted, or a database driver is not installed.
+    """
+    try:
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        session = Session(client, open_experiment(client, publication), progress)
+        progress(0)
+        parent_id, outcome = publish_run(session, publication.parent, parent_id=None)
+        for child in publication.children:
+            child_id, done = publish_run(session, child, parent_id=parent_id)
+            finish_run(session, child_id, child)
+            outcome += done
+        finish_run(session, parent_id, publication.parent)
+    except MlflowException as error:
+        if error.error_code in _OUR_MISTAKES:
+            raise
+        raise TrackingUnavailableError(_first_line(error)) from error
+    except OSError as error:
+        raise TrackingUnavailableError(_first_line(error)) from error
+    except ImportError as error:
+        raise UserError(f"publish.tracking_uri: this kind of store needs a package that is absent: {error}") from None
+    return outcome
+
+
+def open_experiment(client: mlflow.MlflowClient, publication: Publication) -> str:
+    """Id of the experiment, made where there is none.
+
+    Raises:
+      UserError: if it was deleted: runs in it would be invisible.
+    """
+    name = publication.experiment
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return str(client.create_experiment(name, publication.artifact_root, tags={KIND_TAG: KIND}))
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"publish.experiment: {name!r} was deleted in MLflow; restore it (`mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}`) or choose another name"
+        )
+    return str(found.experiment_id)
+
+
+def publish_run(session: Session, plan: RunPlan, *, parent_id: str | None) -> tuple[str, Outcome]:
+    """Finds or makes one run, and gives it everything it does not have yet.
+
+    Numbers of a run that an interrupted attempt began carry the run's own start time: sent twice, they are stored once.
+    """
+    found = find_run(session, plan.key)
+    if found is not None and found.data.tags.get(CONTENT_TAG) == plan.content_sha256:
+        return found.info.run_id, Outcome(unchanged=1)
+    if found is None:
+        tags = {KEY_TAG: plan.key} | ({PARENT_TAG: parent_id} if parent_id else {})
+        run = session.client.create_run(session.experiment_id, run_name=plan.name, tags=tags)
+    else:
+        run = found
+    was_complete = CONTENT_TAG in run.data.tags
+    fill_run(session, run, plan, timestamp_ms=int(time.time() * 1000) if was_complete else run.info.start_time)
+    session.client.set_tag(run.info.run_id, CONTENT_TAG, plan.content_sha256)
+    session.progress(0)
+    return run.info.run_id, Outcome(completed=1) if found is not None else Outcome(created=1)
+
+
+def find_run(session: Session, key: str) -> Run | None:
+    """The oldest run with a key that was not deleted."""
+    runs = session.client.search_runs(
+        [session.experiment_id],
+        f"tags.{KEY_TAG} = '{key}'",
+        run_view_type=ViewType.ACTIVE_ONLY,
+        max_results=1,
+        order_by=["attributes.start_time ASC"],
+    )
+    session.progress(0)
+    return runs[0] if runs else None
+
+
+def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) -> None:
+    """Tags, parameters, numbers, curves and files of one run. A parameter that is there already cannot change."""
+    run_id, client = run.info.run_id, session.client
+    params = [Param(k, cut(v, MAX_PARAM_VAL_LENGTH)) for k, v in plan.params.items() if k not in run.data.params]
+    for some in batched(params, MAX_PARAMS_TAGS_PER_BATCH):
+        client.log_batch(run_id, params=some)
+        session.progress(0)
+    tags = [RunTag(name, cut(value, MAX_TAG_VAL_LENGTH)) for name, value in plan.tags.items()]
+    for tag_batch in batched(tags, MAX_PARAMS_TAGS_PER_BATCH):
+        client.log_batch(run_id, tags=tag_batch)
+        session.progress(0)
+    for metric_batch in batched(plan_to_metrics(plan, timestamp_ms), MAX_METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=metric_batch)
+        session.progress(0)
+    for path, folder in plan.artifacts:
+        session.progress(count_bytes(path))
+        if path.is_dir():
+            client.log_artifacts(run_id, str(path), f"{folder}/{path.name}")
+        else:
+            client.log_artifact(run_id, str(path), folder)
+    session.progress(0)
+
+
+def finish_run(session: Session, run_id: str, plan: RunPlan) -> None:
+    """Ends a run, as failed where the gate is red: a red row is published, and it shows."""
+    status = "FAILED" if plan.failed else "FINISHED"
+    if session.client.get_run(run_id).info.status != status:
+        session.client.set_terminated(run_id, status)
+    session.progress(0)
+
+
+def plan_to_metrics(plan: RunPlan, timestamp_ms: int) -> Iterator[Metric]:
+    """Numbers at step 0, and every point of every curve at its own step."""
+    for name, value in plan.metrics.items():
+        yield Metric(name, value, timestamp_ms, 0)
+    for curve in plan.curves:
+        for step, value in curve.points:
+            yield Metric(curve.name, value, timestamp_ms, step)
+
+
+def count_bytes(path: Path) -> int:
+    """Size of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def cut(text: str, limit: int) -> str:
+    """A text that MLflow takes, marked where it was cut."""
+    return text if len(text) <= limit else text[: limit - len(CUT)] + CUT
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of at most `size` items."""
+    iterator = iter(items)
+    while some := list(islice(iterator, size)):
+        yield some
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,37 @@
+"""Mirror the results into MLflow: one run per state of dvc.lock, one child run per model and scheme."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from stages.core.command import parse_args, run_verb
+from stages.core.layout import Layout
+from stages.core.params import load_params
+from stages.core.tracking.address import hide_password, resolve_uri
+from stages.core.tracking.outcome import TrackingUnavailableError
+from stages.core.tracking.plan import plan_publication
+from stages.core.tracking.state import read_state
+from stages.core.tracking.worker import publish_in_time
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Publishes what is not there yet. A store that cannot be reached costs a warning and some seconds, never more."""
+    args = parse_args("publish", argv, about=__doc__)
+    params, layout = load_params(args.root), Layout(args.root)
+    uri = resolve_uri(params.publish.tracking_uri, args.root, os.environ)
+    state = read_state(args.root, dvc_lock=layout.dvc_lock, metrics=layout.metrics)
+    publication = plan_publication(layout, state, params, uri)
+    if state.dvc_lock_sha256 is None:
+        print("no dvc.lock: this publication is known by the hash of metrics.json", file=sys.stderr)
+    try:
+        outcome = publish_in_time(publication, uri, params.publish.timeout_s)
+    except TrackingUnavailableError as error:
+        again = "run `python -m stages.publish` later"
+        print(f"warning: not published to {hide_password(uri)}: {error}; {again}", file=sys.stderr)
+        return 0
+    print(f"published to {hide_password(uri)}: {outcome}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,38 @@
+"""One table and one page from all results: models/report/{metrics.json,report.md,index.html,...}."""
+
+from collections.abc import Sequence
+
+from stages.core.command import parse_args, run_verb
+from stages.core.layout import Layout
+from stages.core.params import load_params
+from stages.core.reporting.collect import read_metrics
+from stages.core.reporting.tables import artifact_places, headline, print_table
+from stages.core.reporting.write import read_content, write_report
+
+FLAGS = {"table": "only print the table that is there already, and where the page is"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the report; with `--table`, prints what the last one says."""
+    args = parse_args("report", argv, about=__doc__, flags=FLAGS)
+    layout = Layout(args.root)
+    if args.table:
+        print_table(read_metrics(layout), artifact_places(args.root, layout.report))
+        return 0
+    params = load_params(args.root)
+    content = read_content(
+        layout,
+        params.models,
+        params.schemes,
+        gate=params.gate,
+        split=params.validation.split,
+        num_pictures=params.report.num_pictures,
+        score_threshold=params.report.score_threshold,
+    )
+    write_report(content, layout.report)
+    print(f"{headline(content.metrics)} {layout.report.relative_to(args.root)}/index.html")
+    return 0
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,421 @@
+"""Values with defaults for tests, and a whole project tree of believable results."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image, ImageDraw
+
+from stages.core.detectors.table import DETECTORS
+from stages.core.hashing import hash_file, hash_value
+from stages.core.interface import ImageInput, Interface, PostProcessing, TensorOutput, write_interface
+from stages.core.jsonfile import write_json
+from stages.core.layout import Layout
+from stages.core.reference import Reference, save_reference
+from stages.core.results import (
+    Accuracy,
+    Agreement,
+    AveragePrecision,
+    Benchmark,
+    Conversion,
+    Latency,
+    Machine,
+    MovedImage,
+    OpProof,
+    Parity,
+    Proof,
+    Protocol,
+    Row,
+    Status,
+    TrainResult,
+    Validation,
+    Verdict,
+)
+from stages.core.schemes import SCHEMES, Precision
+
+LABELS = {"1": "circle", "2": "square", "3": "triangle"}
+SHA = "ab" * 32
+VERSIONS = {"ai-edge-litert": "2.3.0", "numpy": "2.4.6"}
+
+DROPS = {"float32": 0.0, "float16": 0.02, "dynamic_range": 0.4, "int8": 0.9, "int8_uint8_input": 1.0, "int16x8": 0.3}
+LATENCIES_MS = {
+    "float32": 17.6,
+    "float16": 17.9,
+    "dynamic_range": 12.1,
+    "int8": 10.0,
+    "int8_uint8_input": 9.8,
+    "int16x8": 576.0,
+}
+SIZES = {
+    "float32": 13_200_000,
+    "float16": 6_700_000,
+    "dynamic_range": 3_700_000,
+    "int8": 3_800_000,
+    "int8_uint8_input": 3_800_000,
+    "int16x8": 3_900_000,
+}
+
+
+def row(**changes: Any) -> Row:
+    """A green row of the results table."""
+    base = Row(
+        model="mobiledet_edgetpu",
+        scheme="int8",
+        backend="tflite",
+        source="trained",
+        status=Status.OK,
+        reason="",
+        artifact="model.tflite",
+        sha256=SHA,
+        size_bytes=3_800_000,
+        gzip_bytes=3_200_000,
+        box_ap=64.3,
+        mask_ap=None,
+        box_ap_float=65.2,
+        mask_ap_float=None,
+        box_ap_drop=0.9,
+        mask_ap_drop=None,
+        agreement_f1=0.97,
+        latency_p50_ms=10.0,
+        latency_p90_ms=11.5,
+        peak_rss_bytes=62_000_000,
+        verdict=Verdict.PASS,
+        verdict_reasons=(),
+    )
+    return replace(base, **changes)
+
+
+def conversion(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Conversion:
+    base = Conversion(
+        model=model,
+        scheme=scheme,
+        backend="tflite",
+        source="trained",
+        status=Status.OK,
+        artifact="model.tflite",
+        sha256=SHA,
+        size_bytes=SIZES[scheme],
+        calibration_images=100 if SCHEMES[scheme].needs_calibration else 0,
+        calibration_sha256=SHA if SCHEMES[scheme].needs_calibration else None,
+        seconds=1.5,
+        versions={"ai-edge-quantizer": "0.10.0", **VERSIONS},
+    )
+    return replace(base, **changes)
+
+
+def proof(scheme: str = "int8", **changes: Any) -> Proof:
+    table = SCHEMES[scheme]
+    weights, activations = table.weights.value, table.activations.value
+    share = 0.998 if table.activations is Precision.INT8 else 0.0
+    base = Proof(
+        ops=(
+            OpProof(op="CONV_2D", count=62, activations={activations: 62}, weights={weights: 62}, macs=420_000_000),
+            OpProof(
+                op="DEPTHWISE_CONV_2D", count=31, activations={activations: 31}, weights={weights: 31}, macs=38_000_000
+            ),
+            OpProof(op="ADD", count=14, activations={activations: 14}, weights={}, macs=0),
+        ),
+        tensor_dtypes={weights: 93, activations: 210, "int32": 31},
+        macs=458_000_000,
+        macs_by_dtype={activations: 458_000_000},
+        int8_macs_fraction=share,
+        weights_per_channel=93 if weights == "int8" else 0,
+        weights_per_tensor=0,
+        custom_ops=("TFLite_Detection_PostProcess",),
+        flex_ops=(),
+        shared_box_score_scale=False,
+        contradictions=(),
+    )
+    return replace(base, **changes)
+
+
+def average_precision(ap: float | None, labels: dict[str, str] = LABELS) -> AveragePrecision:
+    if ap is None:
+        return AveragePrecision(ap=None, ap50=None, ap75=None, ap_small=None, ap_medium=None, ap_large=None)
+    per_class: dict[str, float | None] = {
+        name: round(ap + 4 * (index - 1), 2) for index, name in enumerate(labels.values())
+    }
+    return AveragePrecision(
+        ap=ap,
+        ap50=min(100.0, ap + 24),
+        ap75=ap + 8,
+        ap_small=ap - 20,
+        ap_medium=ap + 1,
+        ap_large=None,
+        per_class=per_class,
+    )
+
+
+def validation(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Validation:
+    masks = DETECTORS[model].has_masks
+    box, mask, drop = 65.2, 59.8, DROPS[scheme]
+    base = Validation(
+        model=model,
+        scheme=scheme,
+        status=Status.OK,
+        artifact_sha256=SHA,
+        accuracy=Accuracy(
+            box=average_precision(box - drop), mask=average_precision(mask - drop / 2) if masks else None
+        ),
+        reference=Accuracy(box=average_precision(box), mask=average_precision(mask) if masks else None),
+        box_ap_drop=drop,
+        mask_ap_drop=drop / 2 if masks else None,
+        parity=()
+        if masks
+        else tuple(
+            Parity(output=f"{kind}_{level}", sqnr_db=31.5 - 10 * drop, cosine=0.9996, max_abs=0.21, num_images=16)
+            for level in (3, 4)
+            for kind in ("boxes", "scores")
+        ),
+        agreement=Agreement(
+            precision=0.98,
+            recall=0.97,
+            f1=0.975 - drop / 40,
+            mean_iou=0.95,
+            score_shift=-0.006 * drop,
+            score_threshold=0.3,
+            num_reference=480,
+            num_detections=475,
+            num_matched=466,
+            most_moved=(MovedImage(image_id=3, f1=0.5, score_shift=-0.1),),
+        ),
+        protocol=Protocol(
+            split="val", num_images=6, split_images=6, image_ids_sha256=SHA, data_sha256=SHA, score_floor=0.05
+        ),
+        seconds=4.2,
+        versions=VERSIONS,
+    )
+    return replace(base, **changes)
+
+
+def benchmark(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Benchmark:
+    p50 = LATENCIES_MS[scheme] * (0.7 if DETECTORS[model].has_masks else 1.0)
+    base = Benchmark(
+        model=model,
+        scheme=scheme,
+        status=Status.OK,
+        artifact_sha256=SHA,
+        latency=Latency(p50_ms=p50, p90_ms=p50 * 1.12, p99_ms=p50 * 1.4, mean_ms=p50 * 1.03, runs=50, warmup=5),
+        init_ms=21.0,
+        peak_rss_bytes=62_000_000 + SIZES[scheme],
+        baseline_rss_bytes=38_000_000,
+        size_bytes=SIZES[scheme],
+        gzip_bytes=int(SIZES[scheme] * 0.86),
+        num_threads=2,
+        runtime="ai-edge-litert 2.3.0",
+        delegate="XNNPACK",
+        machine=Machine(
+            cpu="A CPU @ 2.1 GHz", isa_flags=("avx2", "avx512_vnni"), num_cpus=2, system="Linux", python="3"
+        ),
+    )
+    return replace(base, **changes)
+
+
+def train_result(model: str = "mobiledet_edgetpu", **changes: Any) -> TrainResult:
+    base = TrainResult(
+        model=model,
+        variant="trained",
+        checkpoint="checkpoint/ckpt-1500",
+        checkpoint_sha256=SHA,
+        num_classes=3,
+        input_size=(256, 256),
+        steps=1500,
+        best_step=1500,
+        stopped_early=False,
+        validation={"box_ap": 66.6, "mask_ap": 59.8 if DETECTORS[model].has_masks else None},
+        data_sha256=SHA,
+        config_sha256=SHA,
+        seconds=540.0,
+        versions={"tensorflow": "2.20.0"},
+    )
+    return replace(base, **changes)
+
+
+def interface(model: str = "mobiledet_edgetpu", scheme: str = "int8", *, size: int = 128) -> Interface:
+    shapes: dict[str, tuple[int, ...]] = {
+        "detection_boxes": (1, 100, 4),
+        "detection_classes": (1, 100),
+        "detection_scores": (1, 100),
+        "num_detections": (1,),
+    }
+    if DETECTORS[model].has_masks:
+        shapes["detection_masks"] = (1, 100, 28, 28)
+    uint8 = SCHEMES[scheme].input is Precision.UINT8
+    return Interface(
+        model=model,
+        task=DETECTORS[model].task.value,
+        variant="trained",
+        input=ImageInput(
+            name="image",
+            shape=(1, size, size, 3),
+            dtype="uint8" if uint8 else "float32",
+            pad_value=(124, 116, 104),
+            normalization="(pixels - mean) / std",
+        ),
+        outputs=tuple(
+            TensorOutput(name=name, shape=shape, dtype="float32", meaning=name) for name, shape in shapes.items()
+        ),
+        class_offset=1,
+        labels=LABELS,
+        post_processing=PostProcessing(
+            method="NonMaxSuppressionV4", max_detections=100, score_threshold=0.05, nms_iou_threshold=0.5
+        ),
+        checkpoint_sha256=SHA,
+    )
+
+
+def history(steps: int = 1500, every: int = 50, *, masks: bool = False) -> dict[str, list[dict[str, float]]]:
+    """Loss and rate every `every` steps, validation AP every 500."""
+    train = [
+        {
+            "step": step,
+            "total_loss": round(0.4 + 2.5 * float(np.exp(-step / 350)), 4),
+            "learning_rate": round(0.01 * (1 + float(np.cos(np.pi * step / steps))), 6),
+        }
+        for step in range(every, steps + 1, every)
+    ]
+    validation = [
+        {"step": step, "box_ap": 66 * (1 - float(np.exp(-step / 500)))} | ({"mask_ap": 0.03 * step} if masks else {})
+        for step in range(500, steps + 1, 500)
+    ]
+    return {"train": train, "validation": validation}
+
+
+def write_split(folder: Path, *, num_images: int = 6, seed: int = 0) -> dict[int, list[dict[str, Any]]]:
+    """A prepared split: pictures with circles, squares and triangles and their COCO JSON. Gives objects by image id."""
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for image_id in range(1, num_images + 1):
+        height, width = 128, 160
+        canvas = Image.fromarray(rng.integers(60, 140, (height, width, 3), dtype=np.uint8))
+        draw = ImageDraw.Draw(canvas)
+        images.append({"id": image_id, "file_name": f"{image_id:06d}.png", "height": height, "width": width})
+        for _ in range(int(rng.integers(1, 4))):
+            side = int(rng.integers(24, 56))
+            x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+            category = int(rng.integers(1, 4))
+            polygon = outline(category, x, y, side)
+            draw.polygon(polygon, fill=tuple(int(value) for value in rng.integers(90, 255, 3)))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category,
+                    "bbox": [x, y, side, side],
+                    "area": side * side,
+                    "iscrowd": 0,
+                    "segmentation": [[value for point in polygon for value in point]],
+                }
+            )
+        canvas.save(folder / "images" / f"{image_id:06d}.png")
+    categories = [{"id": int(key), "name": name} for key, name in LABELS.items()]
+    tree = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations.json").write_text(json.dumps(tree))
+    return {image["id"]: [a for a in annotations if a["image_id"] == image["id"]] for image in images}
+
+
+def outline(category: int, x: int, y: int, side: int) -> list[tuple[float, float]]:
+    """Corners of a circle (1), square (2) or triangle (3) in a square box."""
+    if category == 1:
+        angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        return [(x + side / 2 * (1 + float(np.cos(a))), y + side / 2 * (1 + float(np.sin(a)))) for a in angles]
+    if category == 2:
+        return [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
+    return [(x + side / 2, y), (x + side, y + side), (x, y + side)]
+
+
+def model_outputs(
+    objects: dict[int, list[dict[str, Any]]], *, masks: bool, noise: float, seed: int = 1, max_detections: int = 100
+) -> Reference:
+    """What a good model would give for these objects on a 128x128 input (pictures of 160x128, scaled by 0.8)."""
+    rng = np.random.default_rng(seed)
+    num, rows = len(objects), max_detections
+    outputs = {
+        "detection_boxes": np.zeros((num, rows, 4), np.float32),
+        "detection_classes": np.zeros((num, rows), np.float32),
+        "detection_scores": np.zeros((num, rows), np.float32),
+        "num_detections": np.zeros((num,), np.float32),
+    }
+    if masks:
+        outputs["detection_masks"] = np.zeros((num, rows, 28, 28), np.float32)
+    for index, entries in enumerate(objects.values()):
+        outputs["num_detections"][index] = len(entries)
+        for place, entry in enumerate(entries):
+            x, y, width, height = entry["bbox"]
+            box = np.asarray([y, x, y + height, x + width], np.float32) * 0.8 / 128
+            outputs["detection_boxes"][index, place] = box + rng.normal(0, noise, 4)
+            outputs["detection_classes"][index, place] = entry["category_id"] - 1
+            outputs["detection_scores"][index, place] = 0.95 - 0.1 * place - abs(rng.normal(0, noise))
+            if masks:
+                stencil = Image.new("L", (28, 28))
+                ImageDraw.Draw(stencil).polygon(outline(entry["category_id"], 0, 0, 28), fill=1)
+                outputs["detection_masks"][index, place] = np.asarray(stencil)
+    return Reference(
+        split="val",
+        image_ids=np.asarray(sorted(objects), np.int64),
+        outputs=outputs,
+        raw_image_ids=np.zeros(0, np.int64),
+        raw_outputs={},
+    )
+
+
+def write_cell(
+    layout: Layout,
+    model: str,
+    scheme: str,
+    *,
+    conversion_changes: dict[str, Any] | None = None,
+    validation_changes: dict[str, Any] | None = None,
+    benchmark_changes: dict[str, Any] | None = None,
+) -> None:
+    """The records of one model in one scheme, and a file that stands for the model."""
+    folder = layout.converted(model, scheme)
+    folder.mkdir(parents=True, exist_ok=True)
+    artifact = folder / "model.tflite"
+    artifact.write_bytes(f"{model} {scheme}".encode() * 100)
+    sha256 = hash_file(artifact)
+    write_json(conversion(model, scheme, **({"sha256": sha256} | (conversion_changes or {}))), folder / "result.json")
+    write_json(proof(scheme), folder / "proof.json")
+    write_interface(interface(model, scheme), folder)
+    judged = {"artifact_sha256": sha256} | (validation_changes or {})
+    write_json(validation(model, scheme, **judged), layout.validated(model, scheme))
+    timed = {"artifact_sha256": sha256} | (benchmark_changes or {})
+    write_json(benchmark(model, scheme, **timed), layout.benchmarked(model, scheme))
+
+
+def write_project(
+    root: Path,
+    models: tuple[str, ...] = ("mobiledet_edgetpu", "maskrcnn_mobiledet"),
+    schemes: tuple[str, ...] = tuple(SCHEMES),
+    *,
+    params: dict[str, Any] | None = None,
+    num_images: int = 6,
+) -> Layout:
+    """params.yaml, a prepared val split and every record up to `benchmark`, as if the pipeline had run."""
+    layout = Layout(root)
+    tree = {"models": list(models), "schemes": list(schemes), **(params or {})}
+    root.mkdir(parents=True, exist_ok=True)
+    layout.params.write_text(yaml.safe_dump(tree))
+    objects = write_split(layout.split("val"), num_images=num_images)
+    write_json(LABELS, layout.labels)
+    for model in models:
+        masks = DETECTORS[model].has_masks
+        trained, exported = layout.variant(model, "trained"), layout.exported(model, "trained")
+        write_json(train_result(model), trained / "result.json")
+        write_json(history(masks=masks), trained / "history.json")
+        write_interface(interface(model, "float32"), exported)
+        save_reference(model_outputs(objects, masks=masks, noise=0.002), exported / "reference.npz")
+        for scheme in schemes:
+            write_cell(layout, model, scheme)
+            noise = 0.002 + DROPS[scheme] * 0.02
+            save_reference(model_outputs(objects, masks=masks, noise=noise, seed=2), layout.moved(model, scheme))
+    return layout
+
+
+def write_dvc_lock(layout: Layout, *, state: str = "one") -> None:
+    """A dvc.lock of some state."""
+    layout.dvc_lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": {"prepare": {"cmd": hash_value(state)}}}))

@@ -1,0 +1,204 @@
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from stages.core.layout import Layout
+from stages.core.params import GateParams
+from stages.core.reporting.page import render_page
+from stages.core.reporting.sections import Content, heat_tables, scatter_cards, subset_notes, training_cards
+from stages.core.reporting.write import read_content
+from stages.core.results import Accuracy, Protocol, Status
+from tests.builders import average_precision, write_cell, write_project
+
+MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8", "int16x8")
+VOID = {"meta", "link", "input", "br", "img", "hr", "line", "path", "rect", "circle"}
+
+
+class Tree(HTMLParser):
+    """Checks that tags are balanced, and keeps what would be fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open, f"</{tag}> closes nothing"
+            assert self.open.pop() == tag
+
+
+def parse(page: str) -> Tree:
+    tree = Tree()
+    tree.feed(page)
+    assert tree.open == []
+    return tree
+
+
+def content_of(layout: Layout, models: tuple[str, ...] = MODELS, *, num_pictures: int = 2) -> Content:
+    return read_content(
+        layout,
+        models,
+        SCHEMES,
+        gate=GateParams(max_ap_drop={}),
+        split="val",
+        num_pictures=num_pictures,
+        score_threshold=0.5,
+    )
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return write_project(tmp_path, MODELS, SCHEMES)
+
+
+def test_the_page_holds_all_it_needs(layout: Layout) -> None:
+    page = render_page(content_of(layout))
+    tree = parse(page)
+    assert all(link.startswith("#") for link in tree.fetched)
+    assert not re.search(r"https?://", page)
+    assert not re.search(r"@import|url\((?!\"data:image/jpeg)", page)
+    assert "default-src 'none'" in page
+    assert len(page) < 2_000_000
+
+
+def test_the_page_says_what_the_report_must(layout: Layout) -> None:
+    page = render_page(content_of(layout))
+    for part in ("table", "tradeoff", "classes", "training", "agreement", "proof", "pictures", "facts"):
+        assert f'id="{part}"' in page
+    assert "The gate is green: 6 rows, none fails." in page
+    assert page.count('class="panel"') == 2 * 2 * 5
+    assert 'class="mask"' in page
+    assert "triangle" in page
+    assert "avx512_vnni" in page
+
+
+def test_a_red_row_is_named_on_top_with_its_reason(layout: Layout) -> None:
+    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"box_ap_drop": 3.1})
+    page = render_page(content_of(layout))
+    assert "The gate is red: 1 of 6 rows fail." in page
+    alarm = page[page.index('class="alarm"') :]
+    assert "box_ap_drop 3.10 is above 2 (gate.max_ap_drop.int8) by 1.10 points" in alarm[:800]
+
+
+FAILED = {"status": Status.FAILED, "reason": "a <b>reason</b>"}
+NOT_JUDGED = dict.fromkeys(("artifact_sha256", "accuracy", "reference", "box_ap_drop", "mask_ap_drop", "agreement"))
+NOT_TIMED = dict.fromkeys(("artifact_sha256", "latency", "peak_rss_bytes", "gzip_bytes", "size_bytes", "init_ms"))
+
+
+def fail_everything(layout: Layout) -> None:
+    for model in MODELS:
+        for scheme in SCHEMES:
+            write_cell(
+                layout,
+                model,
+                scheme,
+                conversion_changes={**FAILED, "artifact": None, "sha256": None, "size_bytes": None},
+                validation_changes={**FAILED, **NOT_JUDGED, "parity": (), "protocol": None},
+                benchmark_changes={**FAILED, **NOT_TIMED},
+            )
+            (layout.converted(model, scheme) / "proof.json").unlink()
+            layout.moved(model, scheme).unlink()
+
+
+def forget_optional_things(layout: Layout) -> None:
+    for model in MODELS:
+        (layout.variant(model, "trained") / "history.json").unlink()
+        (layout.exported(model, "trained") / "reference.npz").unlink()
+        for scheme in SCHEMES:
+            layout.moved(model, scheme).unlink()
+
+
+@pytest.mark.parametrize("damage", [fail_everything, forget_optional_things])
+def test_what_is_absent_leaves_the_page_whole(damage: Callable[[Layout], None], layout: Layout) -> None:
+    damage(layout)
+    page = render_page(content_of(layout))
+    parse(page)
+    assert "None" not in re.sub(r"<(script|style)>.*?</\1>", "", page, flags=re.S)
+
+
+def test_without_pictures_and_masks_the_page_has_no_such_parts(tmp_path: Path) -> None:
+    layout = write_project(tmp_path, ("mobiledet_edgetpu",), SCHEMES)
+    page = render_page(content_of(layout, ("mobiledet_edgetpu",), num_pictures=0))
+    parse(page)
+    assert 'id="pictures"' not in page
+    assert "mask AP" not in page
+
+
+def test_names_of_classes_are_text_and_not_markup(layout: Layout) -> None:
+    hostile = {"1": "<script>alert(1)</script>", "2": '" onload="x'}
+    accuracy = Accuracy(box=average_precision(60.0, hostile))
+    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"accuracy": accuracy, "reference": accuracy})
+    page = render_page(content_of(layout))
+    tree = parse(page)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert tree.tags.count("script") == 1
+
+
+def test_a_row_judged_on_a_part_says_so(layout: Layout) -> None:
+    part = Protocol(
+        split="val",
+        num_images=2,
+        split_images=6,
+        subset="576 ms an image",
+        image_ids_sha256="0",
+        data_sha256="0",
+        score_floor=0.05,
+    )
+    write_cell(layout, "mobiledet_edgetpu", "int16x8", validation_changes={"protocol": part})
+    content = content_of(layout)
+    assert subset_notes(content.cells) == (
+        "mobiledet_edgetpu/int16x8 was judged on 2 of 6 images, float model included: 576 ms an image",
+    )
+    page = render_page(content)
+    assert "judged on 2 of 6 images" in page
+    assert page.count('title="judged on a part of the split"') == 1
+
+
+def test_scatter_charts_grey_out_dominated_rows(layout: Layout) -> None:
+    cards = scatter_cards(content_of(layout))
+    assert [card.title for card in cards] == [
+        "Box AP against latency",
+        "Box AP against size",
+        "Mask AP against latency",
+        "Mask AP against size",
+    ]
+    kinds = {(mark.series, mark.label): mark.kind for mark in cards[0].chart.marks}
+    assert kinds[0, "int16x8"] == "dominated"
+    assert kinds[1, "float32"] == "best"
+
+
+def test_detail_tables_hold_float_and_schemes_for_areas_and_classes(layout: Layout) -> None:
+    tables = heat_tables(content_of(layout))
+    assert [(table.model, table.kind) for table in tables] == [
+        ("mobiledet_edgetpu", "box"),
+        ("maskrcnn_mobiledet", "box"),
+        ("maskrcnn_mobiledet", "mask"),
+    ]
+    assert tables[0].columns == ("float", *SCHEMES)
+    assert [name for name, _ in tables[0].lines][tables[0].num_summary :] == ["circle", "square", "triangle"]
+
+
+def test_training_cards_draw_loss_and_validation_ap(layout: Layout) -> None:
+    plain, masked = training_cards(content_of(layout))
+    assert plain.loss is not None
+    assert [line.name for line in plain.loss.lines] == ["train/total_loss"]
+    assert masked.accuracy is not None
+    assert [line.name for line in masked.accuracy.lines] == ["validation/box_ap", "validation/mask_ap"]
+
+
+def test_a_picture_used_by_two_models_is_embedded_once(layout: Layout) -> None:
+    content = content_of(layout)
+    assert render_page(content).count("data:image/jpeg") == 2
+    assert render_page(replace(content, pictures=())).count("data:image/jpeg") == 0

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.core.datasets.prepared import read_split
+from stages.core.layout import Layout
+from stages.core.reference import Reference
+from stages.core.reporting.collect import read_cells
+from stages.core.reporting.pictures import Picture, choose_ids, read_pictures
+from stages.core.reporting.sheets import CAPTION_HEIGHT, PANEL_WIDTH, draw_panel, draw_sheet, write_sheets
+from tests.builders import write_cell, write_project
+
+MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return write_project(tmp_path, MODELS, SCHEMES)
+
+
+def pictures_of(layout: Layout, *, num: int = 2, score: float = 0.5) -> tuple[Picture, ...]:
+    cells = read_cells(layout, MODELS, SCHEMES)
+    return read_pictures(layout, cells, read_split(layout.split("val")), num_pictures=num, score_threshold=score)
+
+
+def stored(*image_ids: int) -> Reference:
+    return Reference("val", np.asarray(image_ids, np.int64), {}, np.zeros(0, np.int64), {})
+
+
+def test_images_that_most_runs_have_come_first() -> None:
+    assert choose_ids([stored(1, 2, 5), stored(2, 5, 9), stored(5)], range(1, 9), 2) == (2, 5)
+    assert choose_ids([stored(99)], range(1, 9), 2) == ()
+
+
+def test_every_model_shows_truth_float_and_each_scheme_on_the_same_images(layout: Layout) -> None:
+    pictures = pictures_of(layout)
+    assert [(p.model, p.image.image_id) for p in pictures] == [(m, i) for m in MODELS for i in (1, 2)]
+    for picture in pictures:
+        assert [panel.title for panel in picture.panels] == ["ground truth", "float", "float32", "int8"]
+        assert all(panel.shapes for panel in picture.panels)
+
+
+def test_boxes_land_on_the_objects(layout: Layout) -> None:
+    picture = pictures_of(layout, num=1)[0]
+    truth, found = picture.panels[0].shapes, picture.panels[1].shapes
+    assert truth is not None
+    assert found is not None
+    boxes = {shape.box_xyxy for shape in truth}
+    for shape in found:
+        assert min(max(abs(a - b) for a, b in zip(shape.box_xyxy, box, strict=True)) for box in boxes) < 3
+
+
+def test_masks_are_drawn_for_models_that_have_them(layout: Layout) -> None:
+    for picture in pictures_of(layout):
+        for panel in picture.panels[1:]:
+            assert all(bool(shape.outlines) == (picture.model == "maskrcnn_mobiledet") for shape in panel.shapes or ())
+
+
+def test_weak_detections_are_left_out(layout: Layout) -> None:
+    picture = pictures_of(layout, num=1, score=1.01)[0]
+    assert [panel.shapes for panel in picture.panels[1:]] == [(), (), ()]
+
+
+def test_a_scheme_without_stored_detections_says_why(layout: Layout) -> None:
+    layout.moved("mobiledet_edgetpu", "int8").unlink()
+    (layout.exported("mobiledet_edgetpu", "trained") / "reference.npz").unlink()
+    panels = pictures_of(layout, num=1)[0].panels
+    assert [panel.shapes is None for panel in panels] == [False, True, False, True]
+    assert panels[3].remark == "no detections stored for this picture"
+
+
+def test_detections_of_another_file_are_not_drawn(layout: Layout) -> None:
+    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"artifact_sha256": "cd" * 32})
+    assert pictures_of(layout, num=1)[0].panels[3].shapes is None
+
+
+def test_contact_sheets_hold_all_panels(layout: Layout, tmp_path: Path) -> None:
+    pictures = pictures_of(layout)
+    write_sheets(pictures, tmp_path / "sheets")
+    assert len(list((tmp_path / "sheets").glob("*/*.jpg"))) == 4
+    sheet = draw_sheet(pictures[0])
+    assert sheet.size == (4 * PANEL_WIDTH, PANEL_WIDTH * 128 // 160 + CAPTION_HEIGHT)
+
+
+def test_objects_change_the_pixels_where_they_are(layout: Layout) -> None:
+    picture = next(p for p in pictures_of(layout) if p.model == "maskrcnn_mobiledet")
+    pixels = np.full((128, 160, 3), 128, np.uint8)
+    shape = (picture.panels[1].shapes or ())[0]
+    drawn = np.asarray(draw_panel(pixels, picture.panels[1]))
+    x, y = (shape.box_xyxy[0] + shape.box_xyxy[2]) / 2, (shape.box_xyxy[1] + shape.box_xyxy[3]) / 2
+    assert not np.array_equal(drawn[int(y * 2), int(x * 2)], [128, 128, 128])

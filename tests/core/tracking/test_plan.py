@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.core.errors import ArtifactError, MissingResultError
+from stages.core.layout import Layout
+from stages.core.params import load_params
+from stages.core.tracking.plan import Publication, clean_name, flatten, plan_publication
+from stages.core.tracking.state import read_state
+from stages.report import main as report
+from tests.builders import Accuracy, average_precision, write_cell, write_dvc_lock, write_project
+
+MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
+TRAIN = {"common": {"steps": 900}, "mobiledet_edgetpu": {"batch_size": 4}}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = write_project(tmp_path, MODELS, SCHEMES, params={"train": TRAIN, "report": {"num_pictures": 1}})
+    write_dvc_lock(layout)
+    return layout
+
+
+def plan(layout: Layout, uri: str = "sqlite:////x/mlflow.db") -> Publication:
+    report(["--root", str(layout.root)])
+    state = read_state(layout.root, dvc_lock=layout.dvc_lock, metrics=layout.metrics)
+    return plan_publication(layout, state, load_params(layout.root), uri)
+
+
+def test_one_parent_and_one_child_per_model_and_scheme(layout: Layout) -> None:
+    publication = plan(layout)
+    assert [child.name for child in publication.children] == [f"{m}/{s}" for m in MODELS for s in SCHEMES]
+    assert len({child.key for child in publication.children} | {publication.parent.key}) == 5
+    assert publication.artifact_root == (layout.root / "mlartifacts").as_uri()
+    assert plan(layout, "http://host").artifact_root is None
+
+
+def test_a_child_carries_its_numbers_files_and_settings(layout: Layout) -> None:
+    child = plan(layout).children[1]
+    assert child.metrics["box_ap"] == 64.3
+    assert child.metrics["box/ap50"] == pytest.approx(88.3)
+    assert child.metrics["float_box/ap"] == 65.2
+    assert child.metrics["box_per_class/triangle"] == 68.3
+    assert child.metrics["latency/p99_ms"] == 14.0
+    assert child.metrics["parity/worst_sqnr_db"] == 22.5
+    assert child.metrics["proof/int8_macs_fraction"] == 0.998
+    assert not {"mask_ap", "box/ap_large"} & set(child.metrics), "what was not measured is not a number"
+    assert child.params["train.steps"] == "900"
+    assert child.params["train.batch_size"] == "4"
+    assert child.params["scheme.activations"] == "int8"
+    assert child.tags["version.ai-edge-litert"] == "2.3.0"
+    assert child.tags["verdict"] == "pass"
+    names = {f"{folder}/{path.name}" for path, folder in child.artifacts}
+    assert {"model/model.tflite", "model/interface.json", "model/proof.json"} < names
+    assert len(names) == 6
+
+
+def test_the_parent_carries_curves_report_and_pictures(layout: Layout) -> None:
+    parent = plan(layout).parent
+    curves = {curve.name: curve.points for curve in parent.curves}
+    assert [step for step, _ in curves["mobiledet_edgetpu/validation/box_ap"]] == [500, 1000, 1500]
+    assert parent.tags["gate"] == "green"
+    assert parent.params["train.common.steps"] == "900"
+    names = {f"{folder}/{path.name}" for path, folder in parent.artifacts}
+    assert {"report/index.html", "report/metrics.json", "pictures/mobiledet_edgetpu", "inputs/dvc.lock"} < names
+
+
+def test_a_red_gate_is_planned_as_red(layout: Layout) -> None:
+    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"box_ap_drop": 3.1})
+    publication = plan(layout)
+    assert (publication.parent.tags["gate"], publication.parent.failed) == ("red", True)
+    assert [child.failed for child in publication.children] == [False, True, False, False]
+    assert "above 2" in publication.children[1].tags["verdict_reasons"]
+
+
+def test_keys_follow_the_state_and_what_was_measured(layout: Layout) -> None:
+    before = plan(layout)
+    assert [run.key for run in plan(layout).children] == [run.key for run in before.children]
+    write_cell(layout, "mobiledet_edgetpu", "int8", benchmark_changes={"init_ms": 99.0})
+    after = plan(layout)
+    assert after.parent.key == before.parent.key
+    assert [a.key == b.key for a, b in zip(after.children, before.children, strict=True)] == [True, False, True, True]
+    write_dvc_lock(layout, state="two")
+    assert plan(layout).parent.key != before.parent.key
+
+
+def test_without_dvc_lock_the_metrics_are_the_state(layout: Layout) -> None:
+    layout.dvc_lock.unlink()
+    parent = plan(layout).parent
+    assert parent.key.startswith("parent:metrics-")
+    assert "dvc_lock_sha256" not in parent.tags
+
+
+def test_a_model_file_that_was_not_measured_is_not_published(layout: Layout) -> None:
+    plan(layout)
+    (layout.converted("mobiledet_edgetpu", "int8") / "model.tflite").write_bytes(b"other")
+    with pytest.raises(ArtifactError, match="not the file that was measured"):
+        plan(layout)
+
+
+def test_without_a_report_there_is_nothing_to_publish(layout: Layout) -> None:
+    with pytest.raises(MissingResultError, match=r"stages\.report"):
+        read_state(layout.root, dvc_lock=layout.dvc_lock, metrics=layout.metrics)
+
+
+def test_class_names_become_names_that_mlflow_takes(layout: Layout) -> None:
+    accuracy = Accuracy(box=average_precision(60.0, {"1": "a/b", "2": "Ø 5 mm, round", "3": ".."}))
+    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"accuracy": accuracy})
+    names = {name for name in plan(layout).children[1].metrics if name.startswith("box_per_class")}
+    assert names == {"box_per_class/a_b", "box_per_class/Ø 5 mm_ round", "box_per_class/_"}
+
+
+@pytest.mark.parametrize(("name", "clean"), [("a//b", "a/_/b"), ("train/loss", "train/loss"), ("a*b", "a_b")])
+def test_clean_names(name: str, clean: str) -> None:
+    assert clean_name(name) == clean
+
+
+def test_settings_are_flattened() -> None:
+    tree = yaml.safe_load("{a: {b: 1, c: [1, 2]}, d: null, e: text, f: {}}")
+    assert flatten(tree) == {"a.b": "1", "a.c": "[1, 2]", "d": "null", "e": "text", "f": "{}"}

@@ -1,0 +1,139 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.core.errors import UserError
+from stages.core.reporting.curves import Curve
+from stages.core.tracking.outcome import Outcome
+from stages.core.tracking.plan import Publication, RunPlan
+from stages.core.tracking.worker import prepare_environment
+
+prepare_environment(timeout_s=20)
+mlflow = pytest.importorskip("mlflow")
+store = pytest.importorskip("stages.core.tracking.store")
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow takes seconds to make its tables: made once, copied for each test."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def uri(empty_database: Path, tmp_path: Path) -> str:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def run_plan(name: str, **changes: Any) -> RunPlan:
+    base = RunPlan(
+        name=name,
+        key=f"key of {name}",
+        content_sha256="one",
+        params={"steps": "900", "long": "x" * 7000},
+        metrics={"box_ap": 64.3},
+        tags={"role": "child", "note": "y" * 9000},
+        artifacts=(),
+        failed=False,
+    )
+    return replace(base, **changes)
+
+
+@pytest.fixture
+def publication(tmp_path: Path) -> Publication:
+    file, folder = tmp_path / "model.tflite", tmp_path / "pictures"
+    file.write_bytes(b"model")
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(b"picture")
+    curve = Curve("m/train/total_loss", tuple((step, 1.0 / step) for step in range(1, 2501)))
+    return Publication(
+        experiment="detectors",
+        artifact_root=(tmp_path / "mlartifacts").as_uri(),
+        parent=run_plan("parent", curves=(curve,), artifacts=((folder, "report"),)),
+        children=(run_plan("m/float32", artifacts=((file, "model"),)), run_plan("m/int8", failed=True)),
+    )
+
+
+def runs_of(uri: str) -> dict[str, Any]:
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("detectors")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len({run.info.run_name for run in runs}) == len(runs), "a run is there twice"
+    return {run.info.run_name: run for run in runs}
+
+
+def test_runs_are_nested_and_hold_what_was_planned(uri: str, publication: Publication, tmp_path: Path) -> None:
+    assert store.publish_runs(publication, uri) == Outcome(created=3)
+    runs, client = runs_of(uri), mlflow.MlflowClient(tracking_uri=uri)
+    parent = runs["parent"]
+    assert runs["m/int8"].data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert runs["m/float32"].data.metrics == {"box_ap": 64.3}
+    history = client.get_metric_history(parent.info.run_id, "m/train/total_loss")
+    assert [(point.step, point.value) for point in sorted(history, key=lambda p: p.step)][:2] == [(1, 1.0), (2, 0.5)]
+    assert len(history) == 2500
+    assert (
+        tmp_path / "mlartifacts" / parent.info.run_id / "artifacts/report/pictures/1.jpg"
+    ).read_bytes() == b"picture"
+    assert client.list_artifacts(runs["m/float32"].info.run_id, "model")[0].path == "model/model.tflite"
+    assert parent.info.artifact_uri.startswith((tmp_path / "mlartifacts").as_uri())
+
+
+def test_long_values_are_cut_and_marked(uri: str, publication: Publication) -> None:
+    store.publish_runs(publication, uri)
+    run = runs_of(uri)["m/float32"]
+    assert len(run.data.params["long"]) == 6000
+    assert run.data.params["long"].endswith("…")
+    assert len(run.data.tags["note"]) == 8000
+
+
+def test_red_rows_end_as_failed(uri: str, publication: Publication) -> None:
+    store.publish_runs(publication, uri)
+    status = {name: run.info.status for name, run in runs_of(uri).items()}
+    assert status == {"parent": "FINISHED", "m/float32": "FINISHED", "m/int8": "FAILED"}
+
+
+def test_publishing_twice_adds_nothing(uri: str, publication: Publication, tmp_path: Path) -> None:
+    store.publish_runs(publication, uri)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "mlartifacts").rglob("*")}
+    assert store.publish_runs(publication, uri) == Outcome(unchanged=3)
+    assert len(runs_of(uri)) == 3
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "mlartifacts").rglob("*")} == before
+
+
+@pytest.mark.parametrize("answers", [1, 2, 4, 6, 8, 11, 14])
+def test_an_interrupted_publication_is_completed_by_the_next(answers: int, uri: str, publication: Publication) -> None:
+    def stop_after(upload: int, left: list[int] = [answers]) -> None:  # noqa: B006 (counts down over calls)
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.publish_runs(publication, uri, progress=stop_after)
+    outcome = store.publish_runs(publication, uri)
+    assert outcome.created + outcome.completed + outcome.unchanged == 3
+    runs, client = runs_of(uri), mlflow.MlflowClient(tracking_uri=uri)
+    assert {run.info.status for run in runs.values()} == {"FINISHED", "FAILED"}
+    assert len(client.get_metric_history(runs["parent"].info.run_id, "m/train/total_loss")) == 2500
+    assert len(client.get_metric_history(runs["m/int8"].info.run_id, "box_ap")) == 1
+
+
+def test_new_results_of_the_same_state_bring_the_parent_up_to_date(uri: str, publication: Publication) -> None:
+    store.publish_runs(publication, uri)
+    parent = replace(publication.parent, content_sha256="two", metrics={"box_ap": 10.0}, params={"steps": "1"})
+    assert store.publish_runs(replace(publication, parent=parent), uri) == Outcome(completed=1, unchanged=2)
+    run = runs_of(uri)["parent"]
+    assert run.data.metrics["box_ap"] == 10.0
+    assert run.data.params["steps"] == "900", "MLflow's parameters cannot change"
+
+
+def test_a_deleted_experiment_is_named(uri: str, publication: Publication) -> None:
+    store.publish_runs(publication, uri)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    client.delete_experiment(client.get_experiment_by_name("detectors").experiment_id)
+    with pytest.raises(UserError, match=r"publish\.experiment: 'detectors' was deleted"):
+        store.publish_runs(publication, uri)
