@@ -123,7 +123,7 @@ def restore_weights(model: Any, prefix: Path) -> None:
     try:
         status = tf.train.Checkpoint(model=model).read(str(prefix))
         status.assert_existing_objects_matched().expect_partial()
-    except (tf.errors.OpError, ValueError, AssertionError) as error:
+    except (tf.errors.OpError, ValueError, AssertionError, IndexError, RuntimeError) as error:
         raise CheckpointError(f"{prefix}: cannot be read into the model: {' '.join(str(error).split())}") from None
 
 

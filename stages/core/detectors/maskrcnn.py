@@ -39,9 +39,7 @@ class Width:
     sampled_masks: int
 
 
-MOBILE = Width(
-    min_level=3, filters=64, head_convs=2, fc_dims=256, num_proposals=200, sampled_rois=64, sampled_masks=16
-)
+MOBILE = Width(min_level=3, filters=64, head_convs=2, fc_dims=256, num_proposals=200, sampled_rois=64, sampled_masks=16)
 CLASSIC = Width(
     min_level=2, filters=256, head_convs=4, fc_dims=1024, num_proposals=500, sampled_rois=128, sampled_masks=32
 )

@@ -52,7 +52,7 @@ def _check_tree(config: Any, tree: dict[str, Any], where: str) -> None:
 
 
 def _check_section(config: Any, key: str, current: Any, value: dict[str, Any], place: str) -> None:
-    """Checks a mapping: against the section that stands there, or against the one that the field is declared to take."""
+    """Checks a mapping against the section that stands there, or that the field is declared to take."""
     if current is not None and not isinstance(current, base_config.Config | str | list | tuple):
         raise ParamsError(f"{place}: expected {_kind(current)}, found a mapping")
     kind = type(current) if isinstance(current, base_config.Config) else type(config)._get_subconfig_type(key)

@@ -24,9 +24,7 @@ SPATIAL_OPS = ["Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY", "Cutout
 
 def norm_activation(*, momentum: float = 0.9) -> common.NormActivation:
     """Batch norm for short trainings: with momentum 0.99 the moving averages would lag a run of a thousand steps."""
-    return common.NormActivation(
-        activation="relu", norm_momentum=momentum, norm_epsilon=0.001, use_sync_bn=False
-    )
+    return common.NormActivation(activation="relu", norm_momentum=momentum, norm_epsilon=0.001, use_sync_bn=False)
 
 
 def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: TrainingData) -> None:

@@ -1,0 +1,166 @@
+"""Trains one detector with Model Garden's trainer and Orbit's loop, from scratch or from where it was stopped."""
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orbit
+import tf_keras
+from official.core import config_definitions as cfg
+from official.core import train_lib
+
+from stages.core.detectors.build import build_task
+from stages.core.errors import TrainingError
+from stages.core.training.history import Entry, HistoryLog, format_ap, to_points
+from stages.core.training.interrupts import Interrupted, Interrupts
+from stages.core.training.progress import TrainingView
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How a training ended. `runner` still holds the model."""
+
+    runner: train_lib.OrbitExperimentRunner
+    steps: int
+    stopped_early: bool
+
+
+def create_runner(config: cfg.ExperimentConfig, folder: Path, strategy: Any, *, seed: int, on_loop: Any) -> Any:
+    """Model Garden's runner, with the newest checkpoint of `folder` restored if there is one.
+
+    Args:
+      config: With absolute paths.
+      folder: Checkpoints, TensorBoard files and the best checkpoint.
+      strategy: A tf.distribute strategy.
+      seed: Of initial weights and of random operations.
+      on_loop: Called with the losses after every few steps, before a checkpoint may be saved.
+    """
+    tf_keras.utils.set_random_seed(seed)
+    return train_lib.OrbitExperimentRunner(
+        distribution_strategy=strategy,
+        task=build_task(config, logging_dir=folder),
+        mode="train_and_eval",
+        params=config,
+        model_dir=str(folder),
+        train_actions=[on_loop],
+        controller_cls=create_controller,
+    )
+
+
+def create_controller(*, steps_per_loop: int, **arguments: Any) -> orbit.Controller:
+    """Orbit's controller, with loops that end at multiples of `steps_per_loop`: a resumed training reports the same."""
+    return orbit.Controller(steps_per_loop=lambda step: int(steps_per_loop - step % steps_per_loop), **arguments)
+
+
+class LoopWatch:
+    """Looks at every few steps: records them, shows them, and stops on a loss that is not finite or on a signal."""
+
+    def __init__(self, history: HistoryLog, view: TrainingView, interrupts: Interrupts, *, model: str) -> None:
+        self._history, self._view, self._interrupts, self._model = history, view, interrupts, model
+        self._seconds, self._last_step = history.seconds, 0
+        self._last_time = time.monotonic()
+        self.global_step: Callable[[], int] = lambda: 0
+
+    def start(self, global_step: Callable[[], int]) -> None:
+        """Fitting begins (or goes on after an evaluation)."""
+        self.global_step = global_step
+        self._last_step, self._last_time = global_step(), time.monotonic()
+
+    def __call__(self, output: dict[str, Any]) -> None:
+        step = self.global_step()
+        values = {name: float(orbit.utils.get_value(value)) for name, value in output.items()}
+        self._refuse_non_finite(step, values)
+        now = time.monotonic()
+        elapsed, self._last_time = now - self._last_time, now
+        rate = (step - self._last_step) / max(elapsed, 1e-9)
+        self._seconds += elapsed
+        self._last_step = step
+        entry: Entry = {"step": step, **values, "steps_per_second": rate, "seconds": self._seconds}
+        self._history.append("train", entry)
+        self._view.advance(
+            step, loss=values["training_loss"], learning_rate=values["learning_rate"], steps_per_second=rate
+        )
+        self._interrupts.raise_if_received()
+
+    def _refuse_non_finite(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{name} is {value} at step {step}: training has diverged; in params.yaml, train.{self._model}, "
+                    f"lower learning_rate ({values['learning_rate']:.3g} by then), raise warmup_steps, or set a "
+                    "smaller gradient_clip_norm"
+                )
+
+
+def fit(
+    runner: Any,
+    config: cfg.ExperimentConfig,
+    history: HistoryLog,
+    watch: LoopWatch,
+    view: TrainingView,
+    interrupts: Interrupts,
+    *,
+    patience: int,
+) -> FitResult:
+    """Trains to the last step, evaluating at every interval and at the end.
+
+    Raises:
+      Interrupted: on SIGTERM or Ctrl-C, after saving a checkpoint.
+      TrainingError: if a loss is not finite.
+    """
+    total, interval = config.trainer.train_steps, config.trainer.validation_interval
+    step = _global_step(runner)
+    with runner.strategy.scope():
+        while True:
+            if _is_due(step, runner, history, total=total, interval=interval):
+                with interrupts.at_once():
+                    _evaluate(runner, step, config, history, view)
+            if step >= total or is_exhausted(history, config.trainer.best_checkpoint_eval_metric, patience):
+                break
+            watch.start(functools.partial(_global_step, runner))
+            try:
+                runner.controller.train(min((step // interval + 1) * interval, total))
+            except Interrupted:
+                runner.controller.save_checkpoint()
+                view.note(f"saved at step {_global_step(runner)}; run the same command again to go on from there")
+                raise
+            step = _global_step(runner)
+    return FitResult(runner=runner, steps=step, stopped_early=step < total)
+
+
+def _global_step(runner: Any) -> int:
+    return int(runner.trainer.global_step.numpy())
+
+
+def _is_due(step: int, runner: Any, history: HistoryLog, *, total: int, interval: int) -> bool:
+    """Whether weights at this step must be judged; after a resume perhaps once more, or for the first time."""
+    if step == 0 or (step % interval and step < total):
+        return False
+    judged = step in {entry["step"] for entry in history.history.validation}
+    return not judged or runner.trainer.checkpoint_exporter.best_ckpt_path is None
+
+
+def _evaluate(runner: Any, step: int, config: cfg.ExperimentConfig, history: HistoryLog, view: TrainingView) -> None:
+    started = time.monotonic()
+    view.note(f"step {step}: evaluating on val")
+    output = runner.controller.evaluate(steps=config.trainer.validation_steps)
+    scalars = {name: value for name, value in output.items() if isinstance(value, int | float) or value.ndim == 0}
+    points = to_points(scalars)
+    if "validation_loss" in scalars:
+        points["validation_loss"] = float(scalars["validation_loss"])
+    history.forget_validation(step)
+    history.append("validation", {"step": step, **points})
+    view.note(f"step {step}: {format_ap(points)} ({time.monotonic() - started:.0f} s)")
+
+
+def is_exhausted(history: HistoryLog, metric: str, patience: int) -> bool:
+    """Whether the last `patience` evaluations have all stayed at or below an earlier AP."""
+    name = "mask_ap" if metric.startswith("mask") else "box_ap"
+    values = [entry.get(name) or 0.0 for entry in history.history.validation]
+    if not patience or len(values) <= patience:
+        return False
+    return max(values[-patience:]) <= max(values[:-patience])

@@ -1,0 +1,93 @@
+"""What a person sees of a training: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from typing import IO, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LINE_INTERVAL_S = 10.0
+
+
+class TrainingView(Protocol):
+    """Shows how far a training is."""
+
+    def advance(self, step: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
+        """Training has reached `step`."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+    def close(self) -> None:
+        """No more to come."""
+
+
+class BarView:
+    """A progress bar with loss, learning rate, steps per second and time left."""
+
+    def __init__(self, terminal: IO[str], *, name: str, total: int, done: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(file=terminal, force_terminal=True),
+            redirect_stdout=False,
+            redirect_stderr=False,
+            speed_estimate_period=120,
+        )
+        self._task = self._progress.add_task(name, total=total, completed=done, state="starting")
+        self._progress.start()
+
+    def advance(self, step: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
+        state = f"loss {loss:.3f}  lr {learning_rate:.2g}  {steps_per_second:.1f} steps/s"
+        self._progress.update(self._task, completed=step, state=state)
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+class LineView:
+    """The same as plain lines, at most one every ten seconds: for logs and pipes."""
+
+    def __init__(self, terminal: IO[str], *, name: str, total: int, done: int) -> None:
+        self._terminal, self._name, self._total = terminal, name, total
+        self._start_step, self._start_time = done, time.monotonic()
+        self._last_line = 0.0
+
+    def advance(self, step: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
+        now = time.monotonic()
+        if now - self._last_line < LINE_INTERVAL_S and step < self._total:
+            return
+        self._last_line = now
+        mean_rate = max(step - self._start_step, 1) / max(now - self._start_time, 1e-9)
+        left_s = (self._total - step) / mean_rate
+        self.note(
+            f"{self._name}: step {step}/{self._total}, loss {loss:.3f}, lr {learning_rate:.2g}, "
+            f"{steps_per_second:.1f} steps/s, {format_seconds(left_s)} left"
+        )
+
+    def note(self, text: str) -> None:
+        print(text, file=self._terminal, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+def open_view(terminal: IO[str], *, name: str, total: int, done: int) -> TrainingView:
+    """The view that suits the stream."""
+    view = BarView if terminal.isatty() else LineView
+    return view(terminal, name=name, total=total, done=done)
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds as `1:02:03` or `2:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,217 @@
+"""One training from prepared data to `models/<model>/trained`: what is resumed, what is kept, and in which order.
+
+Order matters, because a kill may come anywhere: checkpoints before evaluations, evaluations before their history
+entry, the finished folder before the work folder is removed.
+"""
+
+import copy
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from official.core import config_definitions as cfg
+
+from stages.core.detectors.build import (
+    EXPERIMENT_FILE,
+    RESULT_FILE,
+    build_experiment,
+    register_experiments,
+    write_experiment,
+)
+from stages.core.detectors.data import TrainingData, check_batch_size
+from stages.core.detectors.table import Detector
+from stages.core.hashing import hash_file, hash_value
+from stages.core.jsonfile import read_json, write_json
+from stages.core.layout import Layout
+from stages.core.params import TrainSettings
+from stages.core.results import TrainResult
+from stages.core.schemes import Variant
+from stages.core.training.checkpoints import read_step, settle_best, settle_checkpoints
+from stages.core.training.fetch import fetch_checkpoint
+from stages.core.training.fit import FitResult, LoopWatch, create_runner, fit
+from stages.core.training.history import HistoryLog, write_history
+from stages.core.training.initialize import initialize_model
+from stages.core.training.interrupts import Interrupts
+from stages.core.training.noise import NoiseLog
+from stages.core.training.progress import open_view
+from stages.core.training.strategy import create_strategy
+from stages.core.training.workspace import lock_folder, publish_folder, work_folder
+from stages.core.versions import read_versions
+
+PACKAGES = ("tensorflow", "tf-keras", "tf-models-official", "numpy")
+SHOWN_MISSING = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything that one training is made from.
+
+    Attributes:
+      detector, settings, data: Row, knobs, prepared data.
+      config: Resolved configuration, with paths relative to the project's root.
+      init_prefix: Init checkpoint on this machine; None when training from scratch.
+      key: Hash of configuration, data and init checkpoint; a training is resumed only under the same key.
+      folder: Work folder.
+    """
+
+    layout: Layout
+    detector: Detector
+    settings: TrainSettings
+    data: TrainingData
+    config: cfg.ExperimentConfig
+    init_prefix: Path | None
+    key: str
+    folder: Path
+
+
+def train_detector(
+    layout: Layout, detector: Detector, settings: TrainSettings, data: TrainingData, log: NoiseLog
+) -> TrainResult:
+    """Trains one row of the table, or goes on with a training that was stopped, and puts the result in place.
+
+    Raises:
+      ParamsError: for bad overrides.
+      CheckpointError: if the init checkpoint is missing or nothing of it fits.
+      TrainingError: if a batch is larger than the data, the loss diverges, or the strategy cannot be set up.
+      Interrupted: on SIGTERM or Ctrl-C, after saving.
+    """
+    job = _plan(layout, detector, settings, data, say=lambda text: print(text, file=log.terminal, flush=True))
+    with lock_folder(job.folder):
+        log.move_to(job.folder / "train.log")
+        result = _train(job, log)
+        shutil.rmtree(job.folder)
+    return result
+
+
+def _plan(
+    layout: Layout, detector: Detector, settings: TrainSettings, data: TrainingData, *, say: Callable[[str], None]
+) -> Job:
+    logging.getLogger("absl").setLevel(logging.INFO)  # into the log file: what Orbit and Model Garden say of the run
+    register_experiments()
+    config = build_experiment(detector, settings, data)
+    check_batch_size(config.task.train_data.global_batch_size, data.num_train)
+    prefix = None
+    if config.task.init_checkpoint:
+        downloads = layout.work / "downloads"
+        prefix = fetch_checkpoint(config.task.init_checkpoint, root=layout.root, downloads=downloads, say=say)
+    # The index holds the checksum of every tensor: its hash is the hash of the weights.
+    init_sha256 = None if prefix is None else hash_file(Path(f"{prefix}.index"))
+    key = hash_value([json.loads(json.dumps(config.as_dict())), settings.seed, data.sha256, init_sha256])
+    folder = work_folder(layout, detector.name, key)
+    return Job(
+        layout=layout,
+        detector=detector,
+        settings=settings,
+        data=data,
+        config=config,
+        init_prefix=prefix,
+        key=key,
+        folder=folder,
+    )
+
+
+def _train(job: Job, log: NoiseLog) -> TrainResult:
+    run = job.folder / "run"
+    run.mkdir(exist_ok=True)
+    step, notes = settle_checkpoints(run)
+    notes += settle_best(run / "best")
+    history = HistoryLog(job.folder / "history.jsonl")
+    history.rewind(step or 0)
+    view = open_view(log.terminal, name=job.detector.name, total=job.config.trainer.train_steps, done=step or 0)
+    try:
+        for note in notes:
+            view.note(note)
+        if step is not None:
+            view.note(f"going on from step {step} ({run})")
+        with Interrupts() as interrupts:
+            watch = LoopWatch(history, view, interrupts, model=job.detector.name)
+            config = _runtime_config(job, resumed_step=step or 0)
+            runner = create_runner(
+                config, run, create_strategy(config.runtime), seed=job.settings.seed + (step or 0), on_loop=watch
+            )
+            if step is None:
+                _initialize(job, runner, view.note)
+            done = fit(runner, config, history, watch, view, interrupts, patience=job.settings.early_stopping_patience)
+        return _keep(job, done, history, log)
+    finally:
+        view.close()
+
+
+def _runtime_config(job: Job, *, resumed_step: int) -> cfg.ExperimentConfig:
+    """The configuration with absolute paths, and data shuffled otherwise than before the resume."""
+    config = copy.deepcopy(job.config)
+    task, root = config.task, job.layout.root
+    for data in (task.train_data, task.validation_data):
+        if isinstance(data.input_path, str):
+            data.input_path = str(root / data.input_path)
+    task.annotation_file = str(root / task.annotation_file)
+    task.train_data.seed = (task.train_data.seed or 0) + resumed_step
+    task.init_checkpoint = None  # loaded here, not by the task: see initialize.py
+    return config
+
+
+def _initialize(job: Job, runner: Any, say: Callable[[str], None]) -> None:
+    """Loads the init checkpoint, says what it did not provide, and notes that for the result."""
+    missing: dict[str, str] = {}
+    if job.init_prefix is not None:
+        modules = job.config.task.init_checkpoint_modules
+        with runner.strategy.scope():
+            found = initialize_model(runner.trainer.model, str(job.init_prefix), modules)
+        missing = found.missing
+        say(f"initialized {len(found.loaded)} variables from {job.init_prefix}; {len(missing)} not loaded")
+        for name, reason in list(missing.items())[:SHOWN_MISSING]:
+            say(f"  not loaded: {name} ({reason})")
+        if len(missing) > SHOWN_MISSING:
+            say(f"  ... and {len(missing) - SHOWN_MISSING} more (all in result.json)")
+    write_json(missing, job.folder / "not_loaded.json")
+
+
+def _keep(job: Job, done: FitResult, history: HistoryLog, log: NoiseLog) -> TrainResult:
+    """Writes the result folder inside the work folder and moves it to its place."""
+    out = job.folder / "result"
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "checkpoint").mkdir(parents=True)
+    best = Path(done.runner.trainer.checkpoint_exporter.best_ckpt_path)
+    best_step = read_step(best)
+    model = done.runner.trainer.model
+    tf.train.Checkpoint(model=model).read(str(best)).assert_existing_objects_matched().expect_partial()
+    # Weights alone: the optimizer's state would triple the size, and nothing after training reads it.
+    tf.train.Checkpoint(model=model, **model.checkpoint_items).write(str(out / "checkpoint" / "ckpt"))
+    write_experiment(job.config, out / EXPERIMENT_FILE)
+    write_history(history.history, out / "history.json")
+    for part in ("train", "validation"):
+        if (job.folder / "run" / part).exists():
+            shutil.copytree(job.folder / "run" / part, out / "tensorboard" / part)
+    shutil.copy(log.path, out / "train.log")
+    result = _result(job, done, history, best_step, out)
+    write_json(result, out / RESULT_FILE)
+    publish_folder(out, job.layout.variant(job.detector.name, Variant.TRAINED))
+    return result
+
+
+def _result(job: Job, done: FitResult, history: HistoryLog, best_step: int, out: Path) -> TrainResult:
+    judged = next(entry for entry in history.history.validation if entry["step"] == best_step)
+    height, width = job.config.task.model.input_size[:2]
+    return TrainResult(
+        model=job.detector.name,
+        variant=Variant.TRAINED,
+        checkpoint="checkpoint/ckpt",
+        checkpoint_sha256=hash_file(out / "checkpoint" / "ckpt.data-00000-of-00001"),
+        num_classes=job.data.num_classes,
+        input_size=(height, width),
+        steps=done.steps,
+        best_step=best_step,
+        stopped_early=done.stopped_early,
+        validation={name: value for name, value in judged.items() if name != "step"},
+        initialized_from=job.config.task.init_checkpoint,
+        not_loaded=tuple(read_json(dict[str, str], job.folder / "not_loaded.json")),
+        data_sha256=job.data.sha256,
+        config_sha256=job.key,
+        seconds=history.seconds,
+        versions=read_versions(*PACKAGES),
+    )

@@ -1,0 +1,104 @@
+"""Knobs of params.yaml land where Model Garden reads them."""
+
+from typing import Any
+
+import pytest
+from official.core import exp_factory
+
+from stages.core.detectors.build import build_experiment, build_model, build_task, register_experiments
+from stages.core.detectors.data import TrainingData
+from stages.core.detectors.table import DETECTORS
+from stages.core.params import TrainSettings
+
+DATA = TrainingData(
+    train_records="train.tfrecord",
+    val_records="val.tfrecord",
+    val_annotations="val.json",
+    num_classes=3,
+    num_train=40,
+    num_val=5,
+    sha256="0" * 64,
+)
+
+
+def experiment(model: str = "mobiledet_tiny", **settings: Any) -> Any:
+    return build_experiment(DETECTORS[model], TrainSettings.model_validate(settings), DATA)
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_knobs_reach_every_model(model: str) -> None:
+    config = experiment(
+        model,
+        input_size=[128, 192],
+        steps=900,
+        batch_size=6,
+        learning_rate=0.03,
+        momentum=0.8,
+        warmup_steps=30,
+        gradient_clip_norm=5,
+        weight_decay=0.001,
+        schedule="stepwise",
+        augmentation={"horizontal_flip": False, "scale_min": 0.5, "scale_max": 1.5},
+        anchors={"num_scales": 2, "aspect_ratios": [1.0, 2.0], "size": 3},
+        init_checkpoint="pretrained/ckpt",
+        init_modules=["backbone"],
+        freeze_backbone=True,
+        seed=7,
+        validation_interval=300,
+        checkpoint_interval=100,
+        strategy="mirrored",
+    )
+    task, trainer = config.task, config.trainer
+    optimizer = trainer.optimizer_config
+    assert task.model.input_size == [128, 192, 3]
+    assert task.model.num_classes == 4  # background is class 0
+    assert (task.train_data.global_batch_size, task.train_data.seed) == (6, 7)
+    assert (task.train_data.parser.aug_rand_hflip, task.train_data.parser.aug_scale_max) == (False, 1.5)
+    assert task.validation_data.global_batch_size == 5
+    assert task.validation_data.drop_remainder is False
+    assert (task.model.anchor.num_scales, task.model.anchor.anchor_size) == (2, 3)
+    assert (task.init_checkpoint, task.init_checkpoint_modules) == ("pretrained/ckpt", ["backbone"])
+    assert (task.freeze_backbone, task.losses.l2_weight_decay) == (True, 0.001)
+    assert (trainer.train_steps, trainer.validation_interval, trainer.checkpoint_interval) == (900, 300, 100)
+    assert (optimizer.optimizer.sgd.momentum, optimizer.optimizer.sgd.global_clipnorm) == (0.8, 5)
+    assert optimizer.learning_rate.stepwise.boundaries == [600, 800]
+    assert optimizer.learning_rate.stepwise.values == pytest.approx([0.03, 0.003, 0.0003])
+    assert optimizer.warmup.linear.warmup_steps == 30
+    assert config.runtime.distribution_strategy == "mirrored"
+
+
+def test_random_policies_leave_masks_in_place() -> None:
+    boxes = experiment(augmentation={"policy": "randaug"}).task.train_data.parser.aug_type
+    masks = experiment("maskrcnn_tiny", augmentation={"policy": "randaug"}).task.train_data.parser.aug_type
+    assert "Rotate" in masks.randaug.exclude_ops
+    assert "Rotate" not in boxes.randaug.exclude_ops
+    assert experiment().task.train_data.parser.aug_type is None
+
+
+def test_adamw_decays_weights_itself() -> None:
+    config = experiment(optimizer="adamw", weight_decay=0.01)
+    assert config.task.losses.l2_weight_decay == 0
+    assert config.trainer.optimizer_config.optimizer.adamw.weight_decay_rate == 0.01
+
+
+def test_every_row_is_in_model_gardens_registry() -> None:
+    register_experiments()
+    register_experiments()
+    for name, row in DETECTORS.items():
+        model = exp_factory.get_exp_config(name).task.model
+        assert model.backbone.type == ("resnet" if row.backbone.startswith("resnet") else "mobiledet")
+
+
+@pytest.mark.parametrize("model", [name for name, row in DETECTORS.items() if row.tiny])
+def test_a_tiny_model_is_built_with_all_its_variables(model: str) -> None:
+    built = build_model(experiment(model, input_size=[64, 64]))
+    size = sum(variable.shape.num_elements() for variable in built.variables)
+    assert 50_000 < size < 600_000
+    assert {"backbone", "decoder"} <= set(built.checkpoint_items)
+
+
+def test_freezing_leaves_the_heads_trainable() -> None:
+    task = build_task(experiment(input_size=[64, 64], freeze_backbone=True))
+    model = task.build_model()
+    assert not model.backbone.trainable_variables
+    assert model.head.trainable_variables
