@@ -1,8 +1,8 @@
-"""Run the pipeline on other parameters, in a folder of its own, without touching the project's results.
+"""Run the pipeline on other parameters in a folder of its own; the project's results stay as they are.
 
-`python -m examples.run examples/bccd.yaml` lays the file over params.yaml key by key, expands environment
-variables in `prepare.path`, and runs the same DAG in `runs/bccd/`. MLflow is shared with the project. Run it again to go
-on where it stopped.
+`python -m examples.run examples/bccd.yaml` lays the file over params.yaml key by key, expands environment variables in
+`prepare.path`, and runs the same DAG in `runs/bccd/`. MLflow is shared with the project. Run it again to go on where it
+stopped.
 """
 
 import os
@@ -78,6 +78,7 @@ def tracking_uri() -> str:
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+    """Exit status of a command run in `folder`."""
     return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
 
 

@@ -124,4 +124,5 @@ def read_interface(folder: Path) -> Interface:
 
 
 def write_interface(interface: Interface, folder: Path) -> None:
+    """Writes `interface.json` into an exported or converted folder."""
     write_json(interface, folder / "interface.json")

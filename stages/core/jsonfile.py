@@ -1,6 +1,5 @@
 """Frozen dataclasses to JSON files and back, with the types checked on the way in."""
 
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ def write_json(value: Any, path: Path) -> None:
     data: bytes = TypeAdapter(type(value)).dump_json(value, indent=2)
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(data + b"\n")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read_json(kind: type[T], path: Path) -> T:
