@@ -49,7 +49,7 @@ ui: $(VENV)/.ready ## open MLflow on the results (http://127.0.0.1:5000)
 	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 test: $(VENV)/.ready ## run the tests
-	@pytest -q
+	@pytest -q -n 2 --dist loadfile
 
 check: $(VENV)/.ready ## format, lint, types, import contracts
 	@ruff format --check . && ruff check . && mypy && lint-imports

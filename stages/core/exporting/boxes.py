@@ -6,6 +6,7 @@ Semantics follow Model Garden's `ops/box_ops.py` and its NMS `v2`, so that AP eq
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 # Model Garden clips the predicted log of a side's growth here, so that exp() cannot overflow.
@@ -53,7 +54,9 @@ def suppress_overlaps(
     """Non-maximum suppression within each group, best `max_outputs` over all groups, in one builtin op.
 
     Boxes of different groups are moved apart by more than the input's size, so that they never overlap; taking the best
-    of all groups then equals suppressing each by itself and merging the results by score.
+    of all groups then equals suppressing each by itself and merging the results by score. The op is fed ranks instead
+    of scores: flat image regions and quantized heads give many equal scores, and runtimes order equals differently,
+    while every runtime's top-k puts the lower index first.
 
     Args:
       boxes: float32 [N, 4] in pixels, inside the input tensor.
@@ -65,14 +68,17 @@ def suppress_overlaps(
       int32 [max_outputs] indices into `boxes`, best score first, padded by valid indices; int32 [] how many are real.
     """
     with tf.name_scope("suppress_overlaps"):
-        apart = groups[:, tf.newaxis] * (2.0 * max(input_size))
+        num_boxes = boxes.shape[0]
+        best, order = tf.math.top_k(scores, k=num_boxes)
+        ranks = tf.constant(np.arange(num_boxes, 0, -1, dtype=np.float32)) * tf.cast(best > score_threshold, tf.float32)
+        apart = tf.reshape(groups, [num_boxes, 1]) * (2.0 * max(input_size))
         indices, num = tf.raw_ops.NonMaxSuppressionV4(
-            boxes=boxes + apart,
-            scores=scores,
+            boxes=tf.gather(boxes + apart, order),
+            scores=ranks,
             max_output_size=max_outputs,
             iou_threshold=iou_threshold,
-            score_threshold=score_threshold,
+            score_threshold=0.5,
             pad_to_max_output_size=True,
         )
         # Runtimes differ in what they pad with; a gather must never leave the array.
-        return tf.clip_by_value(indices, 0, boxes.shape[0] - 1), num
+        return tf.gather(order, tf.clip_by_value(indices, 0, num_boxes - 1)), num

@@ -16,8 +16,6 @@ INPUT_NAME = "image"
 MEAN_RGB: tuple[float, ...] = tuple(preprocess_ops.MEAN_RGB)
 STDDEV_RGB: tuple[float, ...] = tuple(preprocess_ops.STDDEV_RGB)
 
-RawHeads = Callable[[np.ndarray], dict[str, np.ndarray]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PostProcessingSettings:
@@ -76,9 +74,20 @@ def padding_color() -> tuple[int, int, int]:
     return red, green, blue
 
 
-def freeze(function: Callable[..., Any], *specs: Any) -> Any:
-    """Traces `function` and turns its variables into constants: no Keras objects travel into the SavedModel."""
-    return convert_variables_to_constants_v2(tf.function(function).get_concrete_function(*specs))
+def freeze(function: Callable[[Any], dict[str, Any]], spec: Any) -> Any:
+    """Traces a function of one tensor and turns its variables into constants.
+
+    No Keras object travels into the SavedModel, and every runtime's converter sees plain constants.
+    """
+    traced = tf.function(function, autograph=False).get_concrete_function(spec)
+    constant = convert_variables_to_constants_v2(traced)
+    # Freezing drops the names; TensorFlow flattens dictionaries in key order.
+    names = sorted(traced.structured_outputs)
+
+    def named(image: Any) -> dict[str, Any]:
+        return dict(zip(names, tf.nest.flatten(constant(image)), strict=True))
+
+    return tf.function(named, autograph=False).get_concrete_function(spec)
 
 
 def level_anchors(config: Any, input_size: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -69,8 +69,6 @@ def build_maskrcnn_graph(config: Any, model: Any, settings: PostProcessingSettin
         return _name_outputs(found, masks, input_size)
 
     frozen = freeze(detect, image_spec(input_size))
-    deployed = tf.function(lambda image: frozen(image)[0] if isinstance(frozen(image), tuple) else frozen(image))
-    del deployed
     mask_side = config.mask_roi_aligner.crop_size * config.mask_head.upsample_factor
     masks = TensorOutput(
         name="detection_masks",
@@ -106,7 +104,8 @@ def _check_supported(config: Any) -> None:
 
 def _extract_features(model: Any, image: Any) -> Mapping[str, Any]:
     features = model.backbone(image, training=False)
-    return model.decoder(features, training=False) if model.decoder else features
+    pyramid: Mapping[str, Any] = model.decoder(features, training=False) if model.decoder else features
+    return pyramid
 
 
 def _propose_regions(
@@ -159,18 +158,18 @@ def _classify_regions(
     crops = align_regions(
         table, regions, crop_size=config.roi_aligner.crop_size, sample_offset=config.roi_aligner.sample_offset
     )
-    logits, encoded = model.detection_head[0](crops[tf.newaxis], training=False)
+    logits, encoded = model.detection_head[0](tf.expand_dims(crops, 0), training=False)
     with tf.name_scope("classify_regions"):
         activate = tf.sigmoid if config.detection_generator.use_sigmoid_probability else tf.nn.softmax
         scores = tf.reshape(activate(logits[0])[:, 1:], [-1])
         encoded = tf.reshape(encoded, [num_regions, -1, 4])
         repeats = 1 if config.detection_head.class_agnostic_bbox_pred else num_classes
         encoded = tf.reshape(encoded[:, -repeats:], [-1, 4])
-        priors = tf.reshape(tf.tile(regions[:, tf.newaxis], [1, repeats, 1]), [-1, 4])
+        priors = tf.reshape(tf.tile(regions, [1, repeats]), [-1, 4])
         weights = tuple(model._cascade_layer_to_weights[0])
         boxes = clip_boxes(decode_boxes(encoded, priors, weights), input_size)
         if repeats != num_classes:
-            boxes = tf.reshape(tf.tile(boxes[:, tf.newaxis], [1, num_classes, 1]), [-1, 4])
+            boxes = tf.reshape(tf.tile(boxes, [1, num_classes]), [-1, 4])
         classes = tf.constant(np.tile(np.arange(num_classes, dtype=np.float32), num_regions))
         indices, num = suppress_overlaps(
             boxes,
@@ -184,7 +183,7 @@ def _classify_regions(
         ranks = tf.constant(np.arange(settings.max_detections, dtype=np.float32))
         valid = tf.cast(ranks < tf.cast(num, tf.float32), tf.float32)
         return Found(
-            boxes=tf.gather(boxes, indices) * valid[:, tf.newaxis],
+            boxes=tf.gather(boxes, indices) * tf.reshape(valid, [-1, 1]),
             scores=tf.gather(scores, indices) * valid,
             classes=tf.gather(classes, indices) * valid,
             valid=valid,
@@ -208,9 +207,9 @@ def _predict_masks(config: Any, model: Any, table: PyramidTable, found: Found) -
         else:
             cells = tf.constant(np.arange(num * side * side, dtype=np.float32).reshape(num, -1) * channels)
             # Channel 0 is the background.
-            picked = tf.cast(cells + (found.classes[:, tf.newaxis] + 1.0), tf.int32)
+            picked = tf.cast(cells + (tf.reshape(found.classes, [num, 1]) + 1.0), tf.int32)
             chosen = tf.gather(tf.reshape(logits, [-1]), picked)
-        masks = tf.sigmoid(chosen) * found.valid[:, tf.newaxis]
+        masks = tf.sigmoid(chosen) * tf.reshape(found.valid, [num, 1])
         return tf.reshape(masks, [num, side, side])
 
 
@@ -218,9 +217,9 @@ def _name_outputs(found: Found, masks: Any, input_size: tuple[int, int]) -> dict
     height, width = input_size
     to_unit = tf.constant([1.0 / height, 1.0 / width, 1.0 / height, 1.0 / width])
     return {
-        "detection_boxes": (found.boxes * to_unit)[tf.newaxis],
-        "detection_scores": found.scores[tf.newaxis],
-        "detection_classes": found.classes[tf.newaxis],
+        "detection_boxes": tf.expand_dims(found.boxes * to_unit, 0),
+        "detection_scores": tf.expand_dims(found.scores, 0),
+        "detection_classes": tf.expand_dims(found.classes, 0),
         "num_detections": tf.reshape(tf.cast(found.num, tf.float32), [1]),
-        "detection_masks": masks[tf.newaxis],
+        "detection_masks": tf.expand_dims(masks, 0),
     }

@@ -49,7 +49,7 @@ def align_regions(table: PyramidTable, boxes: Any, *, crop_size: int, sample_off
     with tf.name_scope("align_regions"):
         num, level = boxes.shape[0], _choose_levels(table, boxes)
         stride, offset, width = (
-            tf.gather(tf.constant(values), level)[:, tf.newaxis]
+            tf.reshape(tf.gather(tf.constant(values), level), [num, 1])
             for values in (table.strides, table.offsets, table.widths)
         )
         last = tf.gather(tf.constant(np.stack([table.heights, table.widths], 1) - 1), level)
@@ -62,9 +62,10 @@ def align_regions(table: PyramidTable, boxes: Any, *, crop_size: int, sample_off
         indices = tf.cast(lines + tf.reshape(columns, [num, 1, 2 * crop_size]), tf.int32)
         corners = tf.gather(table.cells, tf.reshape(indices, [-1]))
         corners = tf.reshape(corners, [num, 2 * crop_size, 2 * crop_size, table.channels])
-        weights = tf.reshape(row_weights, [num, -1, 1]) * tf.reshape(column_weights, [num, 1, -1])
         # Averaging the four weighted corners is the interpolation but for the factor 4.
-        return tf.nn.avg_pool2d(corners * (4.0 * weights)[..., tf.newaxis], 2, 2, "VALID")
+        row_weights = tf.reshape(4.0 * row_weights, [num, 2 * crop_size, 1, 1])
+        weights = row_weights * tf.reshape(column_weights, [num, 1, 2 * crop_size, 1])
+        return tf.nn.avg_pool2d(corners * weights, 2, 2, "VALID")
 
 
 def _choose_levels(table: PyramidTable, boxes: Any) -> Any:

@@ -1,0 +1,35 @@
+"""Convert one exported graph to one scheme of the table, and prove that the file is what its name says."""
+
+import sys
+from collections.abc import Sequence
+
+from stages.core.command import parse_args, run_verb
+from stages.core.converting.convert import convert_model
+from stages.core.datasets.prepared import read_calibration
+from stages.core.hashing import hash_file
+from stages.core.layout import Layout
+from stages.core.params import load_params
+from stages.core.results import Status
+from stages.core.schemes import SCHEMES
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes `models/converted/<model>/<scheme>`; a cell that fails is a result, not an error."""
+    args = parse_args("convert", argv, about=__doc__, model=True, scheme=True)
+    params, layout = load_params(args.root), Layout(args.root)
+    scheme = SCHEMES[args.scheme]
+    conversion = convert_model(
+        scheme,
+        exported=layout.exported(args.model, scheme.source),
+        images=read_calibration(layout.calibration, limit=params.convert.calibration_images),
+        calibration_sha256=hash_file(layout.calibration),
+        out_dir=layout.converted(args.model, scheme.name),
+        timeout_s=params.convert.timeout_s,
+    )
+    if conversion.status is not Status.OK:
+        print(f"{args.model} {scheme.name}: {conversion.status}: {conversion.reason}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,73 @@
+"""What in a file speaks against its scheme's name, derived from the columns of the scheme table."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from stages.core.converting.flatbuffer import Graph
+from stages.core.converting.layers import Layer
+from stages.core.schemes import Scheme
+
+MIN_ACTIVATION_MACS = 0.9
+"""Share of MACs that must compute on the scheme's activations. Not all: a layer may be kept float where that pays."""
+KNOWN_CUSTOM_OPS = frozenset({"TFLite_Detection_PostProcess"})
+QUANTIZED_TYPES = frozenset({"int4", "int8", "uint8", "int16", "float16"})
+"""Types of weights and activations. int32 and bool are left out: indices and masks have them in float files too."""
+
+
+def find_contradictions(
+    scheme: Scheme, graph: Graph, layers: tuple[Layer, ...], *, shared_box_score_scale: bool
+) -> tuple[str, ...]:
+    """Sentences, one per column that the file contradicts; empty for a proved file."""
+    found = [
+        *_check_ops(graph),
+        *_check_input(scheme, graph),
+        *_check_weights(scheme, layers),
+        *_check_activations(scheme, layers),
+        *_check_strangers(scheme, graph),
+    ]
+    if shared_box_score_scale:
+        found.append("boxes and scores share one quantization scale")
+    return tuple(found)
+
+
+def _check_ops(graph: Graph) -> Iterator[str]:
+    customs = sorted({op.kind for op in graph.ops if op.custom} - KNOWN_CUSTOM_OPS)
+    flex = [kind for kind in customs if kind.startswith("Flex")]
+    unknown = [kind for kind in customs if not kind.startswith("Flex")]
+    if flex:
+        yield f"Flex ops, which no runtime here has: {', '.join(flex)}"
+    if unknown:
+        yield f"unknown custom ops {', '.join(unknown)}, known is {', '.join(sorted(KNOWN_CUSTOM_OPS))}"
+
+
+def _check_input(scheme: Scheme, graph: Graph) -> Iterator[str]:
+    found = {name: graph.tensors[index].dtype for name, index in graph.inputs.items()}
+    if list(found.values()) != [scheme.input]:
+        yield f"inputs are {found or 'unknown (no signature)'}, expected one of {scheme.input}"
+
+
+def _check_weights(scheme: Scheme, layers: tuple[Layer, ...]) -> Iterator[str]:
+    if not layers:
+        yield "no convolution or fully-connected layer"
+        return
+    stored = Counter(layer.weights.dtype for layer in layers)
+    if set(stored) != {scheme.weights}:
+        counts = ", ".join(f"{count} {dtype}" for dtype, count in stored.most_common())
+        yield f"weights are stored as {counts}, expected all {scheme.weights}"
+
+
+def _check_activations(scheme: Scheme, layers: tuple[Layer, ...]) -> Iterator[str]:
+    macs = sum(layer.macs for layer in layers)
+    if not macs:
+        return
+    share = sum(layer.macs for layer in layers if layer.data.dtype == scheme.activations) / macs
+    least = MIN_ACTIVATION_MACS if scheme.quantizes_activations else 1.0
+    if share < least:
+        yield f"{100 * share:.1f} % of MACs compute on {scheme.activations} activations, expected {100 * least:.0f} %"
+
+
+def _check_strangers(scheme: Scheme, graph: Graph) -> Iterator[str]:
+    allowed = {scheme.weights, scheme.activations, scheme.input}
+    found = Counter(tensor.dtype for tensor in graph.tensors if tensor.dtype in QUANTIZED_TYPES - allowed)
+    for dtype, count in found.most_common():
+        yield f"{count} {dtype} tensors in a {scheme.name} file"

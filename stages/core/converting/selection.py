@@ -1,0 +1,54 @@
+"""Which ops of a float graph are quantized: the layers, and what lies between layers. The rest computes coordinates."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from stages.core.converting.flatbuffer import Graph, Op
+from stages.core.converting.layers import LAYER_KINDS
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Ops to quantize.
+
+    Attributes:
+      layers: Convolutions and fully-connected layers.
+      between: Other ops, all of whose neighbours are selected too.
+    """
+
+    layers: tuple[Op, ...]
+    between: tuple[Op, ...]
+
+    def tensors(self, graph: Graph) -> frozenset[int]:
+        """Indices of all activations that need a range."""
+        ops = (*self.layers, *self.between)
+        read = {tensor.index for op in ops for tensor in graph.variable_inputs(op)}
+        written = {index for op in ops for index in op.outputs}
+        return frozenset(index for index in read | written if graph.tensors[index].dtype == "float32")
+
+
+def select_ops(graph: Graph, kinds_between: Set[str]) -> Selection:
+    """Chooses by structure, not by name: an op joins only where it saves a way to float and back.
+
+    An addition of two feature maps lies between convolutions; the same op in box arithmetic has a neighbour that is
+    neither a layer nor selected, so it stays float, and so does everything that computes coordinates.
+
+    Args:
+      graph: A float graph.
+      kinds_between: Kinds of ops that may join.
+    """
+    layers = tuple(op for op in graph.ops if op.kind in LAYER_KINDS)
+    between = [op for op in graph.ops if op.kind in kinds_between]
+    while True:
+        chosen = {id(op) for op in (*layers, *between)}
+        kept = [op for op in between if _is_enclosed(graph, op, chosen)]
+        if len(kept) == len(between):
+            return Selection(layers, tuple(kept))
+        between = kept
+
+
+def _is_enclosed(graph: Graph, op: Op, chosen: Set[int]) -> bool:
+    sources = [graph.producers.get(tensor.index) for tensor in graph.variable_inputs(op)]
+    readers = [reader for index in op.outputs for reader in graph.consumers.get(index, [])]
+    neighbours = [*sources, *readers]
+    return bool(sources) and bool(readers) and all(n is not None and id(n) in chosen for n in neighbours)

@@ -1,0 +1,144 @@
+"""A trained folder to a deployment folder: SavedModel, float32 .tflite, interface and reference outputs."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from stages.core.datasets.prepared import PreparedImage, PreparedSplit, load_image
+from stages.core.detectors.build import load_trained
+from stages.core.detectors.table import DETECTORS, Family
+from stages.core.errors import DataError
+from stages.core.exporting.graph import (
+    INPUT_NAME,
+    MEAN_RGB,
+    STDDEV_RGB,
+    DeploymentGraph,
+    PostProcessingSettings,
+    padding_color,
+)
+from stages.core.exporting.maskrcnn import build_maskrcnn_graph
+from stages.core.exporting.retinanet import build_retinanet_graph
+from stages.core.exporting.silence import silence_native
+from stages.core.exporting.tflite import convert_functions, save_functions
+from stages.core.interface import SIGNATURE, ImageInput, Interface, PostProcessing, write_interface
+from stages.core.jsonfile import read_json
+from stages.core.reference import Reference, save_reference
+from stages.core.results import TrainResult
+from stages.core.running.preprocess import preprocess_image
+
+GRAPHS: dict[Family, Callable[[Any, Any, PostProcessingSettings], DeploymentGraph]] = {
+    Family.RETINANET: build_retinanet_graph,
+    Family.MASKRCNN: build_maskrcnn_graph,
+}
+RAW_IMAGES = 16
+"""How many images keep their raw outputs: enough to measure parity on, few enough to store."""
+
+
+def export_model(
+    trained: Path, *, labels: Mapping[int, str], split: PreparedSplit, settings: PostProcessingSettings, out_dir: Path
+) -> Interface:
+    """Exports a trained folder.
+
+    The folder appears as a whole or not at all.
+
+    Args:
+      trained: `models/trained/<model>`.
+      labels: Category id (from 1) to name.
+      split: Images that the reference outputs are computed on.
+      settings: Post-processing inside the graph.
+      out_dir: Folder to write; replaced.
+
+    Raises:
+      MissingResultError, ArtifactError, CheckpointError: if the trained folder is missing or damaged.
+      DataError: if the labels are not those that the model was trained on.
+    """
+    result = read_json(TrainResult, trained / "result.json")
+    if result.num_classes != len(labels):
+        raise DataError(
+            f"{trained / 'result.json'}: trained on {result.num_classes} classes, labels.json has {len(labels)}; "
+            "run `train` again"
+        )
+    partial = out_dir.with_name(f".{out_dir.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with silence_native():
+            graph = build_graph(trained, DETECTORS[result.model].family, settings)
+            save_functions(graph.signatures, partial / "saved_model")
+            (partial / "model.tflite").write_bytes(convert_functions({SIGNATURE: graph.deployed}))
+        interface = describe_graph(graph, result, labels, settings)
+        write_interface(interface, partial)
+        save_reference(compute_reference(graph, split, interface.input), partial / "reference.npz")
+        shutil.rmtree(out_dir, ignore_errors=True)
+        partial.replace(out_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return interface
+
+
+def build_graph(trained: Path, family: Family, settings: PostProcessingSettings) -> DeploymentGraph:
+    """The deployment graph of a trained folder."""
+    config, model = load_trained(trained)
+    return GRAPHS[family](config.task.model, model, settings)
+
+
+def describe_graph(
+    graph: DeploymentGraph, result: TrainResult, labels: Mapping[int, str], settings: PostProcessingSettings
+) -> Interface:
+    """The contract of a deployment graph."""
+    mean, deviation = (", ".join(f"{value:.3f}" for value in values) for values in (MEAN_RGB, STDDEV_RGB))
+    return Interface(
+        model=result.model,
+        task=DETECTORS[result.model].task.value,
+        variant=result.variant,
+        input=ImageInput(
+            name=INPUT_NAME,
+            shape=(1, *result.input_size, 3),
+            dtype="float32",
+            pad_value=padding_color(),
+            normalization=f"inside the graph: (pixel - [{mean}]) / [{deviation}]",
+        ),
+        outputs=graph.outputs,
+        raw_outputs=graph.raw_outputs,
+        class_offset=graph.class_offset,
+        labels={str(key): name for key, name in labels.items()},
+        post_processing=PostProcessing(
+            method=graph.method,
+            max_detections=settings.max_detections,
+            score_threshold=settings.score_threshold,
+            nms_iou_threshold=settings.nms_iou_threshold,
+        ),
+        checkpoint_sha256=result.checkpoint_sha256,
+    )
+
+
+def compute_reference(graph: DeploymentGraph, split: PreparedSplit, spec: ImageInput) -> Reference:
+    """The float model's outputs on every image of the split, under the graph's own post-processing."""
+    outputs: dict[str, list[np.ndarray]] = {output.name: [] for output in graph.outputs}
+    raw_outputs: dict[str, list[np.ndarray]] = {output.name: [] for output in graph.raw_outputs}
+    bar = track(split.images, f"reference outputs on {split.name}", console=Console(stderr=True), transient=True)
+    for place, image in enumerate(bar):
+        found, raw = graph.run_reference(_load_tensor(image, spec))
+        for name, kept in outputs.items():
+            kept.append(found[name][0])
+        if place < RAW_IMAGES:
+            for name, kept in raw_outputs.items():
+                kept.append(raw[name][0])
+    ids = np.asarray([image.image_id for image in split.images], np.int64)
+    return Reference(
+        split=split.name,
+        image_ids=ids,
+        outputs={name: np.stack(kept) for name, kept in outputs.items()},
+        raw_image_ids=ids[:RAW_IMAGES] if raw_outputs else ids[:0],
+        raw_outputs={name: np.stack(kept) for name, kept in raw_outputs.items()},
+    )
+
+
+def _load_tensor(image: PreparedImage, spec: ImageInput) -> np.ndarray:
+    tensor, _ = preprocess_image(load_image(image.path), spec)
+    return tensor

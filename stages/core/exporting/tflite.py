@@ -1,0 +1,36 @@
+"""TensorFlow functions to SavedModels and to the float32 .tflite that every TFLite scheme starts from."""
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+
+def save_functions(signatures: Mapping[str, Any], folder: Path) -> None:
+    """Writes a SavedModel that holds just these functions (signature name to concrete function)."""
+    module = tf.Module()
+    # The module must own what the signatures call, or saving drops it.
+    module.functions = list(signatures.values())
+    tf.saved_model.save(module, str(folder), signatures=dict(signatures))
+
+
+def convert_functions(signatures: Mapping[str, Any]) -> bytes:
+    """A float32 .tflite flatbuffer with these signatures, builtin ops and our custom op only.
+
+    The converter goes through a SavedModel because only that keeps the names of inputs and outputs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        save_functions(signatures, Path(folder))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.allow_custom_ops = True
+        level = logging.getLogger("tensorflow").level
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        try:
+            content: bytes = converter.convert()
+        finally:
+            logging.getLogger("tensorflow").setLevel(level)
+    return content

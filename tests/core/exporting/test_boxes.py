@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from official.vision.ops import box_ops
+
+from stages.core.exporting.boxes import clip_boxes, decode_boxes, suppress_overlaps
+
+SIZE = (96, 128)
+
+
+def random_boxes(num: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    low = rng.uniform(0, 80, (num, 2))
+    return np.concatenate([low, low + rng.uniform(4, 40, (num, 2))], 1).astype(np.float32)
+
+
+def iou(box: np.ndarray, other: np.ndarray) -> float:
+    side = np.maximum(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0)
+    areas = [float(np.prod(b[2:] - b[:2])) for b in (box, other)]
+    shared = float(np.prod(side))
+    return shared / (areas[0] + areas[1] - shared)
+
+
+def suppress_by_hand(
+    boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, num: int, overlap: float, floor: float
+) -> list[int]:
+    """Greedy suppression in each group; equal scores in index order."""
+    kept: list[int] = []
+    for index in np.argsort(-scores, kind="stable"):
+        rivals = [k for k in kept if groups[k] == groups[index]]
+        if scores[index] > floor and all(iou(boxes[k], boxes[index]) < overlap for k in rivals):
+            kept.append(int(index))
+    return kept[:num]
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0)], ids=["plain", "weighted"])
+def test_decoding_equals_model_gardens(weights: tuple[float, ...]) -> None:
+    anchors = random_boxes(50)
+    encoded = np.random.default_rng(1).normal(0, 2, (50, 4)).astype(np.float32)
+    encoded[0, 2] = 90.0  # exp() of this would not be finite
+    expected = box_ops.clip_boxes(box_ops.decode_boxes(encoded, anchors, list(weights)), list(SIZE))
+    np.testing.assert_allclose(
+        clip_boxes(decode_boxes(encoded, tf.constant(anchors), weights), SIZE), expected, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct_scores", "equal_scores"])
+@pytest.mark.parametrize("num", [5, 200], ids=["fewer_than_remain", "more_than_remain"])
+def test_suppression_equals_the_plain_algorithm_in_each_group(ties: bool, num: int) -> None:
+    boxes, rng = random_boxes(80), np.random.default_rng(2)
+    scores = rng.uniform(0, 1, 80).astype(np.float32)
+    scores = np.round(scores, 1) if ties else scores
+    groups = rng.integers(0, 3, 80).astype(np.float32)
+    expected = suppress_by_hand(boxes, scores, groups, num, 0.4, 0.2)
+    indices, count = suppress_overlaps(
+        tf.constant(boxes),
+        tf.constant(scores),
+        tf.constant(groups),
+        input_size=SIZE,
+        max_outputs=num,
+        iou_threshold=0.4,
+        score_threshold=0.2,
+    )
+    assert int(count) == len(expected)
+    assert indices.numpy()[: int(count)].tolist() == expected
+    assert indices.shape == (num,)
+    assert ((indices.numpy() >= 0) & (indices.numpy() < 80)).all()

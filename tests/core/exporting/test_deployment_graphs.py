@@ -1,0 +1,132 @@
+"""The static graphs against Model Garden's own models, on the same weights and pixels."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from official.vision.ops import box_ops
+
+from stages.core.errors import ArtifactError
+from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, DeploymentGraph, PostProcessingSettings, level_anchors
+from stages.core.exporting.maskrcnn import build_maskrcnn_graph
+from stages.core.exporting.post_processing import PostProcessor
+from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, build_retinanet_graph
+from tests.exported_project import SIZE, random_model
+
+
+def settings(**changes: Any) -> PostProcessingSettings:
+    base = {"max_detections": 20, "score_threshold": 0.05, "nms_iou_threshold": 0.5, "num_proposals": 64}
+    return PostProcessingSettings(**base | changes)
+
+
+def picture(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (1, 16, 16, 3)).astype(np.float32)
+    return np.floor(tf.image.resize(coarse, (SIZE, SIZE)).numpy())
+
+
+def normalized(pixels: np.ndarray) -> tf.Tensor:
+    return tf.constant((pixels - np.asarray(MEAN_RGB)) / np.asarray(STDDEV_RGB), tf.float32)
+
+
+@pytest.fixture(scope="module")
+def maskrcnn() -> tuple[Any, Any, DeploymentGraph]:
+    config, model = random_model("maskrcnn_tiny")
+    return config, model, build_maskrcnn_graph(config.task.model, model, settings())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_maskrcnn_finds_what_model_garden_finds(maskrcnn: tuple[Any, Any, DeploymentGraph], seed: int) -> None:
+    config, model, graph = maskrcnn
+    assert config.task.model.roi_generator.test_num_proposals == settings().num_proposals
+    # The suppressions that the graph replaces: exact, class-aware, equal scores in index order.
+    model.roi_generator._config_dict["use_batched_nms"] = False
+    model.detection_generator._config_dict.update(
+        nms_version="v2", pre_nms_score_threshold=0.05, nms_iou_threshold=0.5, max_num_detections=20
+    )
+    expected = model(normalized(picture(seed)), image_shape=tf.constant([[SIZE, SIZE]], tf.float32), training=False)
+    found, _ = graph.run_reference(picture(seed))
+    num = int(expected["num_detections"][0])
+    assert num > 0
+    assert found["num_detections"].tolist() == [num]
+    np.testing.assert_allclose(found["detection_scores"], expected["detection_scores"], atol=1e-4)
+    np.testing.assert_allclose(found["detection_boxes"], expected["detection_boxes"] / SIZE, atol=1e-4)
+    classes = found["detection_classes"][0, :num] + graph.class_offset
+    assert classes.tolist() == expected["detection_classes"][0, :num].numpy().tolist()
+    np.testing.assert_allclose(found["detection_masks"][0, :num], expected["detection_masks"][0, :num], atol=1e-4)
+
+
+def test_rows_after_the_last_detection_are_zero(maskrcnn: tuple[Any, Any, DeploymentGraph]) -> None:
+    config, model, _ = maskrcnn
+    graph = build_maskrcnn_graph(config.task.model, model, settings(score_threshold=0.999))
+    found, _ = graph.run_reference(picture(0))
+    assert found["num_detections"].tolist() == [0.0]
+    assert all(not values.any() for values in found.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"include_mask": False}, "include_mask"), ({"outer_boxes_scale": 1.2}, "outer_boxes_scale")],
+    ids=["no_masks", "outer_boxes"],
+)
+def test_maskrcnn_variants_that_have_no_graph(
+    maskrcnn: tuple[Any, Any, DeploymentGraph], change: dict[str, Any], says: str
+) -> None:
+    config, model, _ = maskrcnn
+    with pytest.raises(ArtifactError, match=says):
+        build_maskrcnn_graph(config.task.model.replace(**change), model, settings())
+
+
+@pytest.fixture(scope="module")
+def retinanet() -> tuple[Any, Any, DeploymentGraph]:
+    config, model = random_model("mobiledet_tiny")
+    return config, model, build_retinanet_graph(config.task.model, model, settings(score_threshold=0.0))
+
+
+def test_raw_heads_are_the_models_own(retinanet: tuple[Any, Any, DeploymentGraph]) -> None:
+    config, model, graph = retinanet
+    expected = model(normalized(picture(0)), image_shape=tf.constant([[SIZE, SIZE]], tf.float32), training=False)
+    _, raw = graph.run_reference(picture(0))
+    levels = [str(level) for level in range(config.task.model.min_level, config.task.model.max_level + 1)]
+    boxes = np.concatenate([np.reshape(expected["box_outputs"][level], (-1, 4)) for level in levels])
+    logits = np.concatenate([np.reshape(expected["cls_outputs"][level], (-1, 4)) for level in levels])
+    np.testing.assert_allclose(raw[RAW_BOXES][0], boxes, atol=1e-2 * np.abs(boxes).max())
+    np.testing.assert_allclose(raw[RAW_SCORES][0], tf.sigmoid(logits), atol=1e-2)
+
+
+def test_the_best_detection_is_model_gardens_decoding(retinanet: tuple[Any, Any, DeploymentGraph]) -> None:
+    config, _, graph = retinanet
+    found, raw = graph.run_reference(picture(1))
+    anchors = level_anchors(config.task.model, (SIZE, SIZE))
+    corners = np.concatenate([anchors[level] for level in sorted(anchors)])
+    best = int(raw[RAW_SCORES][0, :, 1:].max(axis=1).argmax())
+    expected = box_ops.decode_boxes(raw[RAW_BOXES][0, best : best + 1], corners[best : best + 1])
+    np.testing.assert_allclose(found["detection_boxes"][0, 0], expected[0] / SIZE, rtol=1e-4, atol=1e-5)
+    assert found["detection_scores"][0, 0] == raw[RAW_SCORES][0, best, 1:].max()
+    assert found["detection_classes"][0, 0] == raw[RAW_SCORES][0, best, 1:].argmax()
+
+
+def test_anchors_tile_the_input(retinanet: tuple[Any, Any, DeploymentGraph]) -> None:
+    config, _, _ = retinanet
+    anchors = level_anchors(config.task.model, (SIZE, SIZE))
+    per_cell = config.task.model.anchor.num_scales * len(config.task.model.anchor.aspect_ratios)
+    for level, boxes in anchors.items():
+        assert len(boxes) == (SIZE >> int(level)) ** 2 * per_cell
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        assert centers.min() == pytest.approx(2 ** int(level) / 2)
+
+
+def test_post_processing_by_hand() -> None:
+    anchors = np.asarray([[0.25, 0.25, 0.5, 0.5], [0.75, 0.75, 0.2, 0.4], [0.26, 0.25, 0.5, 0.5]], np.float32)
+    processor = PostProcessor(anchors, 3, settings(max_detections=2, score_threshold=0.3), (1.0, 1.0, 1.0, 1.0))
+    boxes = np.asarray([[[0, 0, 0, 0], [0.5, 0, 0, np.log(0.5)], [0, 0, 0, 0]]], np.float32)
+    scores = np.asarray([[[0.99, 0.2, 0.9], [0.0, 0.8, 0.1], [0.0, 0.0, 0.7]]], np.float32)
+    found = processor(boxes, scores)
+    assert found["num_detections"].tolist() == [2.0]
+    # The background's column is never the answer, and the third box yields to the first.
+    assert found["detection_classes"].tolist() == [[1.0, 0.0]]
+    np.testing.assert_allclose(found["detection_scores"], [[0.9, 0.8]])
+    np.testing.assert_allclose(found["detection_boxes"][0], [[0, 0, 0.5, 0.5], [0.75, 0.65, 0.95, 0.85]], atol=1e-6)
+    nothing = processor(boxes, scores * 0)
+    assert all(not values.any() for values in nothing.values())

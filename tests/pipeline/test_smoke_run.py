@@ -1,0 +1,121 @@
+"""The whole DAG as a user runs it, on tiny models: prepare to publish, again without work, and with one more scheme."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.core.schemes import SCHEMES
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODELS = ("mobiledet_tiny", "maskrcnn_tiny")
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """A finished run: its folder, its output, and how to call a command in it."""
+
+    folder: Path
+    output: str
+    environment: dict[str, str]
+
+    @property
+    def rows(self) -> dict[tuple[str, str], dict[str, Any]]:
+        metrics = json.loads((self.folder / "models" / "report" / "metrics.json").read_text())
+        return {(row["model"], row["scheme"]): row for row in metrics["rows"]}
+
+    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    folder = tmp_path_factory.mktemp("smoke")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "DVC_NO_ANALYTICS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    command = [sys.executable, "-m", "examples.run", "examples/smoke.yaml", "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return SmokeRun(folder, done.stdout, environment)
+
+
+def test_every_cell_is_in_the_table(smoke: SmokeRun) -> None:
+    assert set(smoke.rows) == {(model, scheme) for model in MODELS for scheme in SCHEMES}
+
+
+def test_every_row_is_ok_or_says_why(smoke: SmokeRun) -> None:
+    assert not [key for key, row in smoke.rows.items() if row["status"] != "ok" and not row["reason"]]
+    for scheme in ("float32", "float16", "dynamic_range", "int8", "int8_uint8_input"):
+        for model in MODELS:
+            assert smoke.rows[model, scheme]["status"] == "ok", smoke.rows[model, scheme]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_float32_is_the_float_model(smoke: SmokeRun, model: str) -> None:
+    row = smoke.rows[model, "float32"]
+    assert abs(row["box_ap_drop"]) <= 0.2
+    assert row["agreement_f1"] is None or row["agreement_f1"] > 0.99
+    assert (row["mask_ap"] is not None) == model.startswith("maskrcnn")
+
+
+def test_numbers_belong_to_the_files(smoke: SmokeRun) -> None:
+    for (model, scheme), row in smoke.rows.items():
+        folder = smoke.folder / "models" / "converted" / model / scheme
+        assert row["sha256"] == json.loads((folder / "result.json").read_text())["sha256"]
+        assert row["size_bytes"] == (folder / row["artifact"]).stat().st_size
+
+
+def test_the_table_is_printed_and_the_page_written(smoke: SmokeRun) -> None:
+    assert "maskrcnn_tiny" in smoke.output
+    page = (smoke.folder / "models" / "report" / "index.html").read_text()
+    assert "mobiledet_tiny" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_running_again_does_nothing(smoke: SmokeRun) -> None:
+    before = (smoke.folder / "dvc.lock").read_bytes()
+    again = smoke.call("dvc", "repro")
+    assert again.returncode == 0, again.stderr
+    assert "Running stage" not in again.stdout
+    assert (smoke.folder / "dvc.lock").read_bytes() == before
+
+
+def test_publishing_again_adds_nothing(smoke: SmokeRun) -> None:
+    count = "import mlflow; print(len(mlflow.search_runs(search_all_experiments=True)))"
+    before = smoke.call(sys.executable, "-c", count).stdout.split()[-1]
+    assert int(before) == 1 + len(MODELS) * len(SCHEMES)
+    assert smoke.call(sys.executable, "-m", "stages.publish").returncode == 0
+    assert smoke.call(sys.executable, "-c", count).stdout.split()[-1] == before
+
+
+def test_a_bound_that_is_broken_turns_the_gate_red(smoke: SmokeRun) -> None:
+    params = smoke.folder / "params.yaml"
+    before = params.read_text()
+    tree = yaml.safe_load(before)
+    tree["gate"]["max_size_mb"] = 0.001
+    params.write_text(yaml.safe_dump(tree))
+    try:
+        red = smoke.call(sys.executable, "-m", "stages.gate")
+    finally:
+        params.write_text(before)
+    assert red.returncode == 3
+    assert "red: mobiledet_tiny/float32" in red.stderr
+
+
+def test_metrics_and_plots_are_known_to_dvc(smoke: SmokeRun) -> None:
+    shown = smoke.call("dvc", "metrics", "show", "--json")
+    assert shown.returncode == 0, shown.stderr
+    assert "box_ap" in shown.stdout

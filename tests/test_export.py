@@ -1,0 +1,124 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from stages.core.converting.flatbuffer import read_graph
+from stages.core.datasets.prepared import load_image, read_split
+from stages.core.errors import DataError
+from stages.core.interface import read_interface
+from stages.core.jsonfile import write_json
+from stages.core.layout import Layout
+from stages.core.reference import load_reference
+from stages.core.running.preprocess import preprocess_image
+from stages.core.running.runner import open_runner
+from stages.export import main
+from tests.builders import LABELS
+from tests.exported_project import EXPORT, MODELS, SIZE
+from tests.tiny_project import write_artifact
+
+COMMON = {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
+OUTPUTS = {"mobiledet_tiny": COMMON, "maskrcnn_tiny": COMMON | {"detection_masks"}}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_folder_is_complete_and_nothing_else_is_left(exported_project: Layout, model: str) -> None:
+    folder = exported_project.exported(model, "trained")
+    assert {path.name for path in folder.iterdir()} == {
+        "saved_model",
+        "model.tflite",
+        "interface.json",
+        "reference.npz",
+    }
+    assert [path.name for path in folder.parent.iterdir()] == ["trained"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_interface_says_what_the_file_is(exported_project: Layout, model: str) -> None:
+    folder = exported_project.exported(model, "trained")
+    interface = read_interface(folder)
+    graph = read_graph((folder / "model.tflite").read_bytes(), model)
+    assert interface.labels == LABELS
+    assert interface.input.shape == (1, SIZE, SIZE, 3)
+    assert interface.input.pad_value == (124, 116, 104)
+    assert interface.class_offset == 1
+    assert interface.post_processing.max_detections == EXPORT["max_detections"]
+    assert {output.name for output in interface.outputs} == OUTPUTS[model]
+    assert list(graph.inputs) == [interface.input.name]
+    for output in interface.outputs:
+        tensor = graph.tensors[graph.outputs[output.name]]
+        assert (tensor.shape, tensor.dtype) == (output.shape, output.dtype), output.name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_graph_is_static_and_builtin(exported_project: Layout, model: str) -> None:
+    graph = read_graph((exported_project.exported(model, "trained") / "model.tflite").read_bytes(), model)
+    kinds = {op.kind for op in graph.ops}
+    assert not kinds & {"WHILE", "IF", "GATHER_ND", "WHERE", "NON_MAX_SUPPRESSION_V5", "BATCH_MATMUL", "SHAPE"}
+    assert [op.kind for op in graph.ops if op.custom] == (
+        ["TFLite_Detection_PostProcess"] if model == "mobiledet_tiny" else []
+    )
+    assert all(side > 0 for tensor in graph.tensors for side in tensor.shape)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_float_file_gives_the_reference(
+    exported_project: Layout, model: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = exported_project.exported(model, "trained")
+    interface, reference = read_interface(folder), load_reference(folder / "reference.npz")
+    content = (folder / "model.tflite").read_bytes()
+    runner = open_runner(
+        write_artifact(tmp_path_factory.mktemp(model), content, interface), num_threads=1, keep_raw=True
+    )
+    split = read_split(exported_project.split("val"))
+    assert reference.split == "val"
+    assert reference.image_ids.tolist() == [image.image_id for image in split.images]
+    assert set(reference.raw_outputs) == {output.name for output in interface.raw_outputs}
+    for place, image in enumerate(split.images):
+        found = runner.infer(preprocess_image(load_image(image.path), interface.input)[0])
+        expected = reference.outputs_of(image.image_id)
+        num = int(expected["num_detections"])
+        assert num == int(found["num_detections"][0]) > 0
+        for name in OUTPUTS[model] - {"num_detections"}:
+            np.testing.assert_allclose(found[name][0, :num], expected[name][:num], atol=1e-3, err_msg=name)
+        for name, values in runner.raw_outputs.items():
+            scale = np.abs(reference.raw_outputs[name][place]).max()
+            np.testing.assert_allclose(values[0], reference.raw_outputs[name][place], atol=1e-3 * scale, err_msg=name)
+
+
+def test_saved_model_of_mobiledet_has_raw_heads_only(exported_project: Layout) -> None:
+    """TensorFlow computes zeros for the post-processing op, so no signature may contain it."""
+    import tensorflow as tf
+
+    folder = exported_project.exported("mobiledet_tiny", "trained")
+    loaded = tf.saved_model.load(str(folder / "saved_model"))
+    assert list(loaded.signatures) == ["raw_heads"]
+    found = loaded.signatures["raw_heads"](image=tf.zeros([1, SIZE, SIZE, 3]))
+    assert {name: tuple(value.shape) for name, value in found.items()} == {
+        output.name: output.shape for output in read_interface(folder).raw_outputs
+    }
+    assert all(np.abs(value).max() > 0 for value in found.values())
+
+
+def test_saved_model_of_maskrcnn_is_the_graph(exported_project: Layout) -> None:
+    import tensorflow as tf
+
+    folder = exported_project.exported("maskrcnn_tiny", "trained")
+    loaded = tf.saved_model.load(str(folder / "saved_model"))
+    assert list(loaded.signatures) == ["serving_default"]
+    found = loaded.signatures["serving_default"](image=tf.zeros([1, SIZE, SIZE, 3]))
+    assert {name: tuple(value.shape) for name, value in found.items()} == {
+        output.name: output.shape for output in read_interface(folder).outputs
+    }
+
+
+def test_other_labels_than_trained_on_are_refused(exported_project: Layout, tmp_path: pytest.TempPathFactory) -> None:
+    layout = Layout(tmp_path)
+    shutil.copy(exported_project.params, layout.params)
+    shutil.copytree(exported_project.prepared, layout.prepared)
+    shutil.copytree(exported_project.variant("mobiledet_tiny", "trained"), layout.variant("mobiledet_tiny", "trained"))
+    write_json({"1": "circle", "2": "square"}, layout.labels)
+    with pytest.raises(DataError, match=r"trained on 3 classes, labels.json has 2"):
+        main(["--model", "mobiledet_tiny", "--root", str(tmp_path)])
+    assert not layout.exported("mobiledet_tiny", "trained").exists()
