@@ -14,6 +14,7 @@ from stages.core.datasets.prepared import load_image
 from stages.core.errors import DataError
 from stages.core.interface import ImageInput
 from stages.core.running.preprocess import preprocess_image
+from stages.core.silence import silence_native
 
 NUM_THREADS = 2
 MIN_RANGE = 1e-3
@@ -50,12 +51,12 @@ def measure_ranges(
     """
     if not images:
         raise DataError("the calibration list is empty; run `prepare` again")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), silence_native():
         warnings.simplefilter("ignore", UserWarning)
         interpreter = Interpreter(
             model_content=content, num_threads=NUM_THREADS, experimental_preserve_all_tensors=True
         )
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     place = interpreter.get_input_details()[0]["index"]
     order = sorted(tensors)
     lows, highs = np.empty((len(images), len(order))), np.empty((len(images), len(order)))

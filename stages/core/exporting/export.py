@@ -23,13 +23,13 @@ from stages.core.exporting.graph import (
 )
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.retinanet import build_retinanet_graph
-from stages.core.exporting.silence import silence_native
 from stages.core.exporting.tflite import convert_functions, save_functions
 from stages.core.interface import SIGNATURE, ImageInput, Interface, PostProcessing, write_interface
 from stages.core.jsonfile import read_json
 from stages.core.reference import Reference, save_reference
 from stages.core.results import TrainResult
 from stages.core.running.preprocess import preprocess_image
+from stages.core.silence import silence_native
 
 GRAPHS: dict[Family, Callable[[Any, Any, PostProcessingSettings], DeploymentGraph]] = {
     Family.RETINANET: build_retinanet_graph,

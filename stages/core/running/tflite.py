@@ -15,6 +15,7 @@ from stages.core.running.decode import outputs_to_detections
 from stages.core.running.preprocess import preprocess_image
 from stages.core.running.runner import InferenceError
 from stages.core.running.tflite_graph import RawHeads, find_raw_heads
+from stages.core.silence import silence_native
 from stages.core.versions import read_versions
 
 _PACKAGE = "ai-edge-litert"
@@ -88,12 +89,12 @@ def open_interpreter(artifact: Artifact, num_threads: int, heads: RawHeads | Non
     """
     keep_all = heads is not None and not heads.op_is_last
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), silence_native():
             warnings.simplefilter("ignore", UserWarning)
             interpreter = Interpreter(
                 str(artifact.path), num_threads=num_threads, experimental_preserve_all_tensors=keep_all
             )
-        interpreter.allocate_tensors()
+            interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise InferenceError(f"{_PACKAGE} refuses {artifact.path.name}: {first_line(error)}") from None
     return interpreter

@@ -1,4 +1,4 @@
-"""What TensorFlow's C++ says while it traces and converts: kept back, and told only when something goes wrong."""
+"""What native code says while it traces, converts or opens files: kept back, told only when something goes wrong."""
 
 import contextlib
 import os
