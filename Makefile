@@ -3,7 +3,6 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PARAMS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
@@ -30,23 +29,22 @@ $(VENV)/.ready: requirements.lock
 	@touch $@
 
 repro: $(VENV)/.ready ## run the pipeline on params.yaml, publish to MLflow, print the table
-	@status=0; dvc repro || status=$$?; \
-	  python -m stages.publish && python -m stages.report --table; exit $$status
+	@python -m examples.run
 
 smoke: $(VENV)/.ready ## the same pipeline with tiny settings, in under 4 minutes
 	@python -m examples.run examples/smoke.yaml
 
-bccd: $(VENV)/.ready ## real boxes: blood cells (Pascal VOC) below $$DETECTION_SAMPLES
+bccd: $(VENV)/.ready ## real boxes: blood cells (Pascal VOC) below $DETECTION_SAMPLES
 	@python -m examples.run examples/bccd.yaml
 
-nuts: $(VENV)/.ready ## real masks: nuts (COCO) below $$DETECTION_SAMPLES
+nuts: $(VENV)/.ready ## real masks: nuts (COCO) below $DETECTION_SAMPLES
 	@python -m examples.run examples/nuts.yaml
 
 table: $(VENV)/.ready ## print the results table again
 	@python -m stages.report --table
 
 ui: $(VENV)/.ready ## open MLflow on the results (http://127.0.0.1:5000)
-	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+	@mlflow server --backend-store-uri "$$(python -m stages.publish --uri)" --host 127.0.0.1 --port 5000
 
 test: $(VENV)/.ready ## run the tests
 	@pytest -q -n 2 --dist loadfile
@@ -57,9 +55,9 @@ check: $(VENV)/.ready ## format, lint, types, import contracts
 format: $(VENV)/.ready ## format the code and mend what the linter can
 	@ruff format . && ruff check --fix .
 
-lock: ## resolve requirements.lock anew from pyproject.toml
+lock: $(VENV)/.ready ## resolve requirements.lock anew from pyproject.toml
 	@uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --python-version 3.11 -q \
 	  --custom-compile-command "make lock" -o requirements.lock
 
-clean: ## remove results (not .venv, not data/raw)
-	@rm -rf data/prepared models/* work runs mlflow.db* mlartifacts dvc.lock
+clean: ## remove results (not .venv, data/raw, dvc.lock)
+	@rm -rf data/prepared models work runs mlflow.db* mlartifacts

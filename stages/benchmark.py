@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stages.core.command import parse_args, run_verb
-from stages.core.datasets.prepared import read_split
+from stages.core.datasets.prepared import read_judged_split
 from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import Layout
 from stages.core.measuring.cost import measure_cost
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     benchmark = measure_cost(
         read_json(Conversion, folder / "result.json"),
         folder=folder,
-        image=read_split(layout.split(params.validation.split)).images[0].path,
+        image=read_judged_split(layout.split(params.validation.split)).images[0].path,
         runs=settings.runs,
         warmup=settings.warmup,
         num_threads=settings.num_threads,

@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         out_dir=layout.converted(args.model, scheme.name),
         timeout_s=params.convert.timeout_s,
     )
-    if conversion.status is not Status.OK:
+    if conversion.status is Status.OK and conversion.size_bytes:
+        print(f"{args.model} {scheme.name}: {conversion.size_bytes / 1e6:.2f} MB in {conversion.seconds:.1f} s, proved")
+    else:
         print(f"{args.model} {scheme.name}: {conversion.status}: {conversion.reason}", file=sys.stderr)
     return 0
 

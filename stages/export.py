@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stages.core.command import parse_args, run_verb
-from stages.core.datasets.prepared import read_labels, read_split
+from stages.core.datasets.prepared import read_judged_split, read_labels
 from stages.core.layout import Layout
 from stages.core.params import load_params
 from stages.core.schemes import Variant
@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Writes `models/exported/<model>/trained`."""
     args = parse_args("export", argv, about=__doc__, model=True)
     params, layout = load_params(args.root), Layout(args.root)
-    split, labels = read_split(layout.split(params.validation.split)), read_labels(layout.labels)
+    split, labels = read_judged_split(layout.split(params.validation.split)), read_labels(layout.labels)
     # TensorFlow takes seconds to import: not before the arguments are known to be right.
     from stages.core.exporting.export import export_model
     from stages.core.exporting.graph import PostProcessingSettings

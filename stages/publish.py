@@ -13,12 +13,17 @@ from stages.core.tracking.plan import plan_publication
 from stages.core.tracking.state import read_state
 from stages.core.tracking.worker import publish_in_time
 
+FLAGS = {"uri": "only print the address of the tracking store"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Publishes what is not there yet. A store that cannot be reached costs a warning and some seconds, never more."""
-    args = parse_args("publish", argv, about=__doc__)
+    args = parse_args("publish", argv, about=__doc__, flags=FLAGS)
     params, layout = load_params(args.root), Layout(args.root)
     uri = resolve_uri(params.publish.tracking_uri, args.root, os.environ)
+    if args.uri:
+        print(uri)
+        return 0
     state = read_state(args.root, dvc_lock=layout.dvc_lock, metrics=layout.metrics)
     publication = plan_publication(layout, state, params, uri)
     if state.dvc_lock_sha256 is None:

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     layout, detector = Layout(args.root), DETECTORS[args.model]
     settings = load_params(args.root).train_settings(args.model)
     data = read_training_data(layout, detector)
-    check_batch_size(settings.batch_size, data.num_train)
+    check_batch_size(args.model, settings.batch_size, data.num_train)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         with redirect_noise(layout.work / args.model / f"start-{os.getpid()}.log") as log:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stages.core.command import parse_args, run_verb
-from stages.core.datasets.prepared import read_prepare_report, read_split
+from stages.core.datasets.prepared import read_judged_split, read_prepare_report
 from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import Layout
 from stages.core.measuring.judging import judge_conversion
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     params, layout = load_params(args.root), Layout(args.root)
     settings = params.validation
     folder = layout.converted(args.model, args.scheme)
-    split = read_split(layout.split(settings.split))
+    split = read_judged_split(layout.split(settings.split))
     validation, pictures = judge_conversion(
         read_json(Conversion, folder / "result.json"),
         folder=folder,

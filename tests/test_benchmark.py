@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stages import benchmark
-from stages.core.errors import ArtifactError
+from stages.core.errors import ArtifactError, DataError
 from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
 from stages.core.results import Benchmark, Status
+from tests.builders import write_split
 from tests.tflite_builder import build_crasher, build_detector, build_refused
 from tests.tiny_project import MODELS, write_conversion, write_tiny_project
 
@@ -45,6 +47,16 @@ def test_everything_is_measured(model: str, layout: Layout) -> None:
     assert result.runtime.startswith("ai-edge-litert 2")
     assert (result.delegate, result.num_threads) == ("XNNPACK", 2)
     assert result.machine.num_cpus >= 1
+
+
+def test_a_split_without_images_is_said(layout: Layout) -> None:
+    write_split(layout.split("test"), num_images=0)
+    params = yaml.safe_load(layout.params.read_text()) | {"validate": {"split": "test"}}
+    layout.params.write_text(yaml.safe_dump(params))
+    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+
+    with pytest.raises(DataError, match="no images to judge the model on"):
+        run_cell(layout, "mobiledet_tiny")
 
 
 def test_peak_memory_is_not_the_parents(layout: Layout) -> None:

@@ -26,8 +26,9 @@ from dataset_builder import (
 from stages import prepare
 from stages.core.datasets import workers
 from stages.core.datasets.prepared import read_calibration, read_labels, read_prepare_report, read_split
-from stages.core.datasets.preparing import prepare_data
+from stages.core.datasets.preparing import flatten_name, prepare_data
 from stages.core.datasets.readers import READERS
+from stages.core.datasets.samples import Sample
 from stages.core.errors import DataError, UserError
 from stages.core.hashing import hash_file
 from stages.core.params import PrepareParams
@@ -231,6 +232,13 @@ def test_sub_folders_and_equal_names_do_not_collide(tmp_path: Path) -> None:
     assert {entry["source_file"] for entry in entries} == set(names)
     train = [entry["file_name"].casefold() for entry in tree_of(tmp_path / "prepared", "train")["images"]]
     assert len(set(train)) == len(train) == 5
+
+
+def test_a_name_with_a_number_may_be_taken_too() -> None:
+    sample = Sample(source_file="a.jpg", path=Path("a.jpg"), format="jpeg", height=8, width=8, pixels_sha256="a")
+    taken = {"a.jpg", "a_3.jpg"}
+    assert flatten_name(sample, 3, taken) == "a_3_3.jpg"
+    assert taken == {"a.jpg", "a_3.jpg", "a_3_3.jpg"}
 
 
 def test_copies_stay_on_one_side(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -221,7 +222,7 @@ def test_a_training_survives_whatever_stops_it(project: Path, capfd: pytest.Capt
         project, through=(sys.executable, "-c", LAUNCHER)
     ) as parent:  # the parent is killed: so ends the child
         wait_for(lambda: saved_steps(project)[-1] > terminated_at)
-        child = int(subprocess.run(["pgrep", "-P", str(parent.pid)], capture_output=True, check=True).stdout)
+        child = psutil.Process(parent.pid).children()[0].pid
         parent.kill()
         wait_for(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text())
     orphaned_at = saved_steps(project)[-1]

@@ -6,7 +6,7 @@ Every section is a frozen pydantic model that forbids unknown keys. `load_params
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -92,7 +92,7 @@ class AnchorParams(Section):
     """Anchor boxes per feature-map cell."""
 
     num_scales: Positive = 3
-    aspect_ratios: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 1.0, 2.0)
+    aspect_ratios: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
     size: Annotated[float, Field(gt=0)] = 4.0
     """Side of the base anchor in units of the level's stride."""
 
@@ -119,7 +119,8 @@ class TrainSettings(Section):
     anchors: AnchorParams = AnchorParams()
     init_checkpoint: str | None = None
     """Path or URL of a TF2 checkpoint in Model Garden's layout."""
-    init_modules: Literal["all"] | tuple[Literal["backbone", "decoder"], ...] = "all"
+    init_modules: Annotated[tuple[Literal["all", "backbone", "decoder"], ...], Field(min_length=1)] = ("all",)
+    """Which parts of the init checkpoint are used: all, or backbone and/or decoder. A single name needs no list."""
     freeze_backbone: bool = False
     seed: int = 0
     validation_interval: Positive = 500
@@ -132,6 +133,11 @@ class TrainSettings(Section):
     """tf.distribute strategy."""
     overrides: dict[str, Any] = {}
     """Tree over Model Garden's ExperimentConfig (`task`, `trainer`, `runtime`); an unknown key is an error."""
+
+    @field_validator("init_modules", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("input_size")
     @classmethod
@@ -266,9 +272,8 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _every_training_is_valid(self) -> Self:
-        for name in self.train:
-            if name != "common":
-                self.train_settings(name)
+        for name in sorted({*self.train, *self.models} - {"common"}):
+            self.train_settings(name)
         return self
 
     def train_settings(self, model: str) -> TrainSettings:
@@ -348,8 +353,8 @@ def parse_params(tree: dict[str, Any]) -> Params:
 
 def explain(error: ValidationError, prefix: tuple[str, ...], section: type[BaseModel]) -> str:
     """The first mistake of a ValidationError as `key[2].sub: what is wrong`, with the known keys for a misspelt one."""
-    first = error.errors()[0]
-    loc = (*prefix, *first["loc"])
+    first = _most_telling(error)
+    loc = (*prefix, *(part for part in first["loc"] if not _is_union_branch(part)))
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     if first["type"] == "extra_forbidden":
         known = sorted(known_keys(section, first["loc"][:-1]))
@@ -363,13 +368,26 @@ def explain(error: ValidationError, prefix: tuple[str, ...], section: type[BaseM
     return f"{where}: {message} (found {first['input']!r})"
 
 
+def _is_union_branch(part: int | str) -> bool:
+    """Whether a part of a pydantic location names a branch of a union or a mapping's key, not a key of params.yaml."""
+    return isinstance(part, str) and (part in ("str", "[key]") or part.startswith("dict["))
+
+
+def _most_telling(error: ValidationError) -> Any:
+    """The first mistake; where a union was tried branch by branch, not merely that the value has another type."""
+    mistakes = error.errors()
+    branches = [mistake for mistake in mistakes if mistake["type"] not in ("string_type", "dict_type")]
+    return (branches or mistakes)[0]
+
+
 def known_keys(section: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """Keys that `section` knows at a place inside it."""
     current: Any = section
     for part in loc:
-        field = next((f for n, f in current.model_fields.items() if part in (n, f.alias)), None)
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        current = inner
+        if get_origin(current) is dict:
+            current = get_args(current)[1]
+        elif isinstance(current, type) and issubclass(current, BaseModel):
+            current = next((f.annotation for n, f in current.model_fields.items() if part in (n, f.alias)), None)
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return []
     return [field.alias or name for name, field in current.model_fields.items()]

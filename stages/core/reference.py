@@ -17,7 +17,7 @@ class Reference:
       split: Which prepared split.
       image_ids: int64 [N], ascending.
       outputs: Output name to array [N, ...]: what the graph gives for each image, batch dimension dropped.
-      raw_image_ids: int64 [K], the images whose raw outputs were kept.
+      raw_image_ids: int64 [K], ascending: the images whose raw outputs were kept.
       raw_outputs: Raw output name to float32 array [K, ...]; empty where the graph has none.
     """
 
@@ -35,6 +35,11 @@ class Reference:
         return {name: array[index] for name, array in self.outputs.items()}
 
 
+def to_stored(name: str, array: np.ndarray) -> np.ndarray:
+    """An output as the file holds it: masks as float16, which is finer than any threshold on them needs."""
+    return array.astype(np.float16) if name == "detection_masks" else array
+
+
 def save_reference(reference: Reference, path: Path) -> None:
     """Writes the arrays, compressed; masks are stored as float16."""
     arrays: dict[str, np.ndarray] = {
@@ -43,7 +48,7 @@ def save_reference(reference: Reference, path: Path) -> None:
         "raw_image_ids": reference.raw_image_ids,
     }
     for name, array in reference.outputs.items():
-        arrays[f"output.{name}"] = array.astype(np.float16) if name == "detection_masks" else array
+        arrays[f"output.{name}"] = to_stored(name, array)
     arrays |= {f"raw.{name}": array for name, array in reference.raw_outputs.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]

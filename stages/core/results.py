@@ -18,7 +18,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What training gave (`models/<model>/<variant>/result.json`).
+    """What training gave (`models/<variant>/<model>/result.json`).
 
     Attributes:
       model, variant: Which weights these are.
@@ -98,7 +98,7 @@ class Proof:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """One cell of model x scheme after `convert` (`converted/<scheme>/result.json`).
+    """One cell of model x scheme after `convert` (`models/converted/<model>/<scheme>/result.json`).
 
     Attributes:
       artifact: File name of the model inside the folder; None where there is none.
@@ -153,9 +153,10 @@ class Parity:
 
     Attributes:
       output: Name in `Interface.raw_outputs`.
-      sqnr_db: Signal to quantization-noise ratio, 10 log10(sum ref² / sum (ref - got)²), in dB; None when identical.
-      cosine: Cosine similarity of the flattened tensors.
-      max_abs: Largest absolute difference.
+      sqnr_db: Signal to quantization-noise ratio, 10 log10(sum ref² / sum (ref - got)²), in dB; None when there is no
+        noise (`max_abs` 0), no signal (the float model's is all zero), or a value that is not finite.
+      cosine: Cosine similarity of the flattened tensors; None when one is all zero or not finite.
+      max_abs: Largest absolute difference: 0 when identical, None when a value of either is NaN or infinite.
       num_images: How many images it was measured on.
     """
 
@@ -224,7 +225,7 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """Accuracy of one shipped file (`validated/<scheme>.json`).
+    """Accuracy of one shipped file (`models/validated/<model>/<scheme>.json`).
 
     `accuracy` is the file's; `reference` the float model's under the same post-processing on the same images; a drop is
     reference minus file, in points (negative: the file is better).
@@ -271,7 +272,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Cost of one shipped file (`benchmarked/<scheme>.json`), measured in a fresh process.
+    """Cost of one shipped file (`models/benchmarked/<model>/<scheme>.json`), measured in a fresh process.
 
     Attributes:
       init_ms: From opening the file to ready for the first inference.

@@ -4,7 +4,6 @@ Parameter validation, the DVC matrix, tests, report columns and the README's tab
 is a new row.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -61,10 +60,6 @@ class Scheme:
         """Whether activation ranges must be measured on the calibration list."""
         return self.activations in (Precision.INT8, Precision.INT16)
 
-    @property
-    def quantizes_activations(self) -> bool:
-        return self.needs_calibration
-
 
 _ROWS = (
     Scheme(
@@ -113,20 +108,4 @@ _ROWS = (
 )
 
 
-class SchemeTable(Mapping[str, Scheme]):
-    """Rows by name, in report order."""
-
-    def __init__(self, rows: tuple[Scheme, ...]) -> None:
-        self._rows = {row.name: row for row in rows}
-
-    def __getitem__(self, name: str) -> Scheme:
-        return self._rows[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-
-SCHEMES = SchemeTable(_ROWS)
+SCHEMES: dict[str, Scheme] = {row.name: row for row in _ROWS}

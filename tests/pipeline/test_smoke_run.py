@@ -1,4 +1,4 @@
-"""The whole DAG as a user runs it, on tiny models: prepare to publish, again without work, and with one more scheme."""
+"""The whole DAG as a user runs it, on tiny models: prepare to publish, and again without work."""
 
 import json
 import os

@@ -61,7 +61,7 @@ def _check_activations(scheme: Scheme, layers: tuple[Layer, ...]) -> Iterator[st
     if not macs:
         return
     share = sum(layer.macs for layer in layers if layer.data.dtype == scheme.activations) / macs
-    least = MIN_ACTIVATION_MACS if scheme.quantizes_activations else 1.0
+    least = MIN_ACTIVATION_MACS if scheme.needs_calibration else 1.0
     if share < least:
         yield f"{100 * share:.1f} % of MACs compute on {scheme.activations} activations, expected {100 * least:.0f} %"
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from stages.core.datasets.prepared import load_image
-from stages.core.errors import DataError
+from stages.core.errors import ArtifactError, DataError
 from stages.core.interface import ImageInput
 from stages.core.running.preprocess import preprocess_image
 from stages.core.silence import silence_native
@@ -48,6 +48,7 @@ def measure_ranges(
 
     Raises:
       DataError: if there are no images: ranges are never made up.
+      ArtifactError: if the graph computes NaN or infinity.
     """
     if not images:
         raise DataError("the calibration list is empty; run `prepare` again")
@@ -67,6 +68,8 @@ def measure_ranges(
         for column, index in enumerate(order):
             values = interpreter.get_tensor(index)
             lows[row, column], highs[row, column] = values.min(), values.max()
+    if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
+        raise ArtifactError("the exported graph computes values that are not finite on calibration images")
     return {index: _choose_range(lows[:, column], highs[:, column]) for column, index in enumerate(order)}
 
 

@@ -22,7 +22,8 @@ def choose_calibration(shown: Mapping[int, Sequence[int]], *, num_images: int, s
     random.Random(seed).shuffle(lots)
     lots.sort(key=lambda image_id: not shown[image_id])
     covering = _cover_classes(lots, {image_id: set(shown[image_id]) for image_id in lots})
-    chosen = [*covering, *(image_id for image_id in lots if image_id not in set(covering))][:num_images]
+    first = set(covering)
+    chosen = [*covering, *(image_id for image_id in lots if image_id not in first)][:num_images]
     return sorted(chosen, key=lambda image_id: (-len(set(shown[image_id])), -len(shown[image_id])))
 
 

@@ -91,7 +91,7 @@ def load_tree(path: Path) -> Tree:
     """
     try:
         tree = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
         raise DataError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(tree, dict) or not isinstance(tree.get("images"), list):
         raise DataError(f"{path}: not COCO: expected an object with the lists images, annotations and categories")
@@ -176,16 +176,27 @@ def read_object(entry: Tree, category_id: int) -> SourceObject:
         category_id=category_id,
         box_xyxy=_box(entry.get("bbox")),
         segmentation=entry.get("segmentation") or None,
-        area=float(entry["area"]) if isinstance(entry.get("area"), int | float) else None,
+        area=_number(entry.get("area")),
         is_crowd=bool(entry.get("iscrowd", 0)),
     )
 
 
 def _box(bbox: Any) -> Box | None:
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(isinstance(value, int | float) for value in bbox):
+    if not isinstance(bbox, list) or len(bbox) != 4:
         return None
-    x, y, width, height = (float(value) for value in bbox)
+    numbers = [number for number in map(_number, bbox) if number is not None]
+    if len(numbers) != 4:
+        return None
+    x, y, width, height = numbers
     return x, y, x + width, y + height
+
+
+def _number(value: Any) -> float | None:
+    """None for what is no number, or an integer that no float can hold."""
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None
 
 
 def read_image(

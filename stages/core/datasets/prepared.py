@@ -73,6 +73,21 @@ def read_split(folder: Path) -> PreparedSplit:
     return PreparedSplit(folder.name, annotations, images)
 
 
+def read_judged_split(folder: Path) -> PreparedSplit:
+    """Reads the split that `validate.split` names.
+
+    Raises:
+      MissingResultError, DataError: as `read_split`; DataError also if the split has no images.
+    """
+    split = read_split(folder)
+    if not split.images:
+        raise DataError(
+            f"{folder}: no images to judge the model on; set validate.split: val, or prepare a {folder.name} split "
+            f"(prepare.split.{folder.name}, or one that the source brings) and run `prepare` again"
+        )
+    return split
+
+
 def load_image(path: Path) -> np.ndarray:
     """Decodes a prepared image: uint8 [height, width, 3], RGB, 0..255."""
     with Image.open(path) as image:

@@ -145,12 +145,12 @@ def flatten_name(sample: Sample, image_id: int, taken: set[str]) -> str:
     """A plain file name from the source's: sub-folders become `__`, the suffix says the format, `taken` grows by it."""
     pure = PurePosixPath(sample.source_file.replace("\\", "/"))
     stem = re.sub(r"[^\w.-]", "_", "__".join((*pure.parts[:-1], pure.stem)))[-100:]
-    suffix = pure.suffix if pure.suffix.lower() in (".jpg", ".jpeg", ".png") and not _is_repaired(sample) else ""
-    name = stem + (suffix or SUFFIXES[sample.format])
-    if name.casefold() in taken:  # some file systems do not tell a.jpg from A.JPG
-        name = f"{stem}_{image_id}{suffix or SUFFIXES[sample.format]}"
-    taken.add(name.casefold())
-    return name
+    is_known = pure.suffix.lower() in (".jpg", ".jpeg", ".png")
+    suffix = pure.suffix if is_known and not _is_repaired(sample) else SUFFIXES[sample.format]
+    while (stem + suffix).casefold() in taken:  # some file systems do not tell a.jpg from A.JPG
+        stem += f"_{image_id}"
+    taken.add((stem + suffix).casefold())
+    return stem + suffix
 
 
 def _is_repaired(sample: Sample) -> bool:

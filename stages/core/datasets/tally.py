@@ -44,8 +44,13 @@ class Tally:
         self._objects_kept -= sum(len(sample.objects) for sample, _ in copies)
 
     def judge(self, where: str, max_rejected_fraction: float) -> None:
-        """Raises DataError when a larger share of images, or of objects in kept images, was rejected than allowed."""
-        for kind, found in (("image", self._images_found), ("object", self._objects_found)):
+        """Raises DataError when a larger share of images, or of objects in kept images, was rejected than allowed.
+
+        What was left out on request counts on neither side: it would only hide how bad the rest is.
+        """
+        asked = Counter[str](fate.kind for fate in self.fates if fate.reason in ON_REQUEST)
+        for kind, total in (("image", self._images_found), ("object", self._objects_found)):
+            found = total - asked[kind]
             bad = [fate for fate in self.fates if self._counts(fate, kind)]
             if len(bad) <= max_rejected_fraction * found:
                 continue

@@ -34,30 +34,25 @@ def read_voc(folder: Path, *, images: str | None, keep_difficult: bool) -> Sourc
       split; those in `trainval.txt` alone, or all where there are no lists, none.
 
     Raises:
-      DataError: if there is no annotation, or an XML file cannot be parsed safely.
+      DataError: if there is no annotation, or an XML file is refused as unsafe. One that is merely unreadable is a
+        rejected image (`bad_annotation`).
     """
     xml_folder = find_xml_folder(folder)
-    trees = {path.stem: load_xml(path) for path in sorted(xml_folder.glob("*.xml"))}
+    trees, faults = load_trees(xml_folder)
     image_folder = find_image_folder(folder, xml_folder, images)
     files = list_images(image_folder)
-    listed, fates = list_splits(folder, trees, files)
+    listed, fates = list_splits(folder, trees, faults, files)
     names = sorted({_class_name(node) for root in trees.values() for node in root.findall("object")} - {""})
     if not names:
-        raise DataError(f"{xml_folder}: no annotated objects in {len(trees)} XML files")
+        first = next((f"; {len(faults)} more are bad, first: {stem}.xml: {why}" for stem, why in faults.items()), "")
+        raise DataError(f"{xml_folder}: no annotated objects in {len(trees)} XML files{first}")
     numbers = {name: number for number, name in enumerate(names, start=1)}
     found = []
     for stem, split in listed:
-        objects, lost = read_objects(trees[stem], image_file(trees[stem], stem, files), numbers, keep_difficult)
+        root, file = trees[stem], image_file(trees[stem], stem, files)
+        objects, lost = read_objects(root, file, numbers, keep_difficult)
         fates += lost
-        found.append(
-            SourceImage(
-                folder=image_folder,
-                file=image_file(trees[stem], stem, files),
-                size=_size(trees[stem]),
-                split=split,
-                objects=objects,
-            )
-        )
+        found.append(SourceImage(folder=image_folder, file=file, size=_size(root), split=split, objects=objects))
     return Source(
         labels={number: name for name, number in numbers.items()}, has_masks=False, images=found, fates=tuple(fates)
     )
@@ -87,28 +82,45 @@ def list_images(folder: Path) -> dict[str, str]:
     return {path.stem: path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
 
 
+class BadXmlError(ValueError):
+    """An annotation that cannot be read; the rest of the data set may well be."""
+
+
+def load_trees(folder: Path) -> tuple[dict[str, Element], dict[str, str]]:
+    """The roots of all annotations by stem, and what is wrong with those that cannot be read."""
+    trees: dict[str, Element] = {}
+    faults: dict[str, str] = {}
+    for path in sorted(folder.glob("*.xml")):
+        try:
+            trees[path.stem] = load_xml(path)
+        except BadXmlError as error:
+            faults[path.stem] = str(error)
+    return trees, faults
+
+
 def load_xml(path: Path) -> Element:
     """The root of one annotation; entity expansion and external references are refused.
 
     Raises:
-      DataError: naming file and spot.
+      DataError: for what is refused, naming the file: an attack is no slip in one annotation.
+      BadXmlError: if it cannot be read or is no annotation, naming the spot.
     """
     try:
         root = defusedxml.ElementTree.parse(path).getroot()
-    except ParseError as error:
-        raise DataError(f"{path}: not readable as XML: {error}") from None
-    except (DefusedXmlException, LookupError, ValueError) as error:
+    except DefusedXmlException as error:
         raise DataError(f"{path}: refused: {error}") from None
+    except (ParseError, LookupError, ValueError, OSError) as error:
+        raise BadXmlError(f"not readable as XML: {error}") from None
     if root is None or root.tag != "annotation":
         found = "nothing" if root is None else f"<{root.tag}>"
-        raise DataError(f"{path}: not VOC: the root element is {found}, expected <annotation>")
+        raise BadXmlError(f"not VOC: the root element is {found}, expected <annotation>")
     return root
 
 
 def list_splits(
-    folder: Path, trees: Mapping[str, Element], files: Mapping[str, str]
+    folder: Path, trees: Mapping[str, Element], faults: Mapping[str, str], files: Mapping[str, str]
 ) -> tuple[list[tuple[str, Split | None]], list[ImageFate]]:
-    """(stem, split) of every image to use, in a fixed order, and the images that no list or no XML names."""
+    """(stem, split) of every image to use, in a fixed order, and those that no list or no good XML names."""
     lists = {split: read_list(folder / "ImageSets" / "Main" / f"{split}.txt") for split in SPLITS}
     trainval = read_list(folder / "ImageSets" / "Main" / "trainval.txt")
     named: list[tuple[str, Split | None]] = [(stem, split) for split in SPLITS for stem in lists[split]]
@@ -116,15 +128,17 @@ def list_splits(
     named += [(stem, None) for stem in trainval if stem not in placed]
     if named:
         known = {stem for stem, _ in named}
-        others = sorted((set(trees) | set(files)) - known)
+        others = sorted((set(trees) | set(faults) | set(files)) - known)
         fates = [
             _image_fate(files.get(stem, f"{stem}.xml"), "not_listed", "in no list of ImageSets/Main") for stem in others
         ]
     else:
-        named = [(stem, None) for stem in sorted(set(trees))]
-        fates = [_image_fate(files[stem], "no_annotation", "no XML") for stem in sorted(set(files) - set(trees))]
+        named = [(stem, None) for stem in sorted({*trees, *faults})]
+        fates = [_image_fate(files[stem], "no_annotation", "no XML") for stem in sorted(set(files) - {*trees, *faults})]
     fates += [
-        _image_fate(stem, "no_annotation", f"in {split or 'trainval'}.txt, no XML")
+        _image_fate(f"{stem}.xml", "bad_annotation", faults[stem])
+        if stem in faults
+        else _image_fate(stem, "no_annotation", f"in {split or 'trainval'}.txt, no XML")
         for stem, split in named
         if stem not in trees
     ]
@@ -187,7 +201,7 @@ def _size(root: Element) -> tuple[int, int] | None:
     """(height, width); None where the annotation has none, or the 0 that some tools write."""
     try:
         height, width = (int(value) for value in _numbers(root.find("size"), ("height", "width")))
-    except ValueError:
+    except (ValueError, OverflowError):  # no number, or inf
         return None
     return (height, width) if height > 0 and width > 0 else None
 

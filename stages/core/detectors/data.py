@@ -68,11 +68,11 @@ def check_masks(annotations: bytes, where: str, detector: Detector) -> None:
         )
 
 
-def check_batch_size(batch_size: int, num_train: int) -> None:
+def check_batch_size(model: str, batch_size: int, num_train: int) -> None:
     """Raises TrainingError if one batch would hold an image twice."""
     if batch_size > num_train:
         raise TrainingError(
-            f"batch_size {batch_size} is larger than the train split ({num_train} images); "
+            f"params.yaml: train.{model}.batch_size {batch_size} is larger than the train split ({num_train} images); "
             f"lower it to at most {num_train}"
         )
 

@@ -37,8 +37,7 @@ def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: 
     task.model.anchor.anchor_size = settings.anchors.size
     task.annotation_file = data.val_annotations
     task.init_checkpoint = settings.init_checkpoint
-    modules = settings.init_modules
-    task.init_checkpoint_modules = modules if isinstance(modules, str) else list(modules)
+    task.init_checkpoint_modules = "all" if "all" in settings.init_modules else list(settings.init_modules)
     task.freeze_backbone = settings.freeze_backbone
     task.losses.l2_weight_decay = settings.weight_decay if settings.optimizer == "sgd" else 0.0
     _apply_data(task, settings, data)

@@ -128,6 +128,6 @@ def detection_outputs(max_detections: int) -> tuple[TensorOutput, ...]:
             name="num_detections",
             shape=(1,),
             dtype="float32",
-            meaning="how many rows are detections; the rows after them are zero",
+            meaning="how many rows are detections; the rows after them mean nothing",
         ),
     )

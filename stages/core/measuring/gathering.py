@@ -10,11 +10,11 @@ from stages.core.datasets.prepared import PreparedImage, PreparedSplit, load_ima
 from stages.core.detections import Detections
 from stages.core.interface import Interface
 from stages.core.measuring.coco_ap import CocoResults
-from stages.core.measuring.subset import choose_subset
 from stages.core.reference import Reference
-from stages.core.running.decode import count_detections, outputs_to_detections
+from stages.core.running.decode import drop_unused_rows, outputs_to_detections
 from stages.core.running.preprocess import place_image
 from stages.core.running.runner import Runner
+from stages.core.subset import choose_subset
 
 TRIAL_IMAGES = 4
 """Images that are timed to project the whole split; the first one, which also warms up, does not count."""
@@ -95,19 +95,6 @@ def decode_reference(reference: Reference, interface: Interface, images: Iterabl
     for index, image_id in enumerate(reference.raw_image_ids.tolist()):
         gathered.raw_outputs[image_id] = {name: array[index] for name, array in reference.raw_outputs.items()}
     return gathered
-
-
-def drop_unused_rows(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Outputs of one image without the batch dimension; rows behind `num_detections` are zero.
-
-    A runtime leaves uninitialised memory there, and a file that is written from it would differ from run to run.
-    """
-    num = count_detections(outputs["num_detections"], limit=outputs["detection_scores"].shape[1])
-    kept = {name: array[0].copy() for name, array in outputs.items()}
-    for name, array in kept.items():
-        if name != "num_detections":
-            array[num:] = 0
-    return kept
 
 
 def stack_outputs(split: str, outputs: Mapping[int, Mapping[str, np.ndarray]]) -> Reference:

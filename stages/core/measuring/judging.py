@@ -16,12 +16,12 @@ from stages.core.measuring.agreement import measure_agreement
 from stages.core.measuring.coco_ap import IOU_RANGE, MAX_DETECTIONS
 from stages.core.measuring.gathering import Gathered, choose_images, decode_reference, run_images, stack_outputs
 from stages.core.measuring.parity import measure_parity
-from stages.core.measuring.subset import choose_pictures
 from stages.core.reference import Reference, load_reference
 from stages.core.results import AveragePrecision, Conversion, Protocol, Status, Validation
 from stages.core.running.artifact import read_artifact
 from stages.core.running.isolated import IsolatedRunner
 from stages.core.running.runner import InferenceError
+from stages.core.subset import choose_pictures
 from stages.core.versions import read_versions
 
 _PACKAGES = ("ai-edge-litert", "faster-coco-eval", "numpy", "opencv-python-headless")

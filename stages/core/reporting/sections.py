@@ -1,5 +1,6 @@
 """The parts of the report page as plain values: what is said where, before any HTML."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -126,10 +127,7 @@ def subset_notes(cells: Sequence[Cell]) -> tuple[str, ...]:
 
 def worst_parity(cell: Cell) -> Parity | None:
     """The raw output that is furthest from the float model's; None where none was compared."""
-    measured = [parity for parity in cell.validation.parity if parity.sqnr_db is not None]
-    if measured:
-        return min(measured, key=lambda parity: parity.sqnr_db or 0.0)
-    return cell.validation.parity[0] if cell.validation.parity else None
+    return min(cell.validation.parity, key=_closeness, default=None)
 
 
 def provenance(content: Content) -> tuple[tuple[str, str], ...]:
@@ -161,6 +159,12 @@ def provenance(content: Content) -> tuple[tuple[str, str], ...]:
         for package, version in result.versions.items():
             add("versions", f"{package} {version}")
     return tuple((name, ", ".join(values)) for name, values in facts.items())
+
+
+def _closeness(parity: Parity) -> tuple[bool, bool, float]:
+    """Sorts what is not finite first, then by SQNR, and what is identical last."""
+    sqnr_db = -math.inf if parity.sqnr_db is None else parity.sqnr_db
+    return parity.max_abs is not None, parity.max_abs == 0, sqnr_db
 
 
 def _marks(content: Content, cost: str, gain: str, scale: float) -> list[Mark]:

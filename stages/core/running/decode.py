@@ -51,6 +51,19 @@ def count_detections(num_detections: np.ndarray, *, limit: int) -> int:
     return int(min(max(value, 0), limit)) if np.isfinite(value) else 0
 
 
+def drop_unused_rows(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs of one image without the batch dimension; rows behind `num_detections` are zero.
+
+    A runtime leaves uninitialised memory there, and a file that is written from it would differ from run to run.
+    """
+    num = count_detections(outputs["num_detections"], limit=outputs["detection_scores"].shape[1])
+    kept = {name: array[0].copy() for name, array in outputs.items()}
+    for name, array in kept.items():
+        if name != "num_detections":
+            array[num:] = 0
+    return kept
+
+
 def boxes_to_pixels(boxes_yxyx: np.ndarray, placement: Placement) -> np.ndarray:
     """Boxes normalised by the input tensor's sides to pixels of the original image.
 

@@ -65,7 +65,9 @@ class IsolatedRunner:
         self.outputs: Mapping[str, np.ndarray] = {}
         self.raw_outputs: Mapping[str, np.ndarray] = {}
         self._timeout_s = timeout_s
-        self._log = Path(tempfile.mkstemp(prefix="runner-", suffix=".log")[1])
+        descriptor, log = tempfile.mkstemp(prefix="runner-", suffix=".log")
+        os.close(descriptor)
+        self._log = Path(log)
         # `spawn`: a forked runtime would inherit locked mutexes of this process's threads.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()

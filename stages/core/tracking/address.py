@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from stages.core.errors import ParamsError
 
-SCHEMES = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks")
+STORE_KINDS = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks")
 """Kinds of tracking store that MLflow knows."""
 
 _SQLITE = "sqlite:///"
@@ -29,8 +29,10 @@ def resolve_uri(uri: str, root: Path, environ: Mapping[str, str]) -> str:
     if environ.get("MLFLOW_TRACKING_URI"):
         origin = "MLFLOW_TRACKING_URI"
     kind = urlsplit(chosen).scheme.split("+")[0]
-    if kind not in SCHEMES and chosen != "databricks":
-        raise ParamsError(f"{origin}: {hide_password(chosen)!r} is no tracking URI (known kinds: {', '.join(SCHEMES)})")
+    if kind not in STORE_KINDS and chosen != "databricks":
+        raise ParamsError(
+            f"{origin}: {hide_password(chosen)!r} is no tracking URI (known kinds: {', '.join(STORE_KINDS)})"
+        )
     if chosen.startswith(_SQLITE) and not chosen.startswith(_SQLITE + "/"):
         return f"{_SQLITE}{root / chosen.removeprefix(_SQLITE)}"
     return chosen

@@ -194,7 +194,8 @@ def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
         numbers |= {f"agreement/{name}": getattr(agreement, name) for name in names}
     if parity := worst_parity(cell):
         numbers |= {"parity/worst_sqnr_db": parity.sqnr_db, "parity/cosine": parity.cosine}
-        numbers |= {"parity/max_abs": max(p.max_abs or 0.0 for p in cell.validation.parity)}
+        largest = [p.max_abs for p in cell.validation.parity if p.max_abs is not None]
+        numbers |= {"parity/max_abs": max(largest) if parity.max_abs is not None else None}
     if latency := cell.benchmark.latency:
         numbers |= {f"latency/{name}": value for name, value in asdict(latency).items() if name.endswith("_ms")}
     numbers |= {"init_ms": cell.benchmark.init_ms, "baseline_rss_bytes": cell.benchmark.baseline_rss_bytes}

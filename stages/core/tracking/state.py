@@ -18,7 +18,7 @@ class ProjectState:
       key: What the parent run is found by: the hash of dvc.lock, or of metrics.json where there is no dvc.lock.
       dvc_lock_sha256: None where the stages were run by hand.
       git_sha: Commit, or `unknown` outside of git.
-      git_dirty: Whether tracked or new files differ from it.
+      git_dirty: Whether tracked or new files differ from it; dvc.lock aside, which is a result and is told by its hash.
     """
 
     key: str
@@ -40,7 +40,7 @@ def read_state(root: Path, *, dvc_lock: Path, metrics: Path) -> ProjectState:
         key=lock_sha256 or f"metrics-{hash_file(metrics)}",
         dvc_lock_sha256=lock_sha256,
         git_sha=_git(root, "rev-parse", "HEAD") or UNKNOWN,
-        git_dirty=bool(_git(root, "status", "--porcelain")),
+        git_dirty=bool(_git(root, "status", "--porcelain", "--", ".", ":!dvc.lock")),
     )
 
 

@@ -66,11 +66,19 @@ def read_step(prefix: Path) -> int:
     return int(tf.train.load_checkpoint(str(prefix)).get_tensor(GLOBAL_STEP))
 
 
-def settle_best(folder: Path) -> list[str]:
+def settle_best(folder: Path, *, newest: int) -> list[str]:
     """Checks that the best checkpoint and Model Garden's note of its AP belong together; else forgets both.
 
     Model Garden writes `info.json` before the checkpoint: a kill between the two leaves the AP of one step with the
-    weights of another.
+    weights of another. A best checkpoint from after the one that training goes on from is forgotten too: its step comes
+    again, with other weights.
+
+    Args:
+      folder: Where Model Garden keeps `best_ckpt-<number>` and `info.json`.
+      newest: Global step that training goes on from.
+
+    Returns:
+      A line for each thing set aside.
     """
     if not folder.exists():
         return []
@@ -79,9 +87,11 @@ def settle_best(folder: Path) -> list[str]:
         noted = json.loads((folder / "info.json").read_bytes())["best_ckpt_global_step"]
     except (OSError, ValueError, KeyError, TypeError):
         noted = None
-    if step is not None and noted == step:
+    if step is not None and noted == step <= newest:
         return notes
-    if step is not None or noted is not None:
+    if step is not None and step > newest:
+        notes.append(f"the best checkpoint is of step {step}, training goes on from step {newest}: forgotten")
+    elif step is not None or noted is not None:
         notes.append("the best checkpoint and its AP do not belong together: measured again")
     shutil.rmtree(folder)
     return notes

@@ -55,7 +55,7 @@ class Job:
       detector, settings, data: Row, knobs, prepared data.
       config: Resolved configuration, with paths relative to the project's root.
       init_prefix: Init checkpoint on this machine; None when training from scratch.
-      key: Hash of configuration, data and init checkpoint; a training is resumed only under the same key.
+      key: See `training_key`; a training is resumed only under the same key.
       folder: Work folder.
     """
 
@@ -94,14 +94,14 @@ def _plan(
     logging.getLogger("absl").setLevel(logging.INFO)  # into the log file: what Orbit and Model Garden say of the run
     register_experiments()
     config = build_experiment(detector, settings, data)
-    check_batch_size(config.task.train_data.global_batch_size, data.num_train)
+    check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
     prefix = None
     if config.task.init_checkpoint:
         downloads = layout.work / "downloads"
         prefix = fetch_checkpoint(config.task.init_checkpoint, root=layout.root, downloads=downloads, say=say)
     # The index holds the checksum of every tensor: its hash is the hash of the weights.
     init_sha256 = None if prefix is None else hash_file(Path(f"{prefix}.index"))
-    key = hash_value([json.loads(json.dumps(config.as_dict())), settings.seed, data.sha256, init_sha256])
+    key = training_key(config, settings, data.sha256, init_sha256)
     folder = work_folder(layout, detector.name, key)
     return Job(
         layout=layout,
@@ -115,11 +115,20 @@ def _plan(
     )
 
 
+def training_key(
+    config: cfg.ExperimentConfig, settings: TrainSettings, data_sha256: str, init_sha256: str | None
+) -> str:
+    """Hash of all that a training's result depends on: configuration, data, init checkpoint, and what of the settings
+    is not in the configuration."""
+    values = json.loads(json.dumps(config.as_dict()))
+    return hash_value([values, settings.seed, settings.early_stopping_patience, data_sha256, init_sha256])
+
+
 def _train(job: Job, log: NoiseLog) -> TrainResult:
     run = job.folder / "run"
     run.mkdir(exist_ok=True)
     step, notes = settle_checkpoints(run)
-    notes += settle_best(run / "best")
+    notes += settle_best(run / "best", newest=step or 0)
     history = HistoryLog(job.folder / "history.jsonl")
     history.rewind(step or 0)
     view = open_view(log.terminal, name=job.detector.name, total=job.config.trainer.train_steps, done=step or 0)

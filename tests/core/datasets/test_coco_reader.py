@@ -103,9 +103,13 @@ def test_missing_size_is_left_to_the_file(size: Tree, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("box", [None, [1, 2, 3], ["1", "2", "3", "4"], "1,2,3,4"])
+@pytest.mark.parametrize("box", [None, [1, 2, 3], ["1", "2", "3", "4"], "1,2,3,4", [1, 2, 10**400, 4]])
 def test_unreadable_box_is_left_to_checking(box: Any, tmp_path: Path) -> None:
     assert read(tmp_path, coco_tree(annotations=[coco_annotation(bbox=box)]))[0].objects[0].box_xyxy is None
+
+
+def test_an_area_that_no_float_can_hold_is_none(tmp_path: Path) -> None:
+    assert read(tmp_path, coco_tree(annotations=[coco_annotation(area=10**400)]))[0].objects[0].area is None
 
 
 def test_objects_of_unlisted_images_are_counted(tmp_path: Path) -> None:
@@ -126,6 +130,10 @@ def voc_instead(folder: Path) -> None:
 
 def broken_json(folder: Path) -> None:
     (folder / "annotations.json").write_text('{"images": [\n{"id": 1,,}]}')
+
+
+def endless_number(folder: Path) -> None:
+    (folder / "annotations.json").write_text(f'{{"images": [{"9" * 5000}]}}')
 
 
 def other_json(folder: Path) -> None:
@@ -152,6 +160,7 @@ class Bad:
 
 BAD = [
     Bad(id="broken_json", change=broken_json, says=("annotations.json", "line 2 column")),
+    Bad(id="endless_number", change=endless_number, says=("annotations.json: not readable as JSON", "digits")),
     Bad(id="no_such_file", annotations="gone.json", says=("gone.json: no such file (prepare.annotations)",)),
     Bad(id="voc", change=voc_instead, annotations=None, says=("no COCO annotation JSON", "prepare.source voc")),
     Bad(id="several_files", change=second_json, annotations=None, says=("annotations.json, other.json",)),

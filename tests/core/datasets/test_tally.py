@@ -82,3 +82,12 @@ def test_what_was_asked_for_is_no_bad_data() -> None:
     tally.add(CheckedImage(sample=SAMPLE, num_objects=2))
     tally.judge("raw", 0.0)
     assert tally.report("voc", {}).images_rejected == 9
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("image", "not_listed"), ("object", "difficult")])
+def test_what_was_asked_for_does_not_hide_bad_data(kind: str, reason: str) -> None:
+    tally = Tally([fate(kind, reason=reason)] * 98)
+    tally.add(CheckedImage(sample=SAMPLE, num_objects=2))
+    tally.add(CheckedImage(sample=None, num_objects=0, fates=(fate(kind),)))
+    with pytest.raises(DataError, match=f"1 of 2 {kind}s rejected"):
+        tally.judge("raw", 0.05)

@@ -1,4 +1,4 @@
-"""Pascal VOC folders: split lists, odd file names, flags; XML that is broken or hostile is refused."""
+"""Pascal VOC folders: split lists, odd file names, flags; broken XML is counted, hostile XML refused."""
 
 import os
 from pathlib import Path
@@ -94,9 +94,11 @@ def test_unreadable_box_is_left_to_checking(box: tuple[object, ...], tmp_path: P
     assert read(tmp_path)[1][0].objects[0].box_xyxy is None
 
 
-def test_size_of_zero_is_left_to_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["0", "inf"])
+def test_a_size_that_cannot_be_is_left_to_the_file(size: str, tmp_path: Path) -> None:
     write_voc(tmp_path, num_images=2)
-    (tmp_path / "Annotations" / "0.xml").write_text(voc_xml("0.jpg", voc_object(), height=0, width=0))
+    xml = voc_xml("0.jpg", voc_object(), height=7777, width=7777).replace("7777", size)
+    (tmp_path / "Annotations" / "0.xml").write_text(xml)
     assert read(tmp_path)[1][0].size is None
 
 
@@ -110,20 +112,47 @@ LEAK = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><annotation><fil
 @pytest.mark.parametrize(
     ("xml", "says"),
     [
-        pytest.param("<annotation><object>", "3.xml: not readable as XML: no element found: line 1", id="cut"),
-        pytest.param("", "3.xml: not readable as XML", id="empty"),
         pytest.param(HOSTILE, "3.xml: refused: EntitiesForbidden", id="entity_bomb"),
         pytest.param(LEAK, "3.xml: refused: EntitiesForbidden", id="external_entity"),
-        pytest.param("<svg/>", "3.xml: not VOC: the root element is <svg>, expected <annotation>", id="other_xml"),
     ],
 )
-def test_bad_xml_names_file_and_spot(xml: str, says: str, tmp_path: Path) -> None:
+def test_hostile_xml_is_refused(xml: str, says: str, tmp_path: Path) -> None:
     write_voc(tmp_path)
     (tmp_path / "Annotations" / "3.xml").write_text(xml)
     with pytest.raises(DataError) as error:
         read(tmp_path)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("lists", [None, {"train": ["0", "3"], "val": ["1"]}], ids=["all", "listed"])
+@pytest.mark.parametrize(
+    ("xml", "says"),
+    [
+        pytest.param("<annotation><object>", "not readable as XML: no element found: line 1", id="cut"),
+        pytest.param("", "not readable as XML", id="empty"),
+        pytest.param('<?xml version="1.0" encoding="no-such"?><annotation/>', "not readable as XML", id="encoding"),
+        pytest.param("<svg/>", "not VOC: the root element is <svg>, expected <annotation>", id="other_xml"),
+    ],
+)
+def test_an_unreadable_xml_is_one_rejected_image(
+    xml: str, says: str, lists: dict[str, list[str]] | None, tmp_path: Path
+) -> None:
+    write_voc(tmp_path, num_images=4, lists=lists)
+    (tmp_path / "Annotations" / "3.xml").write_text(xml)
+    source, images = read(tmp_path)
+    assert "3.jpg" not in [image.file for image in images]
+    (bad,) = [fate for fate in source.fates if fate.reason != "not_listed"]
+    assert (bad.file, bad.kind, bad.action, bad.reason) == ("3.xml", "image", "rejected", "bad_annotation")
+    assert says in bad.detail
+
+
+def test_only_unreadable_xml_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=2)
+    for path in (tmp_path / "Annotations").iterdir():
+        path.write_text("<svg/>")
+    with pytest.raises(DataError, match=r"in 0 XML files; 2 more are bad, first: 0\.xml: not VOC: .* <svg>"):
+        read(tmp_path)
 
 
 def test_wrong_folders(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ def test_masks_everywhere_are_fine() -> None:
 
 
 def test_a_batch_larger_than_the_split_is_refused() -> None:
-    check_batch_size(5, 5)
-    with pytest.raises(TrainingError, match=r"batch_size 6 is larger than the train split \(5 images\)"):
-        check_batch_size(6, 5)
+    check_batch_size("mobiledet_tiny", 5, 5)
+    with pytest.raises(TrainingError) as error:
+        check_batch_size("mobiledet_tiny", 6, 5)
+    assert str(error.value) == (
+        "params.yaml: train.mobiledet_tiny.batch_size 6 is larger than the train split (5 images); "
+        "lower it to at most 5"
+    )

@@ -9,9 +9,16 @@ import pytest
 from stages.core.layout import Layout
 from stages.core.params import GateParams
 from stages.core.reporting.page import render_page
-from stages.core.reporting.sections import Content, heat_tables, scatter_cards, subset_notes, training_cards
+from stages.core.reporting.sections import (
+    Content,
+    heat_tables,
+    scatter_cards,
+    subset_notes,
+    training_cards,
+    worst_parity,
+)
 from stages.core.reporting.write import read_content
-from stages.core.results import Accuracy, Protocol, Status
+from stages.core.results import Accuracy, Parity, Protocol, Status
 from tests.builders import average_precision, write_cell, write_project
 
 MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8", "int16x8")
@@ -90,6 +97,30 @@ def test_a_red_row_is_named_on_top_with_its_reason(layout: Layout) -> None:
     assert "The gate is red: 1 of 6 rows fail." in page
     alarm = page[page.index('class="alarm"') :]
     assert "box_ap_drop 3.10 is above 2 (gate.max_ap_drop.int8) by 1.10 points" in alarm[:800]
+
+
+IDENTICAL = Parity(output="same", sqnr_db=None, cosine=1.0, max_abs=0.0, num_images=16)
+CLOSE = Parity(output="close", sqnr_db=12.3, cosine=0.9, max_abs=0.5, num_images=16)
+ALL_ZERO = Parity(output="zero", sqnr_db=None, cosine=None, max_abs=0.5, num_images=16)
+NOT_FINITE = Parity(output="nan", sqnr_db=None, cosine=None, max_abs=None, num_images=16)
+
+
+@pytest.mark.parametrize(
+    ("parity", "worst", "said"),
+    [
+        ((IDENTICAL,), IDENTICAL, "identical"),
+        ((IDENTICAL, CLOSE), CLOSE, "12.3"),
+        ((CLOSE, ALL_ZERO, IDENTICAL), ALL_ZERO, "–"),
+        ((IDENTICAL, CLOSE, ALL_ZERO, NOT_FINITE), NOT_FINITE, "not finite"),
+    ],
+    ids=["identical", "measured", "no signal", "not finite"],
+)
+def test_the_worst_raw_output_is_shown(layout: Layout, parity: tuple[Parity, ...], worst: Parity, said: str) -> None:
+    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"parity": parity})
+    content = content_of(layout)
+    cell = next(cell for cell in content.cells if cell.name == "mobiledet_edgetpu/int8")
+    assert worst_parity(cell) == worst
+    assert f'title="{worst.output}">{said}</td>' in render_page(content)
 
 
 FAILED = {"status": Status.FAILED, "reason": "a <b>reason</b>"}

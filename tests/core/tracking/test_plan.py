@@ -6,6 +6,7 @@ import yaml
 from stages.core.errors import ArtifactError, MissingResultError
 from stages.core.layout import Layout
 from stages.core.params import load_params
+from stages.core.results import Parity
 from stages.core.tracking.plan import Publication, clean_name, flatten, plan_publication
 from stages.core.tracking.state import read_state
 from stages.report import main as report
@@ -54,6 +55,16 @@ def test_a_child_carries_its_numbers_files_and_settings(layout: Layout) -> None:
     names = {f"{folder}/{path.name}" for path, folder in child.artifacts}
     assert {"model/model.tflite", "model/interface.json", "model/proof.json"} < names
     assert len(names) == 6
+
+
+def test_raw_outputs_that_are_not_finite_are_not_published_as_numbers(layout: Layout) -> None:
+    measured = Parity(output="boxes", sqnr_db=22.5, cosine=0.9, max_abs=0.5, num_images=16)
+    broken = Parity(output="scores", sqnr_db=None, cosine=None, max_abs=None, num_images=16)
+    write_cell(layout, MODELS[0], "float32", validation_changes={"parity": (measured,)})
+    write_cell(layout, MODELS[0], "int8", validation_changes={"parity": (measured, broken)})
+    sound, child = plan(layout).children[:2]
+    assert sound.metrics["parity/max_abs"] == 0.5
+    assert not [name for name in child.metrics if name.startswith("parity/")]
 
 
 def test_the_parent_carries_curves_report_and_pictures(layout: Layout) -> None:

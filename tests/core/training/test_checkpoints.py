@@ -98,6 +98,14 @@ def write_best(folder: Path, *, weights_of: int, noted: int | None) -> None:
 @pytest.mark.parametrize(("noted", "kept"), [(20, True), (30, False), (None, False)], ids=["same", "other", "none"])
 def test_the_best_weights_and_their_ap_belong_together(noted: int | None, kept: bool, tmp_path: Path) -> None:
     write_best(tmp_path / "best", weights_of=20, noted=noted)
-    notes = settle_best(tmp_path / "best")
+    notes = settle_best(tmp_path / "best", newest=40)
+    assert (tmp_path / "best").exists() == kept
+    assert bool(notes) != kept
+
+
+@pytest.mark.parametrize(("newest", "kept"), [(30, True), (20, True), (10, False), (0, False)])
+def test_a_best_from_after_the_resume_is_forgotten(newest: int, kept: bool, tmp_path: Path) -> None:
+    write_best(tmp_path / "best", weights_of=20, noted=20)
+    notes = settle_best(tmp_path / "best", newest=newest)
     assert (tmp_path / "best").exists() == kept
     assert bool(notes) != kept

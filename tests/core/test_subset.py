@@ -1,6 +1,6 @@
 """The fixed draw: the same for everyone, for ever."""
 
-from stages.core.measuring.subset import choose_pictures, choose_subset
+from stages.core.subset import choose_pictures, choose_subset
 
 
 def test_the_draw_is_fixed() -> None:

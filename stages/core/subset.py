@@ -1,4 +1,4 @@
-"""The fixed draw of images for rows that are too slow for the whole split, and for the report's pictures."""
+"""The fixed draw of images: for rows too slow for the whole split, for parity and for the report's pictures."""
 
 from collections.abc import Collection
 

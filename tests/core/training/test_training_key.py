@@ -1,0 +1,44 @@
+"""A training is resumed only where everything that its result depends on is the same."""
+
+from typing import Any
+
+import pytest
+
+from stages.core.detectors.build import build_experiment, register_experiments
+from stages.core.detectors.data import TrainingData
+from stages.core.detectors.table import DETECTORS
+from stages.core.params import TrainSettings
+from stages.core.training.session import training_key
+
+DATA = TrainingData(
+    train_records="train.tfrecord",
+    val_records="val.tfrecord",
+    val_annotations="val.json",
+    num_classes=3,
+    num_train=40,
+    num_val=5,
+    sha256="0" * 64,
+)
+
+
+def key(data_sha256: str = "d", init_sha256: str | None = None, **changes: Any) -> str:
+    register_experiments()
+    settings = TrainSettings.model_validate(changes)
+    config = build_experiment(DETECTORS["mobiledet_tiny"], settings, DATA)
+    return training_key(config, settings, data_sha256, init_sha256)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 0.01},
+        {"seed": 7},
+        {"early_stopping_patience": 3},
+        {"data_sha256": "other"},
+        {"init_sha256": "other"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_change_is_another_training(change: dict[str, Any]) -> None:
+    assert key() == key()
+    assert key(**change) != key()
