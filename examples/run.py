@@ -1,9 +1,8 @@
 """Run the pipeline: `dvc repro`, then MLflow, then the results table.
 
-Without arguments it runs on the project itself (`make repro`). With a parameter file, as in
-`python -m examples.run examples/bccd.yaml`, it runs the same DAG in `runs/bccd/`, beside the project's results; what the
-file does not name has the default of stages/core/params.py. MLflow is shared with the project. Run it again to go on
-where it stopped.
+Without arguments it runs on the project itself (`make repro`). With a parameter file, as in `python -m examples.run
+examples/bccd.yaml`, it runs the same DAG in `runs/bccd/`, beside the project's results; what the file does not name
+has the default of stages/core/params.py. MLflow is shared with the project. Run it again to go on where it stopped.
 """
 
 import os
