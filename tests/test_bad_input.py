@@ -100,7 +100,7 @@ CASES = (
         id="misspelt_override",
         verb="train",
         args=("--model", "mobiledet_tiny"),
-        params={"train": {"mobiledet_tiny": {"overrides": {"task": {"modell": {}}}}}},
+        params={"train": {"mobiledet_tiny": {"batch_size": 4, "overrides": {"task": {"modell": {}}}}}},
         data=prepared,
         says=("overrides", "modell", "model"),
     ),
