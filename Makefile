@@ -56,7 +56,7 @@ format: $(VENV)/.ready ## format the code and mend what the linter can
 	@ruff format . && ruff check --fix .
 
 lock: $(VENV)/.ready ## resolve requirements.lock anew from pyproject.toml
-	@uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --python-version 3.11 -q \
+	@uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 -q \
 	  --custom-compile-command "make lock" -o requirements.lock
 
 clean: ## remove results (not .venv, data/raw, dvc.lock)
