@@ -14,6 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 from stages.core.exporting.graph import PostProcessingSettings
 from stages.core.exporting.tflite import convert_functions
 from stages.core.interface import SIGNATURE
+from stages.core.silence import silence_native
 
 OP_NAME = "TFLite_Detection_PostProcess"
 
@@ -93,8 +94,9 @@ class PostProcessor:
             tf.TensorSpec([1, len(anchors), num_classes], tf.float32, name="scores"),
         )
         content = convert_functions({SIGNATURE: traced})
-        self._interpreter = Interpreter(model_content=content, num_threads=1)
-        self._run = self._interpreter.get_signature_runner(SIGNATURE)
+        with silence_native():
+            self._interpreter = Interpreter(model_content=content, num_threads=1)
+            self._run = self._interpreter.get_signature_runner(SIGNATURE)
 
     def __call__(self, boxes: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs by name, each with the batch dimension, for float32 [1, A, 4] boxes and [1, A, classes] scores.

@@ -1,28 +1,11 @@
 """Knobs of params.yaml land where Model Garden reads them."""
 
-from typing import Any
-
 import pytest
 from official.core import exp_factory
 
-from stages.core.detectors.build import build_experiment, build_model, build_task, register_experiments
-from stages.core.detectors.data import TrainingData
+from stages.core.detectors.build import build_model, build_task, register_experiments
 from stages.core.detectors.table import DETECTORS
-from stages.core.params import TrainSettings
-
-DATA = TrainingData(
-    train_records="train.tfrecord",
-    val_records="val.tfrecord",
-    val_annotations="val.json",
-    num_classes=3,
-    num_train=40,
-    num_val=5,
-    sha256="0" * 64,
-)
-
-
-def experiment(model: str = "mobiledet_tiny", **settings: Any) -> Any:
-    return build_experiment(DETECTORS[model], TrainSettings.model_validate(settings), DATA)
+from tests.experiment_builder import experiment
 
 
 @pytest.mark.parametrize("model", DETECTORS)

@@ -6,25 +6,10 @@ from typing import Any
 
 import pytest
 
-from stages.core.detectors.build import build_experiment, read_experiment, write_experiment
-from stages.core.detectors.data import TrainingData
+from stages.core.detectors.build import read_experiment, write_experiment
 from stages.core.detectors.table import DETECTORS
 from stages.core.errors import ArtifactError, ParamsError
-from stages.core.params import TrainSettings
-
-DATA = TrainingData(
-    train_records="data/prepared/train/*.tfrecord",
-    val_records="data/prepared/val/*.tfrecord",
-    val_annotations="data/prepared/val/annotations.json",
-    num_classes=3,
-    num_train=40,
-    num_val=10,
-    sha256="0" * 64,
-)
-
-
-def experiment(model: str = "mobiledet_tiny", **settings: Any) -> Any:
-    return build_experiment(DETECTORS[model], TrainSettings.model_validate(settings), DATA)
+from tests.experiment_builder import experiment
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,10 @@ from typing import Any
 import pytest
 
 from stages.core.detectors.build import build_experiment, register_experiments
-from stages.core.detectors.data import TrainingData
 from stages.core.detectors.table import DETECTORS
 from stages.core.params import TrainSettings
 from stages.core.training.session import training_key
-
-DATA = TrainingData(
-    train_records="train.tfrecord",
-    val_records="val.tfrecord",
-    val_annotations="val.json",
-    num_classes=3,
-    num_train=40,
-    num_val=5,
-    sha256="0" * 64,
-)
+from tests.experiment_builder import DATA
 
 
 def key(data_sha256: str = "d", init_sha256: str | None = None, **changes: Any) -> str:
