@@ -96,6 +96,7 @@ class PostProcessor:
         content = convert_functions({SIGNATURE: traced})
         with silence_native():
             self._interpreter = Interpreter(model_content=content, num_threads=1)
+            self._interpreter.allocate_tensors()
             self._run = self._interpreter.get_signature_runner(SIGNATURE)
 
     def __call__(self, boxes: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
