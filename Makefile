@@ -11,7 +11,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro smoke bccd nuts table ui test check format lock clean
+.PHONY: help setup repro smoke bccd nuts matrix bench experiments table ui test check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -39,6 +39,15 @@ bccd: $(VENV)/.ready ## real boxes: blood cells (Pascal VOC) below $DETECTION_SA
 
 nuts: $(VENV)/.ready ## real masks: nuts (COCO) below $DETECTION_SAMPLES
 	@python -m examples.run examples/nuts.yaml
+
+matrix: $(VENV)/.ready ## every model in every scheme, briefly trained: what converts, what runs, what it costs
+	@python -m examples.run examples/matrix.yaml
+
+bench: $(VENV)/.ready ## measure ours beside the stock way (leave the machine alone meanwhile)
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; python $$script || exit 1; done
+
+experiments: $(VENV)/.ready ## publish what `dvc exp run` measured to MLflow
+	@python -m examples.experiments
 
 table: $(VENV)/.ready ## print the results table again
 	@python -m stages.report --table

@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         image=read_judged_split(layout.split(params.validation.split)).images[0].path,
         runs=settings.runs,
         warmup=settings.warmup,
+        max_seconds=settings.max_seconds,
         num_threads=settings.num_threads,
     )
     write_json(benchmark, layout.benchmarked(args.model, args.scheme))

@@ -11,7 +11,7 @@ from stages.core.measuring.summary import summarize_validation
 from stages.core.params import load_params
 from stages.core.reference import save_reference
 from stages.core.results import Conversion
-from stages.core.schemes import SCHEMES
+from stages.core.schemes import Variant
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     validation, pictures = judge_conversion(
         read_json(Conversion, folder / "result.json"),
         folder=folder,
-        exported=layout.exported(args.model, SCHEMES[args.scheme].source),
+        exported=layout.exported(args.model, Variant.TRAINED),
         split=split,
         data_sha256=read_prepare_report(layout.prepare_report).splits[settings.split].sha256,
         num_threads=settings.num_threads,

@@ -9,8 +9,9 @@ import numpy as np
 import yaml
 from PIL import Image, ImageDraw
 
+from stages.core.converting.tools import FILES
 from stages.core.detectors.table import DETECTORS
-from stages.core.hashing import hash_file, hash_value
+from stages.core.hashing import hash_files, hash_value
 from stages.core.interface import ImageInput, Interface, PostProcessing, TensorOutput, write_interface
 from stages.core.jsonfile import write_json
 from stages.core.layout import Layout
@@ -34,29 +35,48 @@ from stages.core.results import (
     Validation,
     Verdict,
 )
-from stages.core.schemes import SCHEMES, Precision
+from stages.core.schemes import SCHEMES, Backend, Form, Precision
 
 LABELS = {"1": "circle", "2": "square", "3": "triangle"}
 SHA = "ab" * 32
 VERSIONS = {"ai-edge-litert": "2.3.0", "numpy": "2.4.6"}
 
-DROPS = {"float32": 0.0, "float16": 0.02, "dynamic_range": 0.4, "int8": 0.9, "int8_uint8_input": 1.0, "int16x8": 0.3}
-LATENCIES_MS = {
+# Rows that are not named here look like int8.
+DROPS = dict.fromkeys(SCHEMES, 0.9) | {
+    "float32": 0.0,
+    "float16": 0.02,
+    "dynamic_range": 0.4,
+    "int8_uint8_input": 1.0,
+    "int16x8": 0.3,
+    "float32_postprocess_op": 1.4,
+    "openvino_float32": 0.0,
+    "openvino_float16": 0.01,
+    "openvino_int8": 0.8,
+}
+LATENCIES_MS = dict.fromkeys(SCHEMES, 10.0) | {
     "float32": 17.6,
     "float16": 17.9,
     "dynamic_range": 12.1,
-    "int8": 10.0,
     "int8_uint8_input": 9.8,
     "int16x8": 576.0,
+    "float32_postprocess_op": 17.7,
+    "int8_postprocess_op": 10.1,
+    "openvino_float32": 15.0,
+    "openvino_float16": 15.1,
+    "openvino_int8": 6.0,
 }
-SIZES = {
+SIZES = dict.fromkeys(SCHEMES, 3_800_000) | {
     "float32": 13_200_000,
     "float16": 6_700_000,
     "dynamic_range": 3_700_000,
-    "int8": 3_800_000,
-    "int8_uint8_input": 3_800_000,
     "int16x8": 3_900_000,
+    "float32_postprocess_op": 13_200_000,
+    "openvino_float32": 13_400_000,
+    "openvino_float16": 6_800_000,
+    "openvino_int8": 4_200_000,
 }
+RUNTIMES = {Backend.TFLITE: ("ai-edge-litert 2.3.0", "XNNPACK"), Backend.OPENVINO: ("openvino 2026.4.0", "CPU plugin")}
+NO_OTHER_FORM = "TFLite_Detection_PostProcess ends one-stage detectors only: it has no masks and no second stage"
 
 
 def row(**changes: Any) -> Row:
@@ -89,13 +109,15 @@ def row(**changes: Any) -> Row:
 
 
 def conversion(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Conversion:
+    artifact, *companions = FILES[SCHEMES[scheme].backend]
     base = Conversion(
         model=model,
         scheme=scheme,
-        backend="tflite",
-        source="trained",
+        backend=SCHEMES[scheme].backend,
+        source=SCHEMES[scheme].source,
         status=Status.OK,
-        artifact="model.tflite",
+        artifact=artifact,
+        companions=tuple(companions),
         sha256=SHA,
         size_bytes=SIZES[scheme],
         calibration_images=100 if SCHEMES[scheme].needs_calibration else 0,
@@ -124,7 +146,7 @@ def proof(scheme: str = "int8", **changes: Any) -> Proof:
         int8_macs_fraction=share,
         weights_per_channel=93 if weights == "int8" else 0,
         weights_per_tensor=0,
-        custom_ops=("TFLite_Detection_PostProcess",),
+        custom_ops=("TFLite_Detection_PostProcess",) if table.form is Form.POSTPROCESS_OP else (),
         flex_ops=(),
         shared_box_score_scale=False,
         contradictions=(),
@@ -193,6 +215,7 @@ def validation(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes
 
 def benchmark(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Benchmark:
     p50 = LATENCIES_MS[scheme] * (0.7 if DETECTORS[model].has_masks else 1.0)
+    runtime, delegate = RUNTIMES[SCHEMES[scheme].backend]
     base = Benchmark(
         model=model,
         scheme=scheme,
@@ -205,8 +228,8 @@ def benchmark(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes:
         size_bytes=SIZES[scheme],
         gzip_bytes=int(SIZES[scheme] * 0.86),
         num_threads=2,
-        runtime="ai-edge-litert 2.3.0",
-        delegate="XNNPACK",
+        runtime=runtime,
+        delegate=delegate,
         machine=Machine(
             cpu="A CPU @ 2.1 GHz", isa_flags=("avx2", "avx512_vnni"), num_cpus=2, system="Linux", python="3"
         ),
@@ -372,12 +395,13 @@ def write_cell(
     validation_changes: dict[str, Any] | None = None,
     benchmark_changes: dict[str, Any] | None = None,
 ) -> None:
-    """The records of one model in one scheme, and a file that stands for the model."""
+    """The records of one model in one scheme, and a file (or two) that stands for the model."""
     folder = layout.converted(model, scheme)
     folder.mkdir(parents=True, exist_ok=True)
-    artifact = folder / "model.tflite"
-    artifact.write_bytes(f"{model} {scheme}".encode() * 100)
-    sha256 = hash_file(artifact)
+    files = [folder / name for name in FILES[SCHEMES[scheme].backend]]
+    for file in files:
+        file.write_bytes(f"{model} {scheme} {file.suffix}".encode() * 100)
+    sha256 = hash_files(files)
     write_json(conversion(model, scheme, **({"sha256": sha256} | (conversion_changes or {}))), folder / "result.json")
     write_json(proof(scheme), folder / "proof.json")
     write_interface(interface(model, scheme), folder)
@@ -385,6 +409,26 @@ def write_cell(
     write_json(validation(model, scheme, **judged), layout.validated(model, scheme))
     timed = {"artifact_sha256": sha256} | (benchmark_changes or {})
     write_json(benchmark(model, scheme, **timed), layout.benchmarked(model, scheme))
+
+
+def write_absent_cell(layout: Layout, model: str, scheme: str, *, reason: str = NO_OTHER_FORM) -> None:
+    """The records of a cell that the scheme does not apply to: no file, and nothing measured."""
+    folder = layout.converted(model, scheme)
+    absent: dict[str, Any] = {"status": Status.NOT_APPLICABLE, "reason": reason}
+    no_file: dict[str, Any] = {"artifact": None, "companions": (), "sha256": None, "size_bytes": None}
+    no_numbers: dict[str, Any] = {"artifact_sha256": None, "accuracy": None, "reference": None, "box_ap_drop": None}
+    no_numbers |= {"mask_ap_drop": None, "parity": (), "agreement": None, "protocol": None}
+    no_costs: dict[str, Any] = {"artifact_sha256": None, "latency": None, "init_ms": None, "peak_rss_bytes": None}
+    no_costs |= {"baseline_rss_bytes": None, "size_bytes": None, "gzip_bytes": None, "runtime": "", "delegate": ""}
+    write_json(conversion(model, scheme, **absent, **no_file), folder / "result.json")
+    write_interface(interface(model, scheme), folder)
+    write_json(validation(model, scheme, **absent, **no_numbers), layout.validated(model, scheme))
+    write_json(benchmark(model, scheme, **absent, **no_costs), layout.benchmarked(model, scheme))
+
+
+def applies(model: str, scheme: str) -> bool:
+    """Whether the row applies to the model: only one-stage detectors can end in the post-processing op."""
+    return SCHEMES[scheme].form is Form.BUILTIN or not DETECTORS[model].has_masks
 
 
 def write_project(
@@ -410,6 +454,10 @@ def write_project(
         write_interface(interface(model, "float32"), exported)
         save_reference(model_outputs(objects, masks=masks, noise=0.002), exported / "reference.npz")
         for scheme in schemes:
+            if not applies(model, scheme):
+                write_absent_cell(layout, model, scheme)
+                save_reference(model_outputs({}, masks=masks, noise=0.0), layout.moved(model, scheme))
+                continue
             write_cell(layout, model, scheme)
             noise = 0.002 + DROPS[scheme] * 0.02
             save_reference(model_outputs(objects, masks=masks, noise=noise, seed=2), layout.moved(model, scheme))

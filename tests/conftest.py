@@ -2,8 +2,11 @@
 
 import pytest
 
+from stages.core.converting.tools import forbid_telemetry
 from stages.core.layout import Layout
 from tests.exported_project import write_exported_project
+
+forbid_telemetry()  # tests import OpenVINO in this process too, not only through the table of tools
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,6 +11,8 @@ ENDS = {
     "abort": lambda: (print("Check failed: x < y", file=sys.stderr, flush=True), os.abort()),
     "hang": lambda: time.sleep(60),
     "refuse": lambda: (print("boxes: not finite"), sys.exit(1)),
+    "chatter": lambda: (print("INFO: a runtime says hello\n\nboxes: not finite"), sys.exit(1)),
+    "silent": lambda: sys.exit(7),
     "bug": lambda: sys.exit("ZeroDivisionError: division by zero"),
     "fine": lambda: None,
 }

@@ -3,34 +3,50 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from stages.core.hashing import hash_file
 from stages.core.jsonfile import write_json
 from stages.core.layout import Layout
 from stages.core.results import CalibrationImage, CalibrationList
+from stages.core.schemes import SCHEMES, Variant
 from tests.builders import LABELS, train_result, write_split
 
 SIZE = 128
 MODELS = ("mobiledet_tiny", "maskrcnn_tiny")
+SCHEMES_OF_TRAINED = [name for name, scheme in SCHEMES.items() if scheme.source is Variant.TRAINED]
 EXPORT = {"max_detections": 12, "num_proposals": 40, "score_threshold": 0.0}
 
 
 def random_model(name: str, *, seed: int = 0) -> tuple[Any, Any]:
-    """(configuration, model) of a row of the detector table, with weights that are random but not tiny."""
-    import tensorflow as tf
+    """(configuration, model) of a row of the detector table, with weights that are random but not tiny.
+
+    One-stage detectors get weights that let the pixels through: with initial ones activations fade away, and all images
+    would give the same detections, all of one class.
+    """
     import tf_keras
 
     from stages.core.detectors.build import ARCHITECTURES, build_model
-    from stages.core.detectors.table import DETECTORS
+    from stages.core.detectors.table import DETECTORS, Family
 
     tf_keras.utils.set_random_seed(seed)
     config = ARCHITECTURES[DETECTORS[name].family](DETECTORS[name])
     config.task.model.num_classes = len(LABELS) + 1
     config.task.model.input_size = [SIZE, SIZE, 3]
     model = build_model(config)
+    rng = np.random.default_rng(seed)
+    lively = DETECTORS[name].family is Family.RETINANET
     for variable in model.trainable_variables:
-        variable.assign_add(tf.random.normal(variable.shape, stddev=0.05))
+        shape = tuple(variable.shape)
+        if lively and "kernel" in variable.name:
+            # Half of He's variance: the sums of residual branches grow, and sigmoids must not saturate.
+            fan_in = np.prod(shape[:2] if "depthwise" in variable.name else shape[:-1])
+            variable.assign(rng.normal(0, fan_in**-0.5, shape))
+        elif lively and variable.name.endswith("scores/bias:0"):
+            variable.assign(np.full(shape, -2.0))
+        else:
+            variable.assign_add(rng.normal(0, 0.05, shape))
     return config, model
 
 

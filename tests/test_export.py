@@ -1,4 +1,6 @@
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,9 @@ from tests.exported_project import EXPORT, MODELS, SIZE
 from tests.tiny_project import write_artifact
 
 COMMON = {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
+FILES = {"mobiledet_tiny": ("model.tflite", "postprocess_op.tflite"), "maskrcnn_tiny": ("model.tflite",)}
+CUSTOM_OPS = {("mobiledet_tiny", "postprocess_op.tflite"): ["TFLite_Detection_PostProcess"]}
+EVERY_FILE = [(model, file) for model in MODELS for file in FILES[model]]
 OUTPUTS = {"mobiledet_tiny": COMMON, "maskrcnn_tiny": COMMON | {"detection_masks"}}
 
 
@@ -26,18 +31,18 @@ def test_folder_is_complete_and_nothing_else_is_left(exported_project: Layout, m
     folder = exported_project.exported(model, "trained")
     assert {path.name for path in folder.iterdir()} == {
         "saved_model",
-        "model.tflite",
+        *FILES[model],
         "interface.json",
         "reference.npz",
     }
     assert [path.name for path in folder.parent.iterdir()] == ["trained"]
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_interface_says_what_the_file_is(exported_project: Layout, model: str) -> None:
+@pytest.mark.parametrize(("model", "file"), EVERY_FILE)
+def test_interface_says_what_the_file_is(exported_project: Layout, model: str, file: str) -> None:
     folder = exported_project.exported(model, "trained")
     interface = read_interface(folder)
-    graph = read_graph((folder / "model.tflite").read_bytes(), model)
+    graph = read_graph((folder / file).read_bytes(), model)
     assert interface.labels == LABELS
     assert interface.input.shape == (1, SIZE, SIZE, 3)
     assert interface.input.pad_value == (124, 116, 104)
@@ -50,14 +55,12 @@ def test_interface_says_what_the_file_is(exported_project: Layout, model: str) -
         assert (tensor.shape, tensor.dtype) == (output.shape, output.dtype), output.name
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_graph_is_static_and_builtin(exported_project: Layout, model: str) -> None:
-    graph = read_graph((exported_project.exported(model, "trained") / "model.tflite").read_bytes(), model)
+@pytest.mark.parametrize(("model", "file"), EVERY_FILE)
+def test_graph_is_static_and_builtin(exported_project: Layout, model: str, file: str) -> None:
+    graph = read_graph((exported_project.exported(model, "trained") / file).read_bytes(), model)
     kinds = {op.kind for op in graph.ops}
     assert not kinds & {"WHILE", "IF", "GATHER_ND", "WHERE", "NON_MAX_SUPPRESSION_V5", "BATCH_MATMUL", "SHAPE"}
-    assert [op.kind for op in graph.ops if op.custom] == (
-        ["TFLite_Detection_PostProcess"] if model == "mobiledet_tiny" else []
-    )
+    assert [op.kind for op in graph.ops if op.custom] == CUSTOM_OPS.get((model, file), [])
     assert all(side > 0 for tensor in graph.tensors for side in tensor.shape)
 
 
@@ -68,49 +71,58 @@ def test_float_file_gives_the_reference(
     folder = exported_project.exported(model, "trained")
     interface, reference = read_interface(folder), load_reference(folder / "reference.npz")
     content = (folder / "model.tflite").read_bytes()
-    runner = open_runner(
-        write_artifact(tmp_path_factory.mktemp(model), content, interface), num_threads=1, keep_raw=True
-    )
+    artifact = write_artifact(tmp_path_factory.mktemp(model), content, replace(interface, raw_outputs=()))
+    runner = open_runner(artifact, num_threads=1)
     split = read_split(exported_project.split("val"))
     assert reference.split == "val"
     assert reference.image_ids.tolist() == [image.image_id for image in split.images]
     assert set(reference.raw_outputs) == {output.name for output in interface.raw_outputs}
-    for place, image in enumerate(split.images):
+    for image in split.images:
         found = runner.infer(preprocess_image(load_image(image.path), interface.input)[0])
         expected = reference.outputs_of(image.image_id)
         num = int(expected["num_detections"])
         assert num == int(found["num_detections"][0]) > 0
         for name in OUTPUTS[model] - {"num_detections"}:
             np.testing.assert_allclose(found[name][0, :num], expected[name][:num], atol=1e-3, err_msg=name)
+
+
+def test_inputs_of_the_op_are_the_references_raw_outputs(exported_project: Layout, tmp_path: Path) -> None:
+    folder = exported_project.exported("mobiledet_tiny", "trained")
+    interface, reference = read_interface(folder), load_reference(folder / "reference.npz")
+    artifact = write_artifact(tmp_path, (folder / "postprocess_op.tflite").read_bytes(), interface)
+    runner = open_runner(artifact, num_threads=1, keep_raw=True)
+    split = read_split(exported_project.split("val"))
+    assert len(reference.raw_image_ids) > 1
+    for place, image_id in enumerate(reference.raw_image_ids.tolist()):
+        runner.infer(preprocess_image(load_image(split.by_id[image_id].path), interface.input)[0])
+        assert set(runner.raw_outputs) == set(reference.raw_outputs)
         for name, values in runner.raw_outputs.items():
             scale = np.abs(reference.raw_outputs[name][place]).max()
             np.testing.assert_allclose(values[0], reference.raw_outputs[name][place], atol=1e-3 * scale, err_msg=name)
 
 
-def test_saved_model_of_mobiledet_has_raw_heads_only(exported_project: Layout) -> None:
+@pytest.mark.parametrize(
+    ("model", "signatures"),
+    [("mobiledet_tiny", {"serving_default", "raw_heads"}), ("maskrcnn_tiny", {"serving_default"})],
+)
+def test_saved_model_computes_what_the_interface_says(
+    exported_project: Layout, model: str, signatures: set[str]
+) -> None:
     """TensorFlow computes zeros for the post-processing op, so no signature may contain it."""
     import tensorflow as tf
 
-    folder = exported_project.exported("mobiledet_tiny", "trained")
+    folder = exported_project.exported(model, "trained")
+    interface = read_interface(folder)
     loaded = tf.saved_model.load(str(folder / "saved_model"))
-    assert list(loaded.signatures) == ["raw_heads"]
-    found = loaded.signatures["raw_heads"](image=tf.zeros([1, SIZE, SIZE, 3]))
-    assert {name: tuple(value.shape) for name, value in found.items()} == {
-        output.name: output.shape for output in read_interface(folder).raw_outputs
-    }
-    assert all(np.abs(value).max() > 0 for value in found.values())
-
-
-def test_saved_model_of_maskrcnn_is_the_graph(exported_project: Layout) -> None:
-    import tensorflow as tf
-
-    folder = exported_project.exported("maskrcnn_tiny", "trained")
-    loaded = tf.saved_model.load(str(folder / "saved_model"))
-    assert list(loaded.signatures) == ["serving_default"]
-    found = loaded.signatures["serving_default"](image=tf.zeros([1, SIZE, SIZE, 3]))
-    assert {name: tuple(value.shape) for name, value in found.items()} == {
-        output.name: output.shape for output in read_interface(folder).outputs
-    }
+    assert set(loaded.signatures) == signatures
+    image = tf.random.uniform([1, SIZE, SIZE, 3], maxval=255.0, seed=1)
+    for name, outputs in {"serving_default": interface.outputs, "raw_heads": interface.raw_outputs}.items():
+        if name not in signatures:
+            assert not outputs
+            continue
+        found = loaded.signatures[name](image=image)
+        assert {key: tuple(value.shape) for key, value in found.items()} == {o.name: o.shape for o in outputs}
+        assert all(np.abs(value).max() > 0 for key, value in found.items() if key != "detection_classes")
 
 
 def test_other_labels_than_trained_on_are_refused(exported_project: Layout, tmp_path: pytest.TempPathFactory) -> None:

@@ -100,6 +100,9 @@ OPTION_TABLES = {
     "ARG_MAX": "ArgMaxOptions",
     "CAST": "CastOptions",
     "WHILE": "WhileOptions",
+    "QUANTIZE": "QuantizeOptions",
+    "DEQUANTIZE": "DequantizeOptions",
+    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
 }
 
 

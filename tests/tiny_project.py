@@ -59,7 +59,7 @@ def write_artifact(folder: Path, content: bytes, interface: Interface) -> Artifa
     path = folder / "model.tflite"
     path.write_bytes(content)
     write_interface(interface, folder)
-    return Artifact(path, hash_file(path), Backend.TFLITE, interface)
+    return Artifact((path,), hash_file(path), Backend.TFLITE, interface)
 
 
 def write_conversion(

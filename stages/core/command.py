@@ -46,11 +46,13 @@ def parse_args(
     about: str | None = None,
     model: bool = False,
     scheme: bool = False,
+    variants: Sequence[str] = (),
     flags: Mapping[str, str] | None = None,
 ) -> argparse.Namespace:
     """Arguments of one verb: `--root`, and `--model` and `--scheme` where the verb works on one cell of the matrix.
 
     Args:
+      variants: What `--variant` may be, the first by default; without any there is no such argument.
       flags: Switches that only this verb has, by name, with their help.
 
     Raises:
@@ -62,6 +64,9 @@ def parse_args(
         parser.add_argument("--model", required=True, type=known_name("model", DETECTORS), help=", ".join(DETECTORS))
     if scheme:
         parser.add_argument("--scheme", required=True, type=known_name("scheme", SCHEMES), help=", ".join(SCHEMES))
+    if variants:
+        known = known_name("variant", variants)
+        parser.add_argument("--variant", default=variants[0], type=known, help=", ".join(variants))
     for name, text in (flags or {}).items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
     args = parser.parse_args(argv)

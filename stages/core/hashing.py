@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,13 @@ def hash_file(path: Path) -> str:
     """sha256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_files(paths: Sequence[Path]) -> str:
+    """sha256 of an artifact: of the file itself, or, where it consists of several, of their names and hashes."""
+    if len(paths) == 1:
+        return hash_file(paths[0])
+    return hash_value([[path.name, hash_file(path)] for path in paths])
 
 
 def hash_value(value: Any) -> str:

@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.core.schemes import Form
+
+SAVED_MODEL = "saved_model"
+TFLITE_FILES = {Form.BUILTIN: "model.tflite", Form.POSTPROCESS_OP: "postprocess_op.tflite"}
+"""Float32 files in an exported folder, by how suppression ends them; the second only for one-stage detectors."""
+
 
 @dataclass(frozen=True)
 class Layout:

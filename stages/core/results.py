@@ -35,6 +35,7 @@ class TrainResult:
       data_sha256: Hash of the prepared data; config_sha256: of the resolved experiment.
       seconds: Wall time spent fitting, over all resumes.
       versions: Package name to version.
+      status, reason: `not_applicable` where no scheme in use needs these weights; all the rest is then neutral.
     """
 
     model: str
@@ -53,6 +54,8 @@ class TrainResult:
     config_sha256: str
     seconds: float
     versions: dict[str, str]
+    status: Status = Status.OK
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,27 @@ class OpProof:
     activations: dict[str, int]
     weights: dict[str, int]
     macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSparsity:
+    """The zeros of one stored weight tensor, counted in the file's bytes.
+
+    Attributes:
+      name: Of the layer, as the file has it: the op that it was before batch norm and activation were merged into it.
+        Where several ops share the weights, the first one's.
+      op: Kind, e.g. `CONV_2D`.
+      dtype: Type in which the weights are stored.
+      num_weights: How many there are.
+      sparsity: Share of them that stands for exactly zero, 0..1: float weights equal to 0, integers equal to their zero
+        point.
+    """
+
+    name: str
+    op: str
+    dtype: str
+    num_weights: int
+    sparsity: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +104,7 @@ class Proof:
       custom_ops, flex_ops: Names; a Flex op cannot run here, so it is a failed conversion.
       shared_box_score_scale: True when boxes and scores leave the heads in one quantized tensor or share scale and
         zero point through one concatenation.
+      sparsity: Zeros of every layer; only read where the scheme's weights are pruned.
       contradictions: What in the file speaks against the scheme's name; empty for a proved file.
     """
 
@@ -93,6 +118,7 @@ class Proof:
     custom_ops: tuple[str, ...]
     flex_ops: tuple[str, ...]
     shared_box_score_scale: bool
+    sparsity: tuple[LayerSparsity, ...] = ()
     contradictions: tuple[str, ...]
 
 
@@ -102,9 +128,12 @@ class Conversion:
 
     Attributes:
       artifact: File name of the model inside the folder; None where there is none.
-      sha256, size_bytes: Of that file.
+      companions: Files that belong to it (an IR's weights).
+      sha256: Of that file; of the names and hashes of all of them where there are companions. size_bytes: Of all.
       calibration_images: How many images ranges were measured on (0 where the scheme needs none).
       calibration_sha256: Hash of the calibration list.
+      calibration_detections: How many objects the float model found on them: what a mask head was calibrated on.
+      notes: What a reader of the results should know of how the file was made.
       seconds: Wall time of the conversion.
     """
 
@@ -115,10 +144,13 @@ class Conversion:
     status: Status
     reason: str = ""
     artifact: str | None = None
+    companions: tuple[str, ...] = ()
     sha256: str | None = None
     size_bytes: int | None = None
     calibration_images: int = 0
     calibration_sha256: str | None = None
+    calibration_detections: int | None = None
+    notes: tuple[str, ...] = ()
     seconds: float
     versions: dict[str, str]
 
@@ -182,7 +214,8 @@ class Agreement:
 
     Attributes:
       precision, recall, f1: 0..1, over all images; detections below `score_threshold` are left out on both sides.
-      mean_iou: Of matched pairs. score_shift: mean of (score - float score) over matched pairs.
+      mean_iou: Of matched pairs.
+      score_shift: Mean of (score - float score) over matched pairs; largest_score_shift: the largest absolute one.
       num_reference, num_detections, num_matched: Counts.
       most_moved: The 20 images that moved most.
     """
@@ -192,6 +225,7 @@ class Agreement:
     f1: float | None
     mean_iou: float | None
     score_shift: float | None
+    largest_score_shift: float | None = None
     score_threshold: float
     num_reference: int
     num_detections: int
@@ -279,6 +313,7 @@ class Benchmark:
       peak_rss_bytes: Peak resident set of that process; baseline_rss_bytes: before the model was opened.
       size_bytes, gzip_bytes: Of the model file(s).
       runtime, delegate: e.g. `ai-edge-litert 2.3.0`, `XNNPACK`.
+      slow_ops: Kind to number of the ops that ran outside the delegate, on the runtime's plain kernels.
     """
 
     model: str
@@ -295,6 +330,7 @@ class Benchmark:
     num_threads: int
     runtime: str = ""
     delegate: str = ""
+    slow_ops: dict[str, int] = field(default_factory=dict)
     machine: Machine
 
 

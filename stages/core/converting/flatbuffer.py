@@ -170,6 +170,23 @@ def read_graph(content: bytes, source: Path | str) -> Graph:
     )
 
 
+def read_constants(content: bytes, source: Path | str) -> dict[int, np.ndarray]:
+    """The values stored for tensors of the main subgraph, by tensor index: flat, in the tensor's type.
+
+    A tensor of a type that NumPy does not have (int4, strings) is left out.
+
+    Raises:
+      ArtifactError: as `parse_model`.
+    """
+    model = parse_model(content, source)
+    constants = {}
+    for index, tensor in enumerate(model.subgraphs[0].tensors):
+        data, dtype = model.buffers[tensor.buffer].data, DTYPES[tensor.type]
+        if data is not None and len(data) and hasattr(np, dtype):
+            constants[index] = np.frombuffer(bytes(data), np.dtype(dtype).newbyteorder("<"))
+    return constants
+
+
 def _check_buffers(content: bytes) -> None:
     """Values that lie behind the flatbuffer must be whole: the generated reader would cut them short in silence."""
     packed = schema.Model.GetRootAs(content, 0)

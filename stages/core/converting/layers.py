@@ -32,7 +32,14 @@ LAYER_KINDS: dict[str, LayerKind] = {
     "TRANSPOSE_CONV": LayerKind(2, 1, lambda data, weights, out: prod(data) * prod(weights[:3])),
     # Weights [out, in].
     "FULLY_CONNECTED": LayerKind(0, 1, lambda data, weights, out: prod(out) * weights[1]),
+    # OpenVINO: weights [out, in, height, width], [groups, out, in, height, width], [in, out, height, width].
+    "Convolution": LayerKind(0, 1, lambda data, weights, out: prod(out) * prod(weights[1:])),
+    "GroupConvolution": LayerKind(0, 1, lambda data, weights, out: prod(out) * prod(weights[2:])),
+    "ConvolutionBackpropData": LayerKind(0, 1, lambda data, weights, out: prod(data) * prod(weights[1:])),
+    "MatMul": LayerKind(0, 1, lambda data, weights, out: prod(out) * data[-1]),
 }
+UNPACKING = frozenset({"DEQUANTIZE", "Convert", "Subtract", "Multiply", "FakeQuantize", "Reshape", "Transpose"})
+"""Ops between stored weights and their layer, by which shorter numbers are widened."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +49,8 @@ class Layer:
     Attributes:
       op: The op.
       data: Its activations.
-      weights: The tensor in which its weights are stored, looked up through a DEQUANTIZE of a constant.
+      weights: The tensor in which its weights are stored, looked up through what widens them; where they are computed,
+        the tensor that the layer reads.
       macs: Multiply-accumulates of one inference.
     """
 
@@ -67,13 +75,15 @@ def find_layers(graph: Graph) -> tuple[Layer, ...]:
             continue
         data, used, out = graph.tensors[op.inputs[kind.data]], graph.tensors[op.inputs[kind.weights]], op.outputs[0]
         macs = kind.count_macs(data.shape, used.shape, graph.tensors[out].shape)
-        layers.append(Layer(op=op, data=data, weights=_stored(graph, used), macs=macs))
+        layers.append(Layer(op=op, data=data, weights=_stored(graph, used) or used, macs=macs))
     return tuple(layers)
 
 
-def _stored(graph: Graph, tensor: Tensor) -> Tensor:
-    producer = graph.producers.get(tensor.index)
-    if producer is None or producer.kind != "DEQUANTIZE":
-        return tensor
-    source = graph.tensors[producer.inputs[0]]
-    return source if source.constant else tensor
+def _stored(graph: Graph, tensor: Tensor) -> Tensor | None:
+    """The constant that a layer's weights come from; None where they are computed."""
+    while not tensor.constant:
+        producer = graph.producers.get(tensor.index)
+        if producer is None or producer.kind not in UNPACKING:
+            return None
+        tensor = graph.tensors[producer.inputs[0]]
+    return tensor

@@ -5,24 +5,21 @@ says why. A runtime that takes its process down with it ends by a signal instead
 """
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-import stages
+from stages.core.converting.child import REFUSED, run_child
 from stages.core.errors import ArtifactError, UserError
 from stages.core.hashing import hash_file
 from stages.core.interface import Interface, read_interface
 from stages.core.running.artifact import Artifact
-from stages.core.running.isolated import describe_crash
 from stages.core.running.runner import InferenceError, open_runner
 from stages.core.schemes import Backend
 
 MODULE = "stages.core.converting.probe"
-REFUSED = 1
 NUM_THREADS = 2
 
 
@@ -37,20 +34,8 @@ def probe_file(path: Path, backend: Backend, *, timeout_s: float) -> str:
     Returns:
       Why the file does not count as converted, in one line; empty if it does.
     """
-    command = [sys.executable, "-m", MODULE, str(path.resolve()), "--backend", backend.value]
-    project = Path(next(iter(stages.__path__))).parent
-    try:
-        done = subprocess.run(command, cwd=project, capture_output=True, text=True, errors="replace", timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        return f"no result within {timeout_s:g} s in a fresh process"
-    if done.returncode < 0:
-        return describe_crash(done.returncode, done.stderr, "running one image")
-    if done.returncode != 0:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        return (
-            said[0 if done.returncode == REFUSED and done.stdout.strip() else -1].strip() if said else "no reason told"
-        )
-    return ""
+    arguments = (str(path.resolve()), "--backend", backend.value)
+    return run_child(MODULE, *arguments, timeout_s=timeout_s, doing="running one image")
 
 
 def check_values(outputs: Mapping[str, np.ndarray], interface: Interface) -> None:
@@ -76,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         interface = read_interface(args.file.parent)
-        artifact = Artifact(args.file, hash_file(args.file), args.backend, interface)
+        artifact = Artifact((args.file,), hash_file(args.file), args.backend, interface)
         runner = open_runner(artifact, num_threads=NUM_THREADS)
         pixels = np.random.default_rng(0).integers(0, 256, interface.input.shape, np.uint8)
         check_values(runner.infer(pixels.astype(interface.input.dtype)), interface)

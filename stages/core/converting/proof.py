@@ -1,34 +1,48 @@
-"""`proof.json`: what a .tflite file says of its own quantization, read from its bytes."""
+"""`proof.json`: what a file says of its own quantization, read from its bytes."""
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from stages.core.converting.contradictions import find_contradictions
-from stages.core.converting.flatbuffer import Graph, read_graph
+from stages.core.converting.contradictions import find_contradictions, find_density
+from stages.core.converting.flatbuffer import Graph, read_graph, read_model_bytes
 from stages.core.converting.layers import LAYER_KINDS, Layer, find_layers
+from stages.core.converting.sparsity import read_sparsity
 from stages.core.results import OpProof, Proof
 from stages.core.schemes import Scheme
 
 INTEGERS = frozenset({"int4", "int8", "uint8", "int16"})
-SUPPRESSORS = {"TFLite_Detection_PostProcess": (0, 1), "NON_MAX_SUPPRESSION_V4": (0, 1)}
+SUPPRESSORS = {
+    "TFLite_Detection_PostProcess": (0, 1),
+    "NON_MAX_SUPPRESSION_V4": (0, 1),
+    "NonMaxSuppression": (0, 1),
+}
 """Op to the places of boxes and scores among its inputs."""
-BARRIERS = frozenset({*LAYER_KINDS, "TOPK_V2", "NON_MAX_SUPPRESSION_V4"})
+BARRIERS = frozenset({*LAYER_KINDS, "TOPK_V2", "NON_MAX_SUPPRESSION_V4", "TopK", "NonMaxSuppression"})
 """Ops behind which another quantity begins: a layer's output is where a head's tensor starts."""
 
 
-def prove_file(content: bytes, scheme: Scheme, source: Path | str) -> Proof:
+def prove_tflite(path: Path, scheme: Scheme) -> Proof:
     """Reads the proof out of a .tflite file.
 
     Args:
-      content: The file's bytes.
+      path: The file.
       scheme: What it claims to be; `contradictions` are against it.
-      source: What error messages call the file.
 
     Raises:
       ArtifactError: if the bytes are not a whole .tflite flatbuffer.
     """
-    graph = read_graph(content, source)
+    content = read_model_bytes(path)
+    proof = prove_graph(read_graph(content, path.name), scheme)
+    if not scheme.is_pruned:
+        return proof
+    sparsity = read_sparsity(content, path.name)
+    return replace(proof, sparsity=sparsity, contradictions=(*proof.contradictions, *find_density(sparsity)))
+
+
+def prove_graph(graph: Graph, scheme: Scheme) -> Proof:
+    """The proof of a file's graph, whatever its format."""
     layers = find_layers(graph)
     macs_by_dtype: Counter[str] = Counter()
     for layer in layers:
@@ -107,7 +121,7 @@ def _quantized_ancestors(graph: Graph, start: int) -> set[int]:
         if producer is None or producer.kind in BARRIERS:
             continue
         # A gather's indices choose rows; only its first input holds the values.
-        todo.extend(producer.inputs[:1] if producer.kind == "GATHER" else producer.inputs)
+        todo.extend(producer.inputs[:1] if producer.kind in ("GATHER", "Gather") else producer.inputs)
     return found
 
 

@@ -29,9 +29,17 @@ class Range:
     high: float
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """Range by tensor index, and how many detections the float graph made on the images (0 where it makes none)."""
+
+    ranges: dict[int, Range]
+    num_detections: int
+
+
 def measure_ranges(
-    content: bytes, tensors: frozenset[int], images: Sequence[Path], spec: ImageInput
-) -> dict[int, Range]:
+    content: bytes, tensors: frozenset[int], images: Sequence[Path], spec: ImageInput, *, count: int | None = None
+) -> Calibration:
     """Runs the float graph on the calibration images.
 
     The range spans everything seen. Averages of each image's extremes cut off the strongest answers of the class
@@ -42,9 +50,7 @@ def measure_ranges(
       tensors: Indices of the tensors to watch.
       images: Calibration images, in the list's order.
       spec: The input's contract; its pre-processing is used.
-
-    Returns:
-      Range by tensor index.
+      count: Index of `num_detections`.
 
     Raises:
       DataError: if there are no images: ranges are never made up.
@@ -59,7 +65,7 @@ def measure_ranges(
         )
         interpreter.allocate_tensors()
     place = interpreter.get_input_details()[0]["index"]
-    order = sorted(tensors)
+    order, num_detections = sorted(tensors), 0
     lows, highs = np.empty((len(images), len(order))), np.empty((len(images), len(order)))
     for row, path in enumerate(track(images, "calibrating", console=Console(stderr=True), transient=True)):
         tensor, _ = preprocess_image(load_image(path), spec)
@@ -68,9 +74,12 @@ def measure_ranges(
         for column, index in enumerate(order):
             values = interpreter.get_tensor(index)
             lows[row, column], highs[row, column] = values.min(), values.max()
+        if count is not None:
+            num_detections += int(interpreter.get_tensor(count).reshape(-1)[0])
     if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
         raise ArtifactError("the exported graph computes values that are not finite on calibration images")
-    return {index: _choose_range(lows[:, column], highs[:, column]) for column, index in enumerate(order)}
+    ranges = {index: _choose_range(lows[:, column], highs[:, column]) for column, index in enumerate(order)}
+    return Calibration(ranges, num_detections)
 
 
 def _choose_range(lows: np.ndarray, highs: np.ndarray) -> Range:

@@ -1,22 +1,26 @@
-"""THE TABLE of recipes: from the float32 file to the numeric types that a scheme's columns ask for."""
+"""THE TABLE of TFLite recipes: from the float32 file to the numeric types that a scheme's columns ask for."""
 
 import contextlib
 import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer.qtyping import TFLOperationName
 
-from stages.core.converting.flatbuffer import Graph, read_graph
-from stages.core.converting.ranges import Range, measure_ranges
+from stages.core.converting.contradictions import check_graph
+from stages.core.converting.fake_quant import complete_ranges, strip_fake_quant
+from stages.core.converting.flatbuffer import Graph, read_graph, read_model_bytes
+from stages.core.converting.job import Job, Made
+from stages.core.converting.ranges import Calibration, Range, measure_ranges
 from stages.core.converting.selection import Selection, select_ops
 from stages.core.converting.uint8_input import feed_uint8
 from stages.core.interface import ImageInput
+from stages.core.layout import TFLITE_FILES
 from stages.core.schemes import Backend, Precision, Scheme
 
 LAYER_OPS = (
@@ -48,43 +52,82 @@ class Source:
     spec: ImageInput
 
 
-Recipe = Callable[[Source, Scheme], bytes]
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """The bytes of a .tflite file, and what making them told."""
+
+    content: bytes
+    made: Made = field(default_factory=Made)
 
 
-def keep_floats(source: Source, scheme: Scheme) -> bytes:
+Recipe = Callable[[Source, Scheme], File]
+
+
+def make_tflite(job: Job) -> Made:
+    """Writes the .tflite of one row.
+
+    Raises:
+      ArtifactError: if the exported file is not a whole .tflite flatbuffer, or is one that the tools cannot quantize.
+      MissingResultError: if there is none.
+    """
+    path = job.exported / TFLITE_FILES[job.scheme.form]
+    content = read_model_bytes(path)
+    check_graph(read_graph(content, path), job.interface.outputs, path)
+    file = make_file(Source(content=content, images=job.images, spec=job.interface.input), job.scheme)
+    (job.folder / "model.tflite").write_bytes(file.content)
+    return file.made
+
+
+def keep_floats(source: Source, scheme: Scheme) -> File:
     """The file as it is."""
     del scheme
-    return source.content
+    return File(content=source.content)
 
 
-def cast_weights(source: Source, scheme: Scheme) -> bytes:
+def cast_weights(source: Source, scheme: Scheme) -> File:
     """Weights stored as shorter floats, widened when the file is opened."""
     tool = quantizer.Quantizer(bytearray(source.content))
     for op in LAYER_OPS:
         tool.add_weight_only_config(".*", op, BITS[scheme.weights], algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING)
-    return _quantize(tool)
+    return File(content=_quantize(tool))
 
 
-def quantize_weights(source: Source, scheme: Scheme) -> bytes:
+def quantize_weights(source: Source, scheme: Scheme) -> File:
     """Integer weights, one scale per output channel; the runtime quantizes activations as it goes."""
     tool = quantizer.Quantizer(bytearray(source.content))
     for op in LAYER_OPS:
         tool.add_dynamic_config(".*", op, BITS[scheme.weights])
-    return _quantize(tool)
+    return File(content=_quantize(tool))
 
 
-def quantize_layers(source: Source, scheme: Scheme) -> bytes:
-    """Integer weights and activations in the layers and between them; all that computes coordinates stays float."""
-    graph = read_graph(source.content, "the exported graph")
+def quantize_layers(source: Source, scheme: Scheme) -> File:
+    """Integer weights and activations in the layers and between them; all that computes coordinates stays float.
+
+    Ranges are those that quantization-aware training left in the file; the others are measured on the images.
+    """
+    stripped = strip_fake_quant(source.content)
+    graph = read_graph(stripped.content, "the exported graph")
     selection = select_ops(graph, KINDS_BETWEEN[scheme.activations])
-    ranges = measure_ranges(source.content, selection.tensors(graph), source.images, source.spec)
-    tool = quantizer.Quantizer(bytearray(source.content))
+    ranges, missing = complete_ranges(graph, selection.tensors(graph), stripped.ranges)
+    made = Made()
+    if missing:
+        wanted = frozenset(index for index in selection.tensors(graph) if index not in ranges)
+        count = graph.outputs.get("num_detections")
+        seen = measure_ranges(stripped.content, wanted, source.images, source.spec, count=count)
+        ranges |= seen.ranges
+        made = Made(
+            calibration_images=len(source.images),
+            calibration_detections=seen.num_detections,
+            notes=(*_note_missing(stripped.ranges, missing), *_note_blindness(graph, seen, len(source.images))),
+        )
+    tool = quantizer.Quantizer(bytearray(stripped.content))
     bits = BITS[scheme.activations], BITS[scheme.weights]
     for op in LAYER_OPS:
         tool.add_static_config(".*", op, *bits)
     for pattern, op in _name_between(graph, selection):
         tool.add_static_config(pattern, op, *bits)
-    return _quantize(tool, {graph.tensors[index].name: found for index, found in ranges.items()})
+    content = _quantize(tool, {graph.tensors[index].name: found for index, found in ranges.items()})
+    return File(content=content, made=made)
 
 
 RECIPES: dict[tuple[Backend, Precision, Precision], Recipe] = {
@@ -103,7 +146,7 @@ INPUT_EDITS: dict[Precision, Callable[[bytes], bytes]] = {
 """Type of the image tensor to what gives the finished file that input."""
 
 
-def make_file(source: Source, scheme: Scheme) -> bytes:
+def make_file(source: Source, scheme: Scheme) -> File:
     """The file of one row of the scheme table.
 
     Raises:
@@ -111,7 +154,22 @@ def make_file(source: Source, scheme: Scheme) -> bytes:
       DataError: if calibration images are needed and there are none.
     """
     recipe = RECIPES[scheme.backend, scheme.weights, scheme.activations]
-    return INPUT_EDITS[scheme.input](recipe(source, scheme))
+    file = recipe(source, scheme)
+    return replace(file, content=INPUT_EDITS[scheme.input](file.content))
+
+
+def _note_missing(learned: Mapping[str, Range], missing: Sequence[str]) -> tuple[str, ...]:
+    if not learned:
+        return ()
+    return (f"{len(missing)} tensors had no range from training and were calibrated: {', '.join(missing)}",)
+
+
+def _note_blindness(graph: Graph, seen: Calibration, num_images: int) -> tuple[str, ...]:
+    if seen.num_detections or "detection_masks" not in graph.outputs:
+        return ()
+    return (
+        f"none of {num_images} calibration images gives a detection: the mask head's ranges come from empty regions",
+    )
 
 
 def _name_between(graph: Graph, selection: Selection) -> list[tuple[str, TFLOperationName]]:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import tensorflow as tf
 import yaml
@@ -13,12 +13,17 @@ from official.core import config_definitions as cfg
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.maskrcnn import maskrcnn_architecture, maskrcnn_experiment
 from stages.core.detectors.overrides import apply_overrides
+from stages.core.detectors.recipe import apply_refinement
 from stages.core.detectors.retinanet import retinanet_architecture, retinanet_experiment
 from stages.core.detectors.table import DETECTORS, Detector, Family
-from stages.core.errors import ArtifactError, CheckpointError
+from stages.core.errors import ArtifactError, CheckpointError, DataError
 from stages.core.jsonfile import read_json
 from stages.core.params import TrainSettings
 from stages.core.results import TrainResult
+from stages.core.schemes import Variant
+from stages.core.training.quantizing.configs import Depthwise
+from stages.core.training.quantizing.model import put_weights_on_grid, quantize_model
+from stages.core.training.refinement import REFINEMENT_FILE
 
 EXPERIMENT_FILE = "experiment.yaml"
 RESULT_FILE = "result.json"
@@ -57,6 +62,27 @@ def build_experiment(detector: Detector, settings: TrainSettings, data: Training
     return config
 
 
+def refine_experiment(
+    source: Path, detector: Detector, settings: TrainSettings, data: TrainingData
+) -> cfg.ExperimentConfig:
+    """The configuration that trained `source`, with its steps, learning rate, batch size and intervals replaced.
+
+    Architecture, losses, anchors and augmentation stay those of the source, whatever `settings` says of them.
+
+    Raises:
+      ArtifactError: if the source's configuration is missing or does not fit.
+      DataError: if the data has another number of classes.
+    """
+    config = read_experiment(source / EXPERIMENT_FILE, detector)
+    trained_on = config.task.model.num_classes - 1
+    if trained_on != data.num_classes:
+        raise DataError(
+            f"{source}: trained on {trained_on} classes, the prepared data has {data.num_classes}; run `train` again"
+        )
+    apply_refinement(config, settings, data)
+    return config
+
+
 def build_task(config: cfg.ExperimentConfig, *, logging_dir: Path | None = None) -> base_task.Task:
     """The task that Model Garden's registry has for this configuration."""
     return task_factory.get_task(config.task, logging_dir=None if logging_dir is None else str(logging_dir))
@@ -64,9 +90,13 @@ def build_task(config: cfg.ExperimentConfig, *, logging_dir: Path | None = None)
 
 def build_model(config: cfg.ExperimentConfig) -> Any:
     """An untrained model: `tf_keras.Model` with every variable created."""
-    model = build_task(config).build_model()
-    images = tf.zeros([1, *config.task.model.input_size])
-    model(images, image_shape=tf.constant([config.task.model.input_size[:2]], tf.float32), training=False)
+    return create_variables(build_task(config).build_model(), config.task.model)
+
+
+def create_variables(model: Any, config: Any) -> Any:
+    """Runs a new model once, so that every variable exists. `config` is `task.model` of the experiment."""
+    images = tf.zeros([1, *config.input_size])
+    model(images, image_shape=tf.constant([config.input_size[:2]], tf.float32), training=False)
     return model
 
 
@@ -95,10 +125,11 @@ def load_trained(trained_dir: Path) -> tuple[cfg.ExperimentConfig, Any]:
     """A trained model as it was kept.
 
     Args:
-      trained_dir: `models/<model>/trained` (or another variant of the same shape).
+      trained_dir: `models/<variant>/<model>`, of any variant.
 
     Returns:
-      The configuration and the `tf_keras.Model` with the weights of result.json's checkpoint.
+      The configuration and the `tf_keras.Model` with the weights of result.json's checkpoint. After
+      quantization-aware training, the weights lie on int8's grid and the model rounds its activations.
 
     Raises:
       MissingResultError: if there is no result.json.
@@ -110,8 +141,20 @@ def load_trained(trained_dir: Path) -> tuple[cfg.ExperimentConfig, Any]:
         raise ArtifactError(f"{trained_dir / RESULT_FILE}: unknown model {result.model!r} (known: {list(DETECTORS)})")
     config = read_experiment(trained_dir / EXPERIMENT_FILE, DETECTORS[result.model])
     model = build_model(config)
+    if result.variant not in (Variant.QAT, Variant.PRUNED_QAT):
+        restore_weights(model, trained_dir / result.checkpoint)
+        return config, model
+    quantize_model(model, depthwise=_read_depthwise(trained_dir / REFINEMENT_FILE))
     restore_weights(model, trained_dir / result.checkpoint)
+    put_weights_on_grid(model)
     return config, model
+
+
+def _read_depthwise(path: Path) -> Depthwise:
+    found = read_json(dict[str, Any], path).get("depthwise")
+    if found not in get_args(Depthwise):
+        raise ArtifactError(f"{path}: depthwise is {found!r}, expected one of {', '.join(get_args(Depthwise))}")
+    return cast(Depthwise, found)
 
 
 def restore_weights(model: Any, prefix: Path) -> None:

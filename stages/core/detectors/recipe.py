@@ -45,19 +45,35 @@ def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: 
     config.runtime = cfg.RuntimeConfig(distribution_strategy=settings.strategy, mixed_precision_dtype="float32")
 
 
+def apply_refinement(config: cfg.ExperimentConfig, settings: TrainSettings, data: TrainingData) -> None:
+    """Writes data, optimizer and intervals into the configuration of finished training, in place, for one that goes on
+    from its weights; architecture, losses and augmentation stay."""
+    task = config.task
+    task.annotation_file = data.val_annotations
+    task.init_checkpoint = None
+    _apply_records(task, settings, data)
+    config.trainer = trainer_config(settings, best_metric=config.trainer.best_checkpoint_eval_metric)
+    config.runtime = cfg.RuntimeConfig(distribution_strategy=settings.strategy, mixed_precision_dtype="float32")
+
+
 def _apply_data(task: Any, settings: TrainSettings, data: TrainingData) -> None:
     train, val = task.train_data, task.validation_data
-    train.input_path, val.input_path = data.train_records, data.val_records
+    _apply_records(task, settings, data)
     train.is_training, val.is_training = True, False
-    train.global_batch_size, val.global_batch_size = settings.batch_size, min(EVALUATION_BATCH, data.num_val)
     train.drop_remainder, val.drop_remainder = True, False
     train.dtype = val.dtype = "float32"
-    train.seed = val.seed = settings.seed
     train.deterministic = val.deterministic = True
     train.shuffle_buffer_size = SHUFFLE_BUFFER
     train.parser.aug_rand_hflip = settings.augmentation.horizontal_flip
     train.parser.aug_scale_min = settings.augmentation.scale_min
     train.parser.aug_scale_max = settings.augmentation.scale_max
+
+
+def _apply_records(task: Any, settings: TrainSettings, data: TrainingData) -> None:
+    train, val = task.train_data, task.validation_data
+    train.input_path, val.input_path = data.train_records, data.val_records
+    train.global_batch_size, val.global_batch_size = settings.batch_size, min(EVALUATION_BATCH, data.num_val)
+    train.seed = val.seed = settings.seed
 
 
 def trainer_config(settings: TrainSettings, *, best_metric: str) -> cfg.TrainerConfig:

@@ -59,7 +59,7 @@ def suppress_overlaps(
     while every runtime's top-k puts the lower index first.
 
     Args:
-      boxes: float32 [N, 4] in pixels, inside the input tensor.
+      boxes: float32 [N, 4] in pixels, at most half the input's longer side outside of it.
       scores: float32 [N].
       groups: float32 [N], whole numbers: pyramid level or class.
       score_threshold: Boxes whose score is not above it are left out.

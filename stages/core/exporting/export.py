@@ -26,10 +26,12 @@ from stages.core.exporting.retinanet import build_retinanet_graph
 from stages.core.exporting.tflite import convert_functions, save_functions
 from stages.core.interface import SIGNATURE, ImageInput, Interface, PostProcessing, write_interface
 from stages.core.jsonfile import read_json
+from stages.core.layout import SAVED_MODEL, TFLITE_FILES
 from stages.core.reference import Reference, save_reference, to_stored
 from stages.core.results import TrainResult
 from stages.core.running.decode import drop_unused_rows
 from stages.core.running.preprocess import preprocess_image
+from stages.core.schemes import Form
 from stages.core.silence import silence_native
 from stages.core.subset import choose_subset
 
@@ -42,7 +44,12 @@ RAW_IMAGES = 16
 
 
 def export_model(
-    trained: Path, *, labels: Mapping[int, str], split: PreparedSplit, settings: PostProcessingSettings, out_dir: Path
+    trained: Path,
+    *,
+    labels: Mapping[int, str],
+    split: PreparedSplit | None,
+    settings: PostProcessingSettings,
+    out_dir: Path,
 ) -> Interface:
     """Exports a trained folder.
 
@@ -51,7 +58,7 @@ def export_model(
     Args:
       trained: `models/trained/<model>`.
       labels: Category id (from 1) to name.
-      split: Images that the reference outputs are computed on.
+      split: Images that the reference outputs are computed on; None: no reference outputs.
       settings: Post-processing inside the graph.
       out_dir: Folder to write; replaced.
 
@@ -71,16 +78,26 @@ def export_model(
     try:
         with silence_native():
             graph = build_graph(trained, DETECTORS[result.model].family, settings)
-            save_functions(graph.signatures, partial / "saved_model")
-            (partial / "model.tflite").write_bytes(convert_functions({SIGNATURE: graph.deployed}))
+            save_functions(graph.signatures, partial / SAVED_MODEL)
+            write_tflites(graph, partial)
         interface = describe_graph(graph, result, labels, settings)
         write_interface(interface, partial)
-        save_reference(compute_reference(graph, split, interface.input), partial / "reference.npz")
+        if split is not None:
+            save_reference(compute_reference(graph, split, interface.input), partial / "reference.npz")
         shutil.rmtree(out_dir, ignore_errors=True)
         partial.replace(out_dir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return interface
+
+
+def write_tflites(graph: DeploymentGraph, folder: Path) -> None:
+    """The float32 files that the TFLite schemes start from: one, or one for each form of the post-processing."""
+    forms = {Form.BUILTIN: graph.detect}
+    if graph.with_op is not None:
+        forms[Form.POSTPROCESS_OP] = graph.with_op
+    for form, function in forms.items():
+        (folder / TFLITE_FILES[form]).write_bytes(convert_functions({SIGNATURE: function}))
 
 
 def build_graph(trained: Path, family: Family, settings: PostProcessingSettings) -> DeploymentGraph:

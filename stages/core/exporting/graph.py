@@ -9,9 +9,10 @@ import tensorflow as tf
 from official.vision.ops import anchor, preprocess_ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from stages.core.interface import TensorOutput
+from stages.core.interface import SIGNATURE, TensorOutput
 
 INPUT_NAME = "image"
+RAW_SIGNATURE = "raw_heads"
 
 MEAN_RGB: tuple[float, ...] = tuple(preprocess_ops.MEAN_RGB)
 STDDEV_RGB: tuple[float, ...] = tuple(preprocess_ops.STDDEV_RGB)
@@ -26,12 +27,14 @@ class PostProcessingSettings:
       score_threshold: Detections at or below are dropped, 0..1.
       nms_iou_threshold: Overlap at which the weaker of two boxes is suppressed, 0..1.
       num_proposals: Mask R-CNN: regions that the box head looks at.
+      class_agnostic_nms: Whether a box also suppresses weaker ones of other classes.
     """
 
     max_detections: int
     score_threshold: float
     nms_iou_threshold: float
     num_proposals: int
+    class_agnostic_nms: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,22 +42,39 @@ class DeploymentGraph:
     """A trained model as static TensorFlow functions with constant weights.
 
     Attributes:
-      deployed: image [1, H, W, 3] float32 -> output name to tensor; what is converted to .tflite.
-      signatures: SavedModel signature to concrete function; only functions that TensorFlow itself computes rightly.
+      detect: image [1, H, W, 3] float32 -> output name to tensor, in builtin ops only: TensorFlow, LiteRT and OpenVINO
+        all compute it. It is the SavedModel's only signature but for the raw heads, and the float reference.
+      with_op: The same layers before the post-processing op that mobile libraries look for; None where it does not fit.
+        TensorFlow cannot compute it.
+      raw_heads: image -> head outputs before post-processing; None where the graph has none.
       outputs, raw_outputs: The tensors, as `Interface` describes them.
       class_offset: Add it to a class to get a category id.
       method: One line on the post-processing.
-      run_reference: One image [1, H, W, 3] float32 -> (outputs, raw outputs) of the float model under the graph's own
-        post-processing, each array with the batch dimension.
     """
 
-    deployed: Any
-    signatures: Mapping[str, Any]
+    detect: Any
+    with_op: Any | None = None
+    raw_heads: Any | None = None
     outputs: tuple[TensorOutput, ...]
-    raw_outputs: tuple[TensorOutput, ...]
+    raw_outputs: tuple[TensorOutput, ...] = ()
     class_offset: int
     method: str
-    run_reference: Callable[[np.ndarray], tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """SavedModel signature to concrete function: only functions that TensorFlow itself computes rightly."""
+        raw = {} if self.raw_heads is None else {RAW_SIGNATURE: self.raw_heads}
+        return {SIGNATURE: self.detect, **raw}
+
+    def run_reference(self, image: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """One image [1, H, W, 3] float32 -> (outputs, raw outputs) of the float model, with the batch dimension."""
+        pixels = tf.constant(image)
+        raw = {} if self.raw_heads is None else self.raw_heads(pixels)
+        return _to_arrays(self.detect(pixels)), _to_arrays(raw)
+
+
+def _to_arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in tensors.items()}
 
 
 def image_spec(input_size: tuple[int, int]) -> Any:

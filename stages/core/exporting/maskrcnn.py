@@ -5,7 +5,6 @@ survive. Here only the wiring between the trained layers is new; each step names
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from stages.core.errors import ArtifactError
 from stages.core.exporting.boxes import clip_boxes, decode_boxes, suppress_overlaps
+from stages.core.exporting.found import Found, describe_nms, name_outputs, pick_detections
 from stages.core.exporting.graph import (
     DeploymentGraph,
     PostProcessingSettings,
@@ -23,26 +23,9 @@ from stages.core.exporting.graph import (
     normalize_pixels,
 )
 from stages.core.exporting.roi_align import PyramidTable, align_regions
-from stages.core.interface import SIGNATURE, TensorOutput
+from stages.core.interface import TensorOutput
 
-METHOD = "class-aware NMS (NON_MAX_SUPPRESSION_V4), then masks of the remaining detections' own class"
 LOWEST = float(np.finfo(np.float32).min)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
-    """Detections between the box head and the mask head; rows after the valid ones are zero.
-
-    Attributes:
-      boxes: float32 [D, 4] in input pixels. scores, classes: float32 [D]; classes from 0. valid: float32 [D], 1 or 0.
-      num: int32 [].
-    """
-
-    boxes: Any
-    scores: Any
-    classes: Any
-    valid: Any
-    num: Any
 
 
 def build_maskrcnn_graph(config: Any, model: Any, settings: PostProcessingSettings) -> DeploymentGraph:
@@ -66,7 +49,7 @@ def build_maskrcnn_graph(config: Any, model: Any, settings: PostProcessingSettin
         regions = _propose_regions(config, model, features, anchors, input_size, settings.num_proposals)
         found = _classify_regions(config, model, table, regions, input_size, settings)
         masks = _predict_masks(config, model, table, found)
-        return _name_outputs(found, masks, input_size)
+        return {**name_outputs(found, input_size), "detection_masks": tf.expand_dims(masks, 0)}
 
     frozen = freeze(detect, image_spec(input_size))
     mask_side = config.mask_roi_aligner.crop_size * config.mask_head.upsample_factor
@@ -77,17 +60,11 @@ def build_maskrcnn_graph(config: Any, model: Any, settings: PostProcessingSettin
         meaning="probability 0..1 that a cell of the box is the object; resize to the box to paste it",
     )
 
-    def run_reference(image: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        return {name: value.numpy() for name, value in frozen(tf.constant(image)).items()}, {}
-
     return DeploymentGraph(
-        deployed=frozen,
-        signatures={SIGNATURE: frozen},
+        detect=frozen,
         outputs=(*detection_outputs(settings.max_detections), masks),
-        raw_outputs=(),
         class_offset=1,
-        method=METHOD,
-        run_reference=run_reference,
+        method=f"{describe_nms(settings)}, then masks of the remaining detections' own class",
     )
 
 
@@ -171,24 +148,7 @@ def _classify_regions(
         if repeats != num_classes:
             boxes = tf.reshape(tf.tile(boxes, [1, num_classes]), [-1, 4])
         classes = tf.constant(np.tile(np.arange(num_classes, dtype=np.float32), num_regions))
-        indices, num = suppress_overlaps(
-            boxes,
-            scores,
-            classes,
-            input_size=input_size,
-            max_outputs=settings.max_detections,
-            iou_threshold=settings.nms_iou_threshold,
-            score_threshold=settings.score_threshold,
-        )
-        ranks = tf.constant(np.arange(settings.max_detections, dtype=np.float32))
-        valid = tf.cast(ranks < tf.cast(num, tf.float32), tf.float32)
-        return Found(
-            boxes=tf.gather(boxes, indices) * tf.reshape(valid, [-1, 1]),
-            scores=tf.gather(scores, indices) * valid,
-            classes=tf.gather(classes, indices) * valid,
-            valid=valid,
-            num=num,
-        )
+        return pick_detections(boxes, scores, classes, input_size=input_size, settings=settings)
 
 
 def _predict_masks(config: Any, model: Any, table: PyramidTable, found: Found) -> Any:
@@ -211,15 +171,3 @@ def _predict_masks(config: Any, model: Any, table: PyramidTable, found: Found) -
             chosen = tf.gather(tf.reshape(logits, [-1]), picked)
         masks = tf.sigmoid(chosen) * tf.reshape(found.valid, [num, 1])
         return tf.reshape(masks, [num, side, side])
-
-
-def _name_outputs(found: Found, masks: Any, input_size: tuple[int, int]) -> dict[str, Any]:
-    height, width = input_size
-    to_unit = tf.constant([1.0 / height, 1.0 / width, 1.0 / height, 1.0 / width])
-    return {
-        "detection_boxes": tf.expand_dims(found.boxes * to_unit, 0),
-        "detection_scores": tf.expand_dims(found.scores, 0),
-        "detection_classes": tf.expand_dims(found.classes, 0),
-        "num_detections": tf.reshape(tf.cast(found.num, tf.float32), [1]),
-        "detection_masks": tf.expand_dims(masks, 0),
-    }

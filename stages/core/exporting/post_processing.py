@@ -1,7 +1,7 @@
-"""The custom op that mobile libraries expect at the end of a one-stage detector, and running it by itself.
+"""The custom op that mobile libraries expect at the end of a one-stage detector.
 
 `TFLite_Detection_PostProcess` has no TensorFlow kernel: the converter recognises a marked function and replaces it, and
-the function's own body is never right. So the float reference runs the very same op, in a file that holds nothing else.
+the function's own body is never right.
 Source: tensorflow/lite/kernels/detection_postprocess.cc.
 """
 
@@ -9,12 +9,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
 from stages.core.exporting.graph import PostProcessingSettings
-from stages.core.exporting.tflite import convert_functions
-from stages.core.interface import SIGNATURE
-from stages.core.silence import silence_native
 
 OP_NAME = "TFLite_Detection_PostProcess"
 
@@ -40,6 +36,7 @@ def post_process(
         "max_detections": settings.max_detections,
         "max_classes_per_detection": 1,
         "detections_per_class": settings.max_detections,
+        # The class-aware mode shares its work among threads wrongly: with two it loses half of the detections.
         "use_regular_nms": False,
         "nms_score_threshold": settings.score_threshold,
         "nms_iou_threshold": settings.nms_iou_threshold,
@@ -70,42 +67,3 @@ def _mark_attribute(name: str, value: bool | int | float) -> str:
     kinds = {bool: ("b", str(value).lower()), int: ("i", str(value)), float: ("f", f"{value:f}")}
     kind, text = kinds[type(value)]
     return f'attr {{ key: "{name}" value {{ {kind}: {text} }} }}'
-
-
-class PostProcessor:
-    """The op alone, in a .tflite of its own, run by the runtime that ships it."""
-
-    def __init__(
-        self, anchors: np.ndarray, num_classes: int, settings: PostProcessingSettings, box_weights: tuple[float, ...]
-    ) -> None:
-        """Builds the file.
-
-        Args:
-          anchors: float32 [A, 4], in the op's format.
-          num_classes: Columns of the scores, background included.
-          settings, box_weights: As for `post_process`.
-        """
-
-        def alone(boxes: Any, scores: Any) -> dict[str, Any]:
-            return post_process(boxes, scores, anchors, settings=settings, box_weights=box_weights)
-
-        traced = tf.function(alone, autograph=False).get_concrete_function(
-            tf.TensorSpec([1, len(anchors), 4], tf.float32, name="boxes"),
-            tf.TensorSpec([1, len(anchors), num_classes], tf.float32, name="scores"),
-        )
-        content = convert_functions({SIGNATURE: traced})
-        with silence_native():
-            self._interpreter = Interpreter(model_content=content, num_threads=1)
-            self._interpreter.allocate_tensors()
-            self._run = self._interpreter.get_signature_runner(SIGNATURE)
-
-    def __call__(self, boxes: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, each with the batch dimension, for float32 [1, A, 4] boxes and [1, A, classes] scores.
-
-        The op leaves in the rows after `num_detections` what the memory held; here they are zero.
-        """
-        outputs = {name: np.array(value) for name, value in self._run(boxes=boxes, scores=scores).items()}
-        num = int(outputs["num_detections"][0])
-        for name in set(outputs) - {"num_detections"}:
-            outputs[name][:, num:] = 0
-        return outputs

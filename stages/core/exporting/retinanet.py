@@ -1,10 +1,15 @@
-"""RetinaNet (MobileDet) as one static graph: trained layers, then the op that mobile libraries expect."""
+"""RetinaNet (MobileDet) as one static graph: trained layers, then suppression.
+
+The suppression comes in two forms: builtin ops, which every runtime has, and the op that mobile libraries expect.
+"""
 
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from stages.core.exporting.boxes import decode_boxes
+from stages.core.exporting.found import describe_nms, name_outputs, pick_detections
 from stages.core.exporting.graph import (
     DeploymentGraph,
     PostProcessingSettings,
@@ -14,18 +19,14 @@ from stages.core.exporting.graph import (
     level_anchors,
     normalize_pixels,
 )
-from stages.core.exporting.post_processing import OP_NAME, PostProcessor, post_process
+from stages.core.exporting.post_processing import post_process
 from stages.core.interface import TensorOutput
 
-METHOD = f"{OP_NAME} (fast, class-agnostic NMS)"
 RAW_BOXES, RAW_SCORES = "raw_boxes", "raw_scores"
-RAW_SIGNATURE = "raw_heads"
 
 
 def build_retinanet_graph(config: Any, model: Any, settings: PostProcessingSettings) -> DeploymentGraph:
-    """The deployment graph of a trained `RetinaNetModel`.
-
-    The SavedModel gets the raw heads only: TensorFlow has no kernel for the post-processing op.
+    """The deployment graph of a trained `RetinaNetModel`, in both forms.
 
     Args:
       config: `task.model` of the experiment.
@@ -33,28 +34,35 @@ def build_retinanet_graph(config: Any, model: Any, settings: PostProcessingSetti
       settings: Post-processing.
     """
     input_size = (int(config.input_size[0]), int(config.input_size[1]))
-    anchors = _anchors_for_op(level_anchors(config, input_size), input_size)
+    levels = level_anchors(config, input_size)
+    anchors = np.concatenate([levels[level] for level in sorted(levels, key=int)])
     box_weights = tuple(config.detection_generator.box_coder_weights or (1.0, 1.0, 1.0, 1.0))
+    most = min(config.detection_generator.pre_nms_top_k, len(anchors) * (config.num_classes - 1))
     raw_heads = freeze(lambda image: _run_heads(config, model, image), image_spec(input_size))
 
-    def deploy(image: Any) -> dict[str, Any]:
+    def detect(image: Any) -> dict[str, Any]:
         raw = raw_heads(image)
-        return post_process(raw[RAW_BOXES], raw[RAW_SCORES], anchors, settings=settings, box_weights=box_weights)
+        with tf.name_scope("detect"):
+            boxes, scores, classes = _choose_candidates(
+                raw[RAW_BOXES][0], raw[RAW_SCORES][0], anchors, box_weights, most
+            )
+            found = pick_detections(boxes, scores, classes, input_size=input_size, settings=settings)
+            return name_outputs(found, input_size)
 
-    processor = PostProcessor(anchors, config.num_classes, settings, box_weights)
+    def deploy_with_op(image: Any) -> dict[str, Any]:
+        raw = raw_heads(image)
+        in_units = _anchors_for_op(anchors, input_size)
+        return post_process(raw[RAW_BOXES], raw[RAW_SCORES], in_units, settings=settings, box_weights=box_weights)
 
-    def run_reference(image: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        raw = {name: value.numpy() for name, value in raw_heads(tf.constant(image)).items()}
-        return processor(raw[RAW_BOXES], raw[RAW_SCORES]), raw
-
+    spec = image_spec(input_size)
     return DeploymentGraph(
-        deployed=tf.function(deploy, autograph=False).get_concrete_function(image_spec(input_size)),
-        signatures={RAW_SIGNATURE: raw_heads},
+        detect=tf.function(detect, autograph=False).get_concrete_function(spec),
+        with_op=tf.function(deploy_with_op, autograph=False).get_concrete_function(spec),
+        raw_heads=raw_heads,
         outputs=detection_outputs(settings.max_detections),
         raw_outputs=_raw_outputs(len(anchors), config.num_classes),
         class_offset=1,
-        method=METHOD,
-        run_reference=run_reference,
+        method=describe_nms(settings),
     )
 
 
@@ -74,10 +82,31 @@ def _run_heads(config: Any, model: Any, image: Any) -> dict[str, Any]:
         return {RAW_BOXES: tf.concat(boxes, axis=1), RAW_SCORES: tf.sigmoid(tf.concat(scores, axis=1))}
 
 
-def _anchors_for_op(anchors: dict[str, np.ndarray], input_size: tuple[int, int]) -> np.ndarray:
-    """Corners in pixels to (y_center, x_center, height, width) over the input's sides, all levels: float32 [A, 4]."""
-    corners = np.concatenate([anchors[level] for level in sorted(anchors, key=int)])
-    low, high = corners[:, :2], corners[:, 2:]
+def _choose_candidates(
+    encoded: Any, scores: Any, anchors: np.ndarray, box_weights: tuple[float, ...], most: int
+) -> tuple[Any, Any, Any]:
+    """The best pairs of anchor and class, decoded (Model Garden: `pre_nms_top_k`).
+
+    Args:
+      encoded: float32 [A, 4]. scores: float32 [A, C], column 0 the background. anchors: float32 [A, 4] in pixels.
+      most: How many pairs.
+
+    Returns:
+      float32 [most, 4] boxes in pixels, [most] scores, [most] classes from 0.
+    """
+    num_classes = scores.shape[1] - 1
+    best, places = tf.math.top_k(tf.reshape(scores[:, 1:], [-1]), k=most)
+    # Exact in float below 2**24, and half a step away from the border where a quotient could round to the wrong side.
+    owners = tf.floor((tf.cast(places, tf.float32) + 0.5) * (1.0 / num_classes))
+    classes = tf.cast(places, tf.float32) - owners * num_classes
+    rows = tf.cast(owners, tf.int32)
+    boxes = decode_boxes(tf.gather(encoded, rows), tf.gather(tf.constant(anchors), rows), box_weights)
+    return boxes, best, classes
+
+
+def _anchors_for_op(anchors: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
+    """Corners in pixels to (y_center, x_center, height, width) over the input's sides: float32 [A, 4]."""
+    low, high = anchors[:, :2], anchors[:, 2:]
     scale = np.asarray([*input_size, *input_size], np.float32)
     return (np.concatenate([(low + high) / 2, high - low], axis=1) / scale).astype(np.float32)
 

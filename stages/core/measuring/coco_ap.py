@@ -6,19 +6,16 @@ Protocol: Lin et al., "Microsoft COCO" (ECCV 2014), as `pycocotools` computes it
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO
-from faster_coco_eval.core import mask as coco_mask
-from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
 from stages.core.detections import Detections
 from stages.core.errors import DataError
+from stages.core.measuring.matching import IouType, match_detections
 from stages.core.measuring.pasting import detections_to_rles
 from stages.core.results import Accuracy, AveragePrecision
 
-IouType = Literal["bbox", "segm"]
 MAX_DETECTIONS = 100
 IOU_RANGE = "0.50:0.95:0.05"
 
@@ -83,32 +80,9 @@ def measure_ap(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], i
     Returns:
       Points 0..100; None where the truth has no object of that kind.
     """
-    # The evaluator writes into what it is given, and takes an annotation id 0 for "unmatched": own copies, ids from 1.
-    entries = [{"iscrowd": 0, **entry, "id": number} for number, entry in enumerate(truth["annotations"], start=1)]
-    tree = {**truth, "images": [dict(image) for image in truth["images"]]}
-    coco_truth, coco_results = COCO(tree | {"annotations": entries}), COCO(tree | {"annotations": _complete(results)})
-    evaluator = COCOeval_faster(coco_truth, coco_results, iou_type)
-    evaluator.params.maxDets = [MAX_DETECTIONS]
-    evaluator.evaluate()
-    evaluator.accumulate()
-    names = {category["id"]: category["name"] for category in truth["categories"]}
-    return summarize_precision(evaluator.eval["precision"], [names[key] for key in evaluator.params.catIds])
-
-
-def _complete(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Copies of results with the `id`, `area` and `iscrowd` that the evaluator reads.
-
-    A box, where a result has one, states its area, else its mask does: pycocotools' rule. Not left to `loadRes`,
-    which asks for mask areas and boxes one by one, at half the cost of a whole evaluation.
-    """
-    if results and "bbox" in results[0]:
-        areas = [float(result["bbox"][2]) * float(result["bbox"][3]) for result in results]
-    else:
-        areas = coco_mask.area([result["segmentation"] for result in results]).tolist() if results else []
-    return [
-        {**result, "id": number, "area": area, "iscrowd": 0}
-        for number, (result, area) in enumerate(zip(results, areas, strict=True), start=1)
-    ]
+    precision = match_detections(truth, results, iou_type, max_detections=MAX_DETECTIONS)
+    names = {int(category["id"]): category["name"] for category in truth["categories"]}
+    return summarize_precision(precision, [names[key] for key in sorted(names)])
 
 
 def summarize_precision(precision: np.ndarray, class_names: Sequence[str]) -> AveragePrecision:

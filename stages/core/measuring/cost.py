@@ -14,7 +14,7 @@ from stages.core.measuring.fresh_run import EXIT_INFERENCE_FAILED, CostRequest, 
 from stages.core.measuring.machine import read_machine
 from stages.core.measuring.memory import measure_gzip_bytes
 from stages.core.results import Benchmark, Conversion, Status
-from stages.core.running.artifact import read_artifact
+from stages.core.running.artifact import DamagedFileError, read_artifact
 from stages.core.running.isolated import describe_crash
 from stages.core.running.runner import InferenceError
 
@@ -22,26 +22,39 @@ TIMEOUT_S = 1800.0
 
 
 def measure_cost(
-    conversion: Conversion, *, folder: Path, image: Path, runs: int, warmup: int, num_threads: int
+    conversion: Conversion,
+    *,
+    folder: Path,
+    image: Path,
+    runs: int,
+    warmup: int,
+    max_seconds: float,
+    num_threads: int,
 ) -> Benchmark:
-    """Benchmarks the file of one cell; a cell without a file, or with one that crashes, keeps its row and says why.
+    """Benchmarks the file of one cell; one without a file, or with one that is damaged or does not run, keeps its row.
 
     Args:
       conversion: result.json of the cell; folder: where it lies.
       image: A real image to run on.
       runs, warmup: Timed and untimed inferences.
+      max_seconds: A slow file is timed for so long, and fewer times.
       num_threads: Threads of one inference.
 
     Raises:
-      ArtifactError: if the file is not the converted one, or its tensors are not those of its interface.
+      ArtifactError: if the file is another than the converted one.
     """
     if conversion.status is not Status.OK:
         return _unmeasured(conversion, conversion.status, conversion.reason, num_threads)
-    artifact = read_artifact(folder, conversion)
-    request = CostRequest(folder=folder, image=image, runs=runs, warmup=warmup, num_threads=num_threads)
+    try:
+        artifact = read_artifact(folder, conversion)
+    except DamagedFileError as error:
+        return _unmeasured(conversion, Status.FAILED, str(error), num_threads)
+    request = CostRequest(
+        folder=folder, image=image, runs=runs, warmup=warmup, max_seconds=max_seconds, num_threads=num_threads
+    )
     try:
         sample = run_fresh(request, timeout_s=TIMEOUT_S)
-    except InferenceError as error:
+    except (ArtifactError, InferenceError) as error:
         return _unmeasured(conversion, Status.FAILED, str(error), num_threads)
     return Benchmark(
         model=conversion.model,
@@ -52,11 +65,12 @@ def measure_cost(
         init_ms=sample.init_ms,
         peak_rss_bytes=sample.peak_rss_bytes,
         baseline_rss_bytes=sample.baseline_rss_bytes,
-        size_bytes=artifact.path.stat().st_size,
-        gzip_bytes=measure_gzip_bytes(artifact.path),
+        size_bytes=artifact.size_bytes,
+        gzip_bytes=measure_gzip_bytes(artifact.files),
         num_threads=num_threads,
         runtime=sample.runtime,
         delegate=sample.delegate,
+        slow_ops=sample.slow_ops,
         machine=read_machine(),
     )
 

@@ -24,12 +24,13 @@ EXIT_INFERENCE_FAILED = 4
 
 @dataclass(frozen=True, kw_only=True)
 class CostRequest:
-    """What to measure: a converted folder with its result.json, on which image, how often."""
+    """What to measure: a converted folder with its result.json, on which image, how often and for how long at most."""
 
     folder: Path
     image: Path
     runs: int
     warmup: int
+    max_seconds: float
     num_threads: int
 
 
@@ -43,6 +44,7 @@ class CostSample:
     baseline_rss_bytes: int
     runtime: str
     delegate: str
+    slow_ops: dict[str, int]
 
 
 def measure_file(request: CostRequest) -> CostSample:
@@ -59,7 +61,9 @@ def measure_file(request: CostRequest) -> CostSample:
     start = time.perf_counter()
     runner = open_file(artifact, request.num_threads, False)
     init_ms = (time.perf_counter() - start) * 1000
-    latency = measure_latency(lambda: runner.infer(tensor), runs=request.runs, warmup=request.warmup)
+    latency = measure_latency(
+        lambda: runner.infer(tensor), runs=request.runs, warmup=request.warmup, max_seconds=request.max_seconds
+    )
     return CostSample(
         latency=latency,
         init_ms=init_ms,
@@ -67,6 +71,7 @@ def measure_file(request: CostRequest) -> CostSample:
         baseline_rss_bytes=baseline_rss_bytes,
         runtime=runner.runtime,
         delegate=runner.delegate,
+        slow_ops=dict(runner.slow_ops),
     )
 
 

@@ -18,13 +18,14 @@ from stages.core.measuring.gathering import Gathered, choose_images, decode_refe
 from stages.core.measuring.parity import measure_parity
 from stages.core.reference import Reference, load_reference
 from stages.core.results import AveragePrecision, Conversion, Protocol, Status, Validation
-from stages.core.running.artifact import read_artifact
+from stages.core.running.artifact import DamagedFileError, read_artifact
 from stages.core.running.isolated import IsolatedRunner
-from stages.core.running.runner import InferenceError
+from stages.core.running.runner import RUNTIME_PACKAGES, InferenceError
+from stages.core.schemes import Backend
 from stages.core.subset import choose_pictures
 from stages.core.versions import read_versions
 
-_PACKAGES = ("ai-edge-litert", "faster-coco-eval", "numpy", "opencv-python-headless")
+_PACKAGES = ("faster-coco-eval", "numpy", "opencv-python-headless", "pycocotools")
 
 
 def judge_conversion(
@@ -40,7 +41,7 @@ def judge_conversion(
     agreement_score: float,
     num_pictures: int,
 ) -> tuple[Validation, Reference]:
-    """Judges the file of one cell; a cell without a file, or with one that crashes, keeps its row and says why.
+    """Judges the file of one cell; one without a file, or with one that is damaged or does not run, keeps its row.
 
     Args:
       conversion: result.json of the cell; folder: where it lies.
@@ -55,21 +56,25 @@ def judge_conversion(
       The result, and the file's outputs on the report's pictures (empty when it did not run).
 
     Raises:
-      ArtifactError: if the file is not the converted one, or the reference is of another split.
+      ArtifactError: if the file is another than the converted one, or the reference is of another split.
       MissingResultError: if there is no reference.
     """
     start = time.monotonic()
     if conversion.status is not Status.OK:
         return _unjudged(conversion, conversion.status, conversion.reason, start), stack_outputs(split.name, {})
-    artifact = read_artifact(folder, conversion)
+    try:
+        artifact = read_artifact(folder, conversion)
+    except DamagedFileError as error:
+        return _unjudged(conversion, Status.FAILED, str(error), start), stack_outputs(split.name, {})
     reference = read_reference(exported, split)
     pictures = choose_pictures(split.by_id, num_pictures=num_pictures, subset_images=subset_images)
+    raw_ids = reference.raw_image_ids.tolist() if artifact.interface.raw_outputs else []
     try:
-        with IsolatedRunner(artifact, num_threads=num_threads, keep_raw=bool(reference.raw_outputs)) as runner:
+        with IsolatedRunner(artifact, num_threads=num_threads, keep_raw=bool(raw_ids)) as runner:
             images, why = choose_images(runner, split, max_seconds=max_seconds, subset_images=subset_images)
             shown = show_progress(images, f"validate {conversion.model} {conversion.scheme}")
-            found = run_images(runner, shown, pictures=pictures, raw_ids=reference.raw_image_ids.tolist())
-    except InferenceError as error:
+            found = run_images(runner, shown, pictures=pictures, raw_ids=raw_ids)
+    except (ArtifactError, InferenceError) as error:
         return _unjudged(conversion, Status.FAILED, str(error), start), stack_outputs(split.name, {})
     floats = decode_reference(reference, read_interface(exported), images)
     validation = replace(
@@ -111,7 +116,7 @@ def compare_models(
             score_threshold=agreement_score,
         ),
         seconds=0.0,
-        versions=read_versions(*_PACKAGES),
+        versions=read_versions(*_PACKAGES, *RUNTIME_PACKAGES[Backend(conversion.backend)]),
     )
 
 
@@ -152,5 +157,5 @@ def _unjudged(conversion: Conversion, status: Status, reason: str, start: float)
         reason=reason,
         artifact_sha256=conversion.sha256,
         seconds=time.monotonic() - start,
-        versions=read_versions(*_PACKAGES),
+        versions=read_versions(*_PACKAGES, *RUNTIME_PACKAGES[Backend(conversion.backend)]),
     )

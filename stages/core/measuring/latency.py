@@ -1,5 +1,6 @@
 """Latency of single inferences."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -7,16 +8,23 @@ import numpy as np
 
 from stages.core.results import Latency
 
+MIN_RUNS = 5
 
-def measure_latency(run: Callable[[], object], *, runs: int, warmup: int) -> Latency:
-    """Times `runs` calls one by one, after `warmup` calls that do not count."""
+
+def measure_latency(run: Callable[[], object], *, runs: int, warmup: int, max_seconds: float = math.inf) -> Latency:
+    """Times `runs` calls one by one, after `warmup` calls that do not count.
+
+    Once the timed calls have taken `max_seconds`, it stops early, though not before the fifth.
+    """
     for _ in range(warmup):
         run()
-    values_ms = []
-    for _ in range(runs):
+    values_ms: list[float] = []
+    while len(values_ms) < runs:
         start = time.perf_counter()
         run()
         values_ms.append((time.perf_counter() - start) * 1000)
+        if len(values_ms) >= MIN_RUNS and sum(values_ms) >= max_seconds * 1000:
+            break
     return summarize_latency(values_ms, warmup=warmup)
 
 

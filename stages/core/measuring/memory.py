@@ -3,6 +3,7 @@
 import gzip
 import resource
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -29,6 +30,6 @@ def read_peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def measure_gzip_bytes(path: Path) -> int:
-    """Size of a file after gzip at its usual level (6)."""
-    return len(gzip.compress(path.read_bytes(), compresslevel=6, mtime=0))
+def measure_gzip_bytes(files: Iterable[Path]) -> int:
+    """Size of an artifact's files after gzip at its usual level (6), each by itself."""
+    return sum(len(gzip.compress(path.read_bytes(), compresslevel=6, mtime=0)) for path in files)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from stages.core.reporting.later_trainings import qat_notes, sparsity_cards
 from stages.core.reporting.pictures import embed_image
 from stages.core.reporting.sections import (
     Content,
@@ -44,6 +45,8 @@ def render_page(content: Content) -> str:
         heats=heat_tables(content),
         trainings=training_cards(content),
         worst_parity=worst_parity,
+        sparsities=sparsity_cards(content.cells),
+        qat_notes=qat_notes(content.cells),
         facts=provenance(content),
         embedded={image_id: embed_image(image.path) for image_id, image in images.items()},
     )

@@ -35,7 +35,7 @@ class Content:
 
     Attributes:
       bounds: By row, in the order of `metrics.rows`.
-      trainings, curves: By model.
+      trainings, curves: By model, or model and variant.
     """
 
     metrics: Metrics

@@ -8,14 +8,15 @@ from stages.core.gating import bounds_of
 from stages.core.jsonfile import write_json
 from stages.core.layout import Layout
 from stages.core.params import GateParams
-from stages.core.reporting.collect import cells_to_metrics, read_cells, read_training
-from stages.core.reporting.curves import read_curves
+from stages.core.reporting.collect import cells_to_metrics, read_cells
+from stages.core.reporting.later_trainings import later_notes
 from stages.core.reporting.page import render_page
 from stages.core.reporting.pictures import Picture, read_pictures
 from stages.core.reporting.plots import write_metric_files, write_plots
 from stages.core.reporting.sections import Content, subset_notes
 from stages.core.reporting.sheets import write_sheets
 from stages.core.reporting.tables import metrics_to_markdown
+from stages.core.reporting.trainings import read_training_curves, read_trainings
 
 
 def read_content(
@@ -37,7 +38,7 @@ def read_content(
     Raises:
       MissingResultError: if a record is missing; the message names the stage to run.
     """
-    cells = read_cells(layout, models, schemes)
+    cells, trainings = read_cells(layout, models, schemes), read_trainings(layout, models)
     metrics = cells_to_metrics(cells, gate)
     pictures: tuple[Picture, ...] = ()
     if num_pictures:
@@ -47,8 +48,8 @@ def read_content(
         metrics=metrics,
         bounds=tuple(bounds_of(row.model, row.scheme, gate) for row in metrics.rows),
         cells=cells,
-        trainings={model: read_training(layout, model) for model in models},
-        curves={model: read_curves(layout.variant(model, "trained") / "history.json") for model in models},
+        trainings=trainings,
+        curves=read_training_curves(layout, trainings),
         pictures=pictures,
     )
 
@@ -61,5 +62,7 @@ def write_report(content: Content, folder: Path) -> None:
     write_metric_files(content.metrics, folder / "metrics")
     write_plots(content.metrics, content.curves, folder / "plots")
     write_sheets(content.pictures, folder / "pictures")
-    (folder / "report.md").write_text(metrics_to_markdown(content.metrics, subset_notes(content.cells)))
+    (folder / "report.md").write_text(
+        metrics_to_markdown(content.metrics, (*subset_notes(content.cells), *later_notes(content.cells)))
+    )
     (folder / "index.html").write_text(render_page(content))

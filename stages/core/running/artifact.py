@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.errors import ArtifactError
-from stages.core.hashing import hash_file
+from stages.core.hashing import hash_files
 from stages.core.interface import Interface, read_interface
 from stages.core.results import Conversion
 from stages.core.schemes import Backend
@@ -12,21 +12,34 @@ from stages.core.schemes import Backend
 _LFS_POINTER = b"version https://git-lfs"
 
 
+class DamagedFileError(ArtifactError):
+    """A file of an artifact is missing or not whole: that row is lost, not the run."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A model file and its contract.
 
     Attributes:
-      path: The file.
+      files: The model file, then its companions (an IR's weights).
       sha256: Of its bytes, checked.
       backend: Runtime that it is for.
       interface: What goes in and what comes out.
     """
 
-    path: Path
+    files: tuple[Path, ...]
     sha256: str
     backend: Backend
     interface: Interface
+
+    @property
+    def path(self) -> Path:
+        """The model file."""
+        return self.files[0]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.files)
 
 
 def read_artifact(folder: Path, conversion: Conversion) -> Artifact:
@@ -43,20 +56,28 @@ def read_artifact(folder: Path, conversion: Conversion) -> Artifact:
         raise ArtifactError(
             f"{folder / 'result.json'}: status {conversion.status} but no artifact; run `convert` again"
         )
-    path = folder / conversion.artifact
-    if not path.is_file():
-        raise ArtifactError(f"{path}: no such file, though result.json names it; run `convert` again")
-    size = path.stat().st_size
-    if size == 0:
-        raise ArtifactError(f"{path}: empty file, expected {conversion.size_bytes} bytes; run `convert` again")
-    with path.open("rb") as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise ArtifactError(f"{path}: a Git LFS pointer, not the model itself; run `git lfs pull`")
+    files = tuple(folder / name for name in (conversion.artifact, *conversion.companions))
+    for path in files:
+        _check_file(path)
+    size = sum(path.stat().st_size for path in files)
+    names = " + ".join(map(str, files))
     if conversion.size_bytes is not None and size < conversion.size_bytes:
-        raise ArtifactError(f"{path}: truncated: {size} bytes, expected {conversion.size_bytes}; run `convert` again")
-    sha256 = hash_file(path)
+        raise DamagedFileError(
+            f"{names}: truncated: {size} bytes, expected {conversion.size_bytes}; run `convert` again"
+        )
+    sha256 = hash_files(files)
     if sha256 != conversion.sha256:
         raise ArtifactError(
-            f"{path}: not the file that was converted: sha256 {sha256}, expected {conversion.sha256} (result.json)"
+            f"{names}: not the file that was converted: sha256 {sha256}, expected {conversion.sha256} (result.json)"
         )
-    return Artifact(path, sha256, Backend(conversion.backend), read_interface(folder))
+    return Artifact(files, sha256, Backend(conversion.backend), read_interface(folder))
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise DamagedFileError(f"{path}: no such file, though result.json names it; run `convert` again")
+    if path.stat().st_size == 0:
+        raise DamagedFileError(f"{path}: empty file, expected a model's bytes; run `convert` again")
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise DamagedFileError(f"{path}: a Git LFS pointer, expected the model itself; run `git lfs pull`")

@@ -56,6 +56,11 @@ class Runner(Protocol):
 class OpenRunner(Runner, Protocol):
     """A runner in this process, whose bare inference can be timed."""
 
+    @property
+    def slow_ops(self) -> Mapping[str, int]:
+        """Kind to number of the ops that run outside the fast path (`delegate`)."""
+        ...
+
     def infer(self, tensor: np.ndarray) -> Mapping[str, np.ndarray]:
         """One inference on an input tensor that follows the interface: nothing but the runtime is timed here."""
         ...
@@ -71,8 +76,19 @@ def _load_tflite() -> Opener:
     return lambda artifact, num_threads, keep_raw: TfliteRunner(artifact, num_threads=num_threads, keep_raw=keep_raw)
 
 
-RUNNERS: dict[Backend, Callable[[], Opener]] = {Backend.TFLITE: _load_tflite}
+def _load_openvino() -> Opener:
+    from stages.core.running.openvino import OpenvinoRunner
+
+    return lambda artifact, num_threads, keep_raw: OpenvinoRunner(artifact, num_threads=num_threads)
+
+
+RUNNERS: dict[Backend, Callable[[], Opener]] = {Backend.TFLITE: _load_tflite, Backend.OPENVINO: _load_openvino}
 """Backend to a function that imports its runtime and returns what opens its files."""
+
+RUNTIME_PACKAGES: dict[Backend, tuple[str, ...]] = {
+    Backend.TFLITE: ("ai-edge-litert",),
+    Backend.OPENVINO: ("openvino",),
+}
 
 
 def open_runner(artifact: Artifact, *, num_threads: int, keep_raw: bool = False) -> OpenRunner:
@@ -88,3 +104,8 @@ def open_runner(artifact: Artifact, *, num_threads: int, keep_raw: bool = False)
       InferenceError: if the runtime refuses it.
     """
     return RUNNERS[artifact.backend]()(artifact, num_threads, keep_raw)
+
+
+def first_line(error: Exception) -> str:
+    """The part of a runtime's message that fits into one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

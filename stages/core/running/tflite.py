@@ -1,7 +1,8 @@
 """TFLite files on LiteRT's interpreter, with its default delegate (XNNPACK)."""
 
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from stages.core.interface import Interface, TensorOutput
 from stages.core.running.artifact import Artifact
 from stages.core.running.decode import outputs_to_detections
 from stages.core.running.preprocess import preprocess_image
-from stages.core.running.runner import InferenceError
-from stages.core.running.tflite_graph import RawHeads, find_raw_heads
+from stages.core.running.runner import InferenceError, first_line
+from stages.core.running.tflite_graph import RawHeads, check_mark, find_raw_heads
 from stages.core.silence import silence_native
 from stages.core.versions import read_versions
 
 _PACKAGE = "ai-edge-litert"
+DELEGATE = "DELEGATE"
 
 
 class TfliteRunner:
@@ -28,6 +30,7 @@ class TfliteRunner:
         self.interface: Interface = artifact.interface
         self.runtime = f"{_PACKAGE} {read_versions(_PACKAGE)[_PACKAGE]}"
         self.outputs: Mapping[str, np.ndarray] = {}
+        check_mark(artifact.path)
         heads = None
         if keep_raw and self.interface.raw_outputs:
             heads = find_raw_heads(artifact.path, len(self.interface.raw_outputs))
@@ -41,7 +44,11 @@ class TfliteRunner:
     def delegate(self) -> str:
         # The interpreter names its nodes only through this; a delegate leaves a node of its own in the plan.
         ops = self._interpreter._get_ops_details()
-        return "XNNPACK" if any(op["op_name"] == "DELEGATE" for op in ops) else "none"
+        return "XNNPACK" if any(op["op_name"] == DELEGATE for op in ops) else "none"
+
+    @property
+    def slow_ops(self) -> Mapping[str, int]:
+        return count_undelegated(self._interpreter._get_ops_details())
 
     @property
     def raw_outputs(self) -> Mapping[str, np.ndarray]:
@@ -78,6 +85,28 @@ class TfliteRunner:
         return real.astype(np.float32)
 
 
+def count_undelegated(ops: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Kind to number of the ops that no delegate took over.
+
+    A delegate leaves a node of its own behind the original ones, with its partition's inputs and outputs: what lies
+    between those was taken over.
+
+    Args:
+      ops: `op_name`, `inputs` and `outputs` (tensor indices) of every node.
+    """
+    producers = {int(index): op for op in ops if op["op_name"] != DELEGATE for index in op["outputs"]}
+    taken: set[int] = set()
+    for partition in (op for op in ops if op["op_name"] == DELEGATE):
+        borders, todo = set(map(int, partition["inputs"])), list(map(int, partition["outputs"]))
+        while todo:
+            op = producers.get(todo.pop())
+            if op is not None and id(op) not in taken:
+                taken.add(id(op))
+                todo += [int(index) for index in op["inputs"] if int(index) not in borders]
+    left = Counter(str(op["op_name"]) for op in ops if op["op_name"] != DELEGATE and id(op) not in taken)
+    return dict(sorted(left.items()))
+
+
 def open_interpreter(artifact: Artifact, num_threads: int, heads: RawHeads | None) -> Any:
     """An allocated interpreter.
 
@@ -85,6 +114,7 @@ def open_interpreter(artifact: Artifact, num_threads: int, heads: RawHeads | Non
     is asked to keep every tensor, which costs memory and speed.
 
     Raises:
+      ArtifactError: if there are no ops in it.
       InferenceError: if the runtime refuses the file.
     """
     keep_all = heads is not None and not heads.op_is_last
@@ -97,6 +127,9 @@ def open_interpreter(artifact: Artifact, num_threads: int, heads: RawHeads | Non
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise InferenceError(f"{_PACKAGE} refuses {artifact.path.name}: {first_line(error)}") from None
+    # The runtime takes a file without ops for a whole one and answers with what its memory held.
+    if not interpreter._get_ops_details():
+        raise ArtifactError(f"{artifact.path}: a .tflite flatbuffer without a graph, expected one with ops")
     return interpreter
 
 
@@ -141,8 +174,3 @@ def check_shapes(details: Mapping[str, dict[str, Any]], expected: tuple[TensorOu
             raise ArtifactError(
                 f"{artifact.path}: {output.name}: shape {shape}, expected {tuple(output.shape)} (interface.json)"
             )
-
-
-def first_line(error: Exception) -> str:
-    """The part of a runtime's message that fits into one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
 from stages.core.errors import ArtifactError
 
 POST_PROCESS = "TFLite_Detection_PostProcess"
+FILE_MARK = b"TFL3"
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,28 @@ def find_raw_heads(path: Path, num_heads: int) -> RawHeads:
       num_heads: How many of the op's inputs are head outputs (the anchors follow them).
 
     Raises:
-      ArtifactError: if the file has not exactly one such op with that many inputs.
+      ArtifactError: if the file is not a whole one, or has not exactly one such op with that many inputs.
     """
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    content = path.read_bytes()
+    try:
+        return _find_in_graph(schema.Model.GetRootAs(content, 0), path, num_heads)
+    except ArtifactError:
+        raise
+    except Exception as error:  # The generated reader fails with whatever the stray bytes provoke.
+        raise ArtifactError(
+            f"{path}: truncated or damaged .tflite flatbuffer of {len(content)} bytes ({type(error).__name__})"
+        ) from None
+
+
+def check_mark(path: Path) -> None:
+    """Raises ArtifactError unless the file starts like a .tflite flatbuffer."""
+    with path.open("rb") as file:
+        found = file.read(8)[4:]
+    if found != FILE_MARK:
+        raise ArtifactError(f"{path}: not a .tflite flatbuffer: bytes 4..8 are {found!r}, expected {FILE_MARK!r}")
+
+
+def _find_in_graph(model: Any, path: Path, num_heads: int) -> RawHeads:
     graph = model.Subgraphs(0)
     codes = [model.OperatorCodes(index).CustomCode() for index in range(model.OperatorCodesLength())]
     places = [

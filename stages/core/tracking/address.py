@@ -43,6 +43,13 @@ def is_local(uri: str) -> bool:
     return uri.startswith(("sqlite:", "file:"))
 
 
+def artifact_root(uri: str) -> str | None:
+    """Where a new experiment keeps its files: beside a SQLite store, as URI; None: a server decides for itself."""
+    if not uri.startswith(_SQLITE):
+        return None
+    return (Path(uri.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
+
+
 def hide_password(uri: str) -> str:
     """The address without user and password, for people and logs."""
     address = urlsplit(uri).netloc

@@ -10,14 +10,16 @@ from typing import Any
 
 from stages.core.errors import ArtifactError
 from stages.core.gating import failures
-from stages.core.hashing import hash_file, hash_value
+from stages.core.hashing import hash_file, hash_files, hash_value
 from stages.core.layout import Layout
 from stages.core.params import Params, load_yaml
-from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics, read_training
-from stages.core.reporting.curves import Curve, read_curves
+from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics
+from stages.core.reporting.curves import Curve
 from stages.core.reporting.sections import worst_parity
+from stages.core.reporting.trainings import read_training_curves, read_trainings
 from stages.core.results import AveragePrecision, Metrics, Row, TrainResult, Verdict
 from stages.core.schemes import SCHEMES
+from stages.core.tracking.address import artifact_root
 from stages.core.tracking.state import UNKNOWN, ProjectState
 from stages.core.versions import read_versions
 
@@ -61,7 +63,7 @@ def plan_publication(layout: Layout, state: ProjectState, params: Params, uri: s
     """Everything that the results say, as runs.
 
     Args:
-      uri: Tracking store; beside a SQLite file, artifacts go to `mlartifacts` below the project's root.
+      uri: Tracking store.
 
     Raises:
       MissingResultError: if a stage has not run.
@@ -72,17 +74,18 @@ def plan_publication(layout: Layout, state: ProjectState, params: Params, uri: s
     cells = read_cells(layout, params.models, params.schemes)
     rows = {(row.model, row.scheme): row for row in metrics.rows}
     tree = load_yaml(layout.params)
+    trainings = read_trainings(layout, params.models)
     shared = {section: value for section, value in tree.items() if section != "train"}
     return Publication(
         experiment=params.publish.experiment,
-        artifact_root=(layout.root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None,
+        artifact_root=artifact_root(uri),
         parent=plan_parent(
             layout,
             state,
             metrics,
             tree,
-            trainings={model: read_training(layout, model) for model in params.models},
-            curves={model: read_curves(layout.variant(model, "trained") / "history.json") for model in params.models},
+            trainings=trainings,
+            curves=read_training_curves(layout, trainings),
         ),
         children=tuple(
             plan_child(
@@ -109,19 +112,20 @@ def plan_parent(
 
     Args:
       params: params.yaml as a tree.
-      curves: By model; a curve `train/total_loss` of a model is published as `<model>/train/total_loss`.
+      trainings, curves: By model, or model and variant; a curve `train/total_loss` is published below that name.
     """
     red = len(failures(metrics))
     report = [path for path in sorted(layout.report.iterdir()) if path.name != "pictures"]
     pictures = [(path, "pictures") for path in sorted((layout.report / "pictures").glob("*"))]
     inputs = [(path, "inputs") for path in (layout.params, layout.dvc_lock) if path.exists()]
     numbers = {"rows": float(len(metrics.rows)), "rows_red": float(red)}
-    for model, result in trainings.items():
-        numbers |= {f"{model}/trained/{name}": value for name, value in result.validation.items() if value is not None}
+    for result in trainings.values():
+        place = f"{result.model}/{result.variant}"
+        numbers |= {f"{place}/{name}": value for name, value in result.validation.items() if value is not None}
     described = (layout.report / "report.md").read_text() if (layout.report / "report.md").exists() else ""
     models = list(dict.fromkeys(row.model for row in metrics.rows))
     return RunPlan(
-        name=f"{' + '.join(models)} ({state.key.removeprefix('metrics-')[:8]})",
+        name=f"{' + '.join(models)} ({state.experiment or state.key.removeprefix('metrics-')[:8]})",
         key=f"parent:{state.key}",
         content_sha256=hash_value([asdict(metrics), numbers, hash_file(layout.report / "index.html")]),
         params=flatten(params),
@@ -135,7 +139,7 @@ def plan_parent(
             **_state_tags(state),
         },
         curves=tuple(
-            Curve(clean_name(f"{model}/{curve.name}"), curve.points) for model in curves for curve in curves[model]
+            Curve(clean_name(f"{name}/{curve.name}"), curve.points) for name in curves for curve in curves[name]
         ),
         artifacts=(*((path, "report") for path in report), *pictures, *inputs),
         failed=red > 0,
@@ -231,12 +235,13 @@ def _ap_numbers(kind: str, ap: AveragePrecision) -> dict[str, float | None]:
 def _cell_files(layout: Layout, cell: Cell) -> tuple[tuple[Path, str], ...]:
     files = [(cell.folder / "interface.json", "model"), (cell.folder / "proof.json", "model")]
     if cell.conversion.artifact:
-        model = cell.folder / cell.conversion.artifact
-        if not model.is_file():
-            raise ArtifactError(f"{model}: no such file; run `convert` again (or `dvc checkout`)")
-        if hash_file(model) != cell.conversion.sha256:
-            raise ArtifactError(f"{model}: not the file that was measured (sha256 differs); run `dvc repro`")
-        files.insert(0, (model, "model"))
+        models = [cell.folder / name for name in (cell.conversion.artifact, *cell.conversion.companions)]
+        for model in models:
+            if not model.is_file():
+                raise ArtifactError(f"{model}: no such file; run `convert` again (or `dvc checkout`)")
+        if hash_files(models) != cell.conversion.sha256:
+            raise ArtifactError(f"{models[0]}: not the file that was measured (sha256 differs); run `dvc repro`")
+        files = [*((model, "model") for model in models), *files]
     files += [
         (cell.folder / "result.json", "results/conversion"),
         (layout.validated(cell.model, cell.scheme), "results/validation"),
@@ -248,7 +253,8 @@ def _cell_files(layout: Layout, cell: Cell) -> tuple[tuple[Path, str], ...]:
 def _state_tags(state: ProjectState) -> dict[str, str]:
     commit = {} if state.git_sha == UNKNOWN else {"mlflow.source.git.commit": state.git_sha}
     lock = {"dvc_lock_sha256": state.dvc_lock_sha256} if state.dvc_lock_sha256 else {"no_dvc_lock": state.key}
-    return {"git_sha": state.git_sha, "git_dirty": str(state.git_dirty).lower(), **commit, **lock}
+    experiment = {"dvc_experiment": state.experiment} if state.experiment else {}
+    return {"git_sha": state.git_sha, "git_dirty": str(state.git_dirty).lower(), **commit, **lock, **experiment}
 
 
 def _versions(*found: Mapping[str, str]) -> dict[str, str]:

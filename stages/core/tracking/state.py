@@ -1,5 +1,6 @@
 """Which state of the project a publication stands for."""
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from stages.core.errors import MissingResultError
 from stages.core.hashing import hash_file
 
 UNKNOWN = "unknown"
+EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
+"""Set by DVC while it runs an experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +22,14 @@ class ProjectState:
       dvc_lock_sha256: None where the stages were run by hand.
       git_sha: Commit, or `unknown` outside of git.
       git_dirty: Whether tracked or new files differ from it; dvc.lock aside, which is a result and is told by its hash.
+      experiment: Name of the DVC experiment; empty outside of one.
     """
 
     key: str
     dvc_lock_sha256: str | None
     git_sha: str
     git_dirty: bool
+    experiment: str = ""
 
 
 def read_state(root: Path, *, dvc_lock: Path, metrics: Path) -> ProjectState:
@@ -41,6 +46,7 @@ def read_state(root: Path, *, dvc_lock: Path, metrics: Path) -> ProjectState:
         dvc_lock_sha256=lock_sha256,
         git_sha=_git(root, "rev-parse", "HEAD") or UNKNOWN,
         git_dirty=bool(_git(root, "status", "--porcelain", "--", ".", ":!dvc.lock")),
+        experiment=os.environ.get(EXPERIMENT_VARIABLE, ""),
     )
 
 

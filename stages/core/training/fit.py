@@ -14,7 +14,7 @@ from official.core import config_definitions as cfg
 from official.core import train_lib
 
 from stages.core.detectors.build import build_task
-from stages.core.errors import TrainingError
+from stages.core.errors import TrainingError, UserError
 from stages.core.training.history import Entry, HistoryLog, format_ap, to_points
 from stages.core.training.interrupts import Interrupted, Interrupts
 from stages.core.training.progress import TrainingView
@@ -29,7 +29,15 @@ class FitResult:
     stopped_early: bool
 
 
-def create_runner(config: cfg.ExperimentConfig, folder: Path, strategy: Any, *, seed: int, on_loop: Any) -> Any:
+def create_runner(
+    config: cfg.ExperimentConfig,
+    folder: Path,
+    strategy: Any,
+    *,
+    seed: int,
+    on_loop: Any,
+    change_task: Callable[[Any], Any] = lambda task: task,
+) -> Any:
     """Model Garden's runner, with the newest checkpoint of `folder` restored if there is one.
 
     Args:
@@ -38,17 +46,28 @@ def create_runner(config: cfg.ExperimentConfig, folder: Path, strategy: Any, *, 
       strategy: A tf.distribute strategy.
       seed: Of initial weights and of random operations.
       on_loop: Called with the losses after every few steps, before a checkpoint may be saved.
+      change_task: Gives the task to train, from the one that the configuration states.
     """
     tf_keras.utils.set_random_seed(seed)
-    return train_lib.OrbitExperimentRunner(
-        distribution_strategy=strategy,
-        task=build_task(config, logging_dir=folder),
-        mode="train_and_eval",
-        params=config,
-        model_dir=str(folder),
-        train_actions=[on_loop],
-        controller_cls=create_controller,
-    )
+    try:
+        return train_lib.OrbitExperimentRunner(
+            distribution_strategy=strategy,
+            task=change_task(build_task(config, logging_dir=folder)),
+            mode="train_and_eval",
+            params=config,
+            model_dir=str(folder),
+            train_actions=[on_loop],
+            controller_cls=create_controller,
+        )
+    except UserError as error:
+        raise _first_cause(error) from None
+
+
+def _first_cause(error: UserError) -> UserError:
+    """The error as it was raised: gin, by which Model Garden makes its trainer, adds a line to every message."""
+    while isinstance(error.__context__, UserError):
+        error = error.__context__
+    return error
 
 
 def create_controller(*, steps_per_loop: int, **arguments: Any) -> orbit.Controller:
@@ -59,8 +78,9 @@ def create_controller(*, steps_per_loop: int, **arguments: Any) -> orbit.Control
 class LoopWatch:
     """Looks at every few steps: records them, shows them, and stops on a loss that is not finite or on a signal."""
 
-    def __init__(self, history: HistoryLog, view: TrainingView, interrupts: Interrupts, *, model: str) -> None:
-        self._history, self._view, self._interrupts, self._model = history, view, interrupts, model
+    def __init__(self, history: HistoryLog, view: TrainingView, interrupts: Interrupts, *, section: str) -> None:
+        """Sets where losses go, and the section of params.yaml that advice is about."""
+        self._history, self._view, self._interrupts, self._section = history, view, interrupts, section
         self._seconds, self._last_step = history.seconds, 0
         self._last_time = time.monotonic()
         self.global_step: Callable[[], int] = lambda: 0
@@ -90,7 +110,7 @@ class LoopWatch:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"{name} is {value} at step {step}: training has diverged; in params.yaml, train.{self._model}, "
+                    f"{name} is {value} at step {step}: training has diverged; in params.yaml, {self._section}, "
                     f"lower learning_rate ({values['learning_rate']:.3g} by then), raise warmup_steps, or set a "
                     "smaller gradient_clip_norm"
                 )
@@ -105,8 +125,9 @@ def fit(
     interrupts: Interrupts,
     *,
     patience: int,
+    settled_step: int = 0,
 ) -> FitResult:
-    """Trains to the last step, evaluating at every interval and at the end.
+    """Trains to the last step, evaluating at every interval from `settled_step` on and at the end.
 
     Raises:
       Interrupted: on SIGTERM or Ctrl-C, after saving a checkpoint.
@@ -116,7 +137,7 @@ def fit(
     step = _global_step(runner)
     with runner.strategy.scope():
         while True:
-            if _is_due(step, runner, history, total=total, interval=interval):
+            if step >= min(settled_step, total) and _is_due(step, runner, history, total=total, interval=interval):
                 with interrupts.at_once():
                     _evaluate(runner, step, config, history, view)
             if step >= total or is_exhausted(history, config.trainer.best_checkpoint_eval_metric, patience):

@@ -1,10 +1,11 @@
-"""One training from prepared data to `models/<model>/trained`: what is resumed, what is kept, and in which order.
+"""One training from prepared data to `models/<variant>/<model>`: what is resumed, what is kept, and in which order.
 
 Order matters, because a kill may come anywhere: checkpoints before evaluations, evaluations before their history
 entry, the finished folder before the work folder is removed.
 """
 
 import copy
+import functools
 import json
 import logging
 import shutil
@@ -20,6 +21,7 @@ from stages.core.detectors.build import (
     EXPERIMENT_FILE,
     RESULT_FILE,
     build_experiment,
+    refine_experiment,
     register_experiments,
     write_experiment,
 )
@@ -39,12 +41,15 @@ from stages.core.training.initialize import initialize_model
 from stages.core.training.interrupts import Interrupts
 from stages.core.training.noise import NoiseLog
 from stages.core.training.progress import open_view
+from stages.core.training.refinement import REFINEMENT_FILE, Refinement, read_source
 from stages.core.training.strategy import create_strategy
 from stages.core.training.workspace import lock_folder, publish_folder, work_folder
 from stages.core.versions import read_versions
 
 PACKAGES = ("tensorflow", "tf-keras", "tf-models-official", "numpy")
 SHOWN_MISSING = 5
+SECTIONS = {Variant.PRUNED: "prune", Variant.QAT: "qat", Variant.PRUNED_QAT: "qat"}
+"""Where the knobs of later trainings stand in params.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +59,8 @@ class Job:
     Attributes:
       detector, settings, data: Row, knobs, prepared data.
       config: Resolved configuration, with paths relative to the project's root.
-      init_prefix: Init checkpoint on this machine; None when training from scratch.
+      init_prefix: Init checkpoint on this machine; None when training from scratch, or from a refinement's source.
+      refinement: How the training differs from a first one; None for a first one.
       key: See `training_key`; a training is resumed only under the same key.
       folder: Work folder.
     """
@@ -65,14 +71,33 @@ class Job:
     data: TrainingData
     config: cfg.ExperimentConfig
     init_prefix: Path | None
+    refinement: Refinement | None
     key: str
     folder: Path
 
+    @property
+    def variant(self) -> Variant:
+        return Variant.TRAINED if self.refinement is None else self.refinement.variant
+
+    @property
+    def section(self) -> str:
+        """Where the training's knobs stand in params.yaml."""
+        return SECTIONS.get(self.variant, f"train.{self.detector.name}")
+
 
 def train_detector(
-    layout: Layout, detector: Detector, settings: TrainSettings, data: TrainingData, log: NoiseLog
+    layout: Layout,
+    detector: Detector,
+    settings: TrainSettings,
+    data: TrainingData,
+    log: NoiseLog,
+    refinement: Refinement | None = None,
 ) -> TrainResult:
     """Trains one row of the table, or goes on with a training that was stopped, and puts the result in place.
+
+    Args:
+      settings: Of a refinement, only what says how to train is used; the rest is the source's (`refine_experiment`).
+      refinement: Trains on from other weights with a changed model; the result then goes to its variant's place.
 
     Raises:
       ParamsError: for bad overrides.
@@ -80,7 +105,9 @@ def train_detector(
       TrainingError: if a batch is larger than the data, the loss diverges, or the strategy cannot be set up.
       Interrupted: on SIGTERM or Ctrl-C, after saving.
     """
-    job = _plan(layout, detector, settings, data, say=lambda text: print(text, file=log.terminal, flush=True))
+    plan = _plan if refinement is None else functools.partial(_plan_refinement, refinement=refinement)
+    job = plan(layout, detector, settings, data, say=lambda text: print(text, file=log.terminal, flush=True))
+    logging.getLogger("absl").setLevel(logging.INFO)  # into the log file: what Orbit and Model Garden say of the run
     with lock_folder(job.folder):
         log.move_to(job.folder / "train.log")
         result = _train(job, log)
@@ -91,7 +118,6 @@ def train_detector(
 def _plan(
     layout: Layout, detector: Detector, settings: TrainSettings, data: TrainingData, *, say: Callable[[str], None]
 ) -> Job:
-    logging.getLogger("absl").setLevel(logging.INFO)  # into the log file: what Orbit and Model Garden say of the run
     register_experiments()
     config = build_experiment(detector, settings, data)
     check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
@@ -110,18 +136,53 @@ def _plan(
         data=data,
         config=config,
         init_prefix=prefix,
+        refinement=None,
         key=key,
         folder=folder,
     )
 
 
+def _plan_refinement(
+    layout: Layout,
+    detector: Detector,
+    settings: TrainSettings,
+    data: TrainingData,
+    *,
+    say: Callable[[str], None],
+    refinement: Refinement,
+) -> Job:
+    register_experiments()
+    config = refine_experiment(refinement.source, detector, settings, data)
+    check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
+    source = read_source(refinement.source, detector.name)
+    say(f"{detector.name}: {refinement.variant} from {refinement.source.relative_to(layout.root)}")
+    init_sha256 = hash_file(refinement.source / f"{source.checkpoint}.index")
+    key = training_key(config, settings, data.sha256, init_sha256, refinement)
+    return Job(
+        layout=layout,
+        detector=detector,
+        settings=settings,
+        data=data,
+        config=config,
+        init_prefix=None,
+        refinement=refinement,
+        key=key,
+        folder=work_folder(layout, detector.name, key),
+    )
+
+
 def training_key(
-    config: cfg.ExperimentConfig, settings: TrainSettings, data_sha256: str, init_sha256: str | None
+    config: cfg.ExperimentConfig,
+    settings: TrainSettings,
+    data_sha256: str,
+    init_sha256: str | None,
+    refinement: Refinement | None = None,
 ) -> str:
-    """Hash of all that a training's result depends on: configuration, data, init checkpoint, and what of the settings
-    is not in the configuration."""
-    values = json.loads(json.dumps(config.as_dict()))
-    return hash_value([values, settings.seed, settings.early_stopping_patience, data_sha256, init_sha256])
+    """Hash of all that a training's result depends on: configuration, data, init checkpoint, refinement, and what of
+    the settings is not in the configuration."""
+    values = [json.loads(json.dumps(config.as_dict())), settings.seed, settings.early_stopping_patience]
+    changed = [] if refinement is None else [refinement.variant.value, dict(refinement.key)]
+    return hash_value([*values, data_sha256, init_sha256, *changed])
 
 
 def _train(job: Job, log: NoiseLog) -> TrainResult:
@@ -138,17 +199,23 @@ def _train(job: Job, log: NoiseLog) -> TrainResult:
         if step is not None:
             view.note(f"going on from step {step} ({run})")
         with Interrupts() as interrupts:
-            watch = LoopWatch(history, view, interrupts, model=job.detector.name)
+            watch = LoopWatch(history, view, interrupts, section=job.section)
             config = _runtime_config(job, resumed_step=step or 0)
-            runner = create_runner(
-                config, run, create_strategy(config.runtime), seed=job.settings.seed + (step or 0), on_loop=watch
-            )
+            runner = _create_runner(job, config, run, watch, resumed_step=step or 0)
             if step is None:
                 _initialize(job, runner, view.note)
-            done = fit(runner, config, history, watch, view, interrupts, patience=job.settings.early_stopping_patience)
+            settled = 0 if job.refinement is None else job.refinement.settled_step
+            patience = job.settings.early_stopping_patience
+            done = fit(runner, config, history, watch, view, interrupts, patience=patience, settled_step=settled)
         return _keep(job, done, history, log)
     finally:
         view.close()
+
+
+def _create_runner(job: Job, config: cfg.ExperimentConfig, run: Path, watch: LoopWatch, *, resumed_step: int) -> Any:
+    changes = {} if job.refinement is None else {"change_task": job.refinement.change_task}
+    strategy, seed = create_strategy(config.runtime), job.settings.seed + resumed_step
+    return create_runner(config, run, strategy, seed=seed, on_loop=watch, **changes)
 
 
 def _runtime_config(job: Job, *, resumed_step: int) -> cfg.ExperimentConfig:
@@ -189,6 +256,9 @@ def _keep(job: Job, done: FitResult, history: HistoryLog, log: NoiseLog) -> Trai
     best_step = read_step(best)
     model = done.runner.trainer.model
     tf.train.Checkpoint(model=model).read(str(best)).assert_existing_objects_matched().expect_partial()
+    if job.refinement is not None:
+        model = job.refinement.finish(model)
+        write_json(dict(job.refinement.key), out / REFINEMENT_FILE)
     # Weights alone: the optimizer's state would triple the size, and nothing after training reads it.
     tf.train.Checkpoint(model=model, **model.checkpoint_items).write(str(out / "checkpoint" / "ckpt"))
     write_experiment(job.config, out / EXPERIMENT_FILE)
@@ -199,16 +269,17 @@ def _keep(job: Job, done: FitResult, history: HistoryLog, log: NoiseLog) -> Trai
     shutil.copy(log.path, out / "train.log")
     result = _result(job, done, history, best_step, out)
     write_json(result, out / RESULT_FILE)
-    publish_folder(out, job.layout.variant(job.detector.name, Variant.TRAINED))
+    publish_folder(out, job.layout.variant(job.detector.name, job.variant))
     return result
 
 
 def _result(job: Job, done: FitResult, history: HistoryLog, best_step: int, out: Path) -> TrainResult:
     judged = next(entry for entry in history.history.validation if entry["step"] == best_step)
     height, width = job.config.task.model.input_size[:2]
+    source = job.refinement and str(job.refinement.source.relative_to(job.layout.root))
     return TrainResult(
         model=job.detector.name,
-        variant=Variant.TRAINED,
+        variant=job.variant,
         checkpoint="checkpoint/ckpt",
         checkpoint_sha256=hash_file(out / "checkpoint" / "ckpt.data-00000-of-00001"),
         num_classes=job.data.num_classes,
@@ -217,7 +288,7 @@ def _result(job: Job, done: FitResult, history: HistoryLog, best_step: int, out:
         best_step=best_step,
         stopped_early=done.stopped_early,
         validation={name: value for name, value in judged.items() if name != "step"},
-        initialized_from=job.config.task.init_checkpoint,
+        initialized_from=source or job.config.task.init_checkpoint,
         not_loaded=tuple(read_json(dict[str, str], job.folder / "not_loaded.json")),
         data_sha256=job.data.sha256,
         config_sha256=job.key,

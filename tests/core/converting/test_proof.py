@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 
 from stages.core.converting.contradictions import find_contradictions
-from stages.core.converting.flatbuffer import Graph, Op, Tensor
-from stages.core.converting.proof import prove_file, shares_box_score_scale
+from stages.core.converting.flatbuffer import Graph, Op, Tensor, read_graph
+from stages.core.converting.proof import prove_graph, prove_tflite, shares_box_score_scale
 from stages.core.converting.recipes import make_file
 from stages.core.layout import Layout
 from stages.core.results import Proof
-from stages.core.schemes import SCHEMES
-from tests.core.converting.test_recipes import source
-from tests.exported_project import MODELS
+from stages.core.schemes import SCHEMES, Scheme
+from tests.core.converting.test_recipes import CELLS, source
 
 GOLDEN = Path(__file__).parent / "golden"
 SUMMARY = {
@@ -24,18 +23,27 @@ SUMMARY = {
     "int8": (1.0, True),
     "int8_uint8_input": (1.0, True),
     "int16x8": (0.0, True),
+    "float32_postprocess_op": (0.0, False),
+    "int8_postprocess_op": (1.0, True),
 }
 
 
 @pytest.fixture(scope="module")
 def made(exported_project: Layout):  # type: ignore[no-untyped-def]
-    return cache(lambda model, scheme: make_file(source(exported_project, model), SCHEMES[scheme]))
+    return cache(lambda model, scheme: make_file(source(exported_project, model, scheme), SCHEMES[scheme]).content)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("model", MODELS)
+def prove(content: bytes, scheme: Scheme) -> Proof:
+    return prove_graph(read_graph(content, "made"), scheme)
+
+
+def test_every_tflite_row_is_summed_up() -> None:
+    assert set(SUMMARY) == {scheme for _, scheme in CELLS}
+
+
+@pytest.mark.parametrize(("model", "scheme"), CELLS)
 def test_ops_and_types_are_the_golden_ones(made, model: str, scheme: str, update_golden: bool) -> None:  # type: ignore[no-untyped-def]
-    proof = prove_file(made(model, scheme), SCHEMES[scheme], "made")
+    proof = prove(made(model, scheme), SCHEMES[scheme])
     assert proof.contradictions == ()
     assert proof.flex_ops == ()
     assert not proof.shared_box_score_scale
@@ -66,8 +74,14 @@ def test_ops_and_types_are_the_golden_ones(made, model: str, scheme: str, update
     ids=lambda value: value.replace(" ", "_"),
 )
 def test_a_file_that_is_not_what_it_claims(made, scheme: str, claims: str, says: str) -> None:  # type: ignore[no-untyped-def]
-    proof: Proof = prove_file(made("mobiledet_tiny", scheme), SCHEMES[claims], "made")
+    proof: Proof = prove(made("mobiledet_tiny", scheme), SCHEMES[claims])
     assert says in "; ".join(proof.contradictions)
+
+
+def test_the_proof_is_read_from_the_file(made, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    content, scheme = made("mobiledet_tiny", "int8"), SCHEMES["int8"]
+    (tmp_path / "model.tflite").write_bytes(content)
+    assert prove_tflite(tmp_path / "model.tflite", scheme) == prove(content, scheme)
 
 
 def test_flex_and_unknown_custom_ops_are_named() -> None:

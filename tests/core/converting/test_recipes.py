@@ -2,24 +2,34 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from stages.core.converting.flatbuffer import read_graph
+from stages.core.converting.flatbuffer import pack_model, parse_model, read_graph
 from stages.core.converting.ranges import MIN_RANGE, measure_ranges
 from stages.core.converting.recipes import INPUT_EDITS, RECIPES, Source, make_file
 from stages.core.converting.uint8_input import feed_uint8
 from stages.core.datasets.prepared import read_calibration
 from stages.core.errors import ArtifactError, DataError
 from stages.core.interface import read_interface
-from stages.core.layout import Layout
-from stages.core.schemes import SCHEMES
-from tests.exported_project import MODELS
+from stages.core.layout import TFLITE_FILES, Layout
+from stages.core.schemes import SCHEMES, Backend
+from tests.builders import applies
+from tests.exported_project import MODELS, SCHEMES_OF_TRAINED
+
+TFLITE_SCHEMES = {name: scheme for name, scheme in SCHEMES.items() if scheme.backend is Backend.TFLITE}
+CELLS = [
+    (model, scheme)
+    for model in MODELS
+    for scheme in SCHEMES_OF_TRAINED
+    if scheme in TFLITE_SCHEMES and applies(model, scheme)
+]
 
 
-def source(layout: Layout, model: str, *, limit: int = 4) -> Source:
+def source(layout: Layout, model: str, scheme: str = "int8", *, limit: int = 4) -> Source:
     folder = layout.exported(model, "trained")
     return Source(
-        content=(folder / "model.tflite").read_bytes(),
+        content=(folder / TFLITE_FILES[SCHEMES[scheme].form]).read_bytes(),
         images=read_calibration(layout.calibration, limit=limit),
         spec=read_interface(folder).input,
     )
@@ -31,14 +41,14 @@ def run(content: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def test_every_row_of_the_scheme_table_has_a_recipe() -> None:
-    for scheme in SCHEMES.values():
+    for scheme in TFLITE_SCHEMES.values():
         assert (scheme.backend, scheme.weights, scheme.activations) in RECIPES
         assert scheme.input in INPUT_EDITS
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_uint8_pixels_give_what_float_pixels_give(exported_project: Layout, model: str) -> None:
-    content = make_file(source(exported_project, model), SCHEMES["int8"])
+    content = make_file(source(exported_project, model), SCHEMES["int8"]).content
     pixels = np.random.default_rng(5).integers(0, 256, (1, 128, 128, 3), np.uint8)
     expected, found = run(content, pixels.astype(np.float32)), run(feed_uint8(content), pixels)
     num = int(expected["num_detections"][0])
@@ -60,9 +70,10 @@ def test_ranges_are_those_of_the_images_and_hold_zero(exported_project: Layout) 
     graph = read_graph(start.content, "tiny")
     image = graph.inputs["image"]
     found = measure_ranges(start.content, frozenset({image, graph.ops[0].outputs[0]}), start.images, start.spec)
-    assert found[image].low >= 0.0
-    assert 100 < found[image].high <= 255
-    assert all(r.low <= 0.0 <= r.high and r.high - r.low >= MIN_RANGE for r in found.values())
+    assert found.ranges[image].low >= 0.0
+    assert 100 < found.ranges[image].high <= 255
+    assert all(r.low <= 0.0 <= r.high and r.high - r.low >= MIN_RANGE for r in found.ranges.values())
+    assert found.num_detections == 0, "not asked for"
 
 
 def test_no_images_no_ranges(exported_project: Layout) -> None:
@@ -74,3 +85,33 @@ def test_no_images_no_ranges(exported_project: Layout) -> None:
 def test_files_are_the_same_each_time(exported_project: Layout) -> None:
     start = source(exported_project, "mobiledet_tiny")
     assert make_file(start, SCHEMES["int8"]) == make_file(start, SCHEMES["int8"])
+
+
+def find_nothing(content: bytes) -> bytes:
+    """The same graph, whose last suppression wants scores above 2."""
+    model = parse_model(content, "a good file")
+    kinds = [model.operatorCodes[op.opcodeIndex].builtinCode for op in model.subgraphs[0].operators]
+    last = max(index for index, kind in enumerate(kinds) if kind == schema.BuiltinOperator.NON_MAX_SUPPRESSION_V4)
+    threshold = model.subgraphs[0].tensors[model.subgraphs[0].operators[last].inputs[4]]
+    model.buffers.append(schema.BufferT())
+    model.buffers[-1].data = np.frombuffer(np.float32([2]).tobytes(), np.uint8)
+    threshold.buffer = len(model.buffers) - 1
+    return pack_model(model)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_a_mask_head_that_saw_no_object_is_noted(exported_project: Layout, scheme: str) -> None:
+    start = source(exported_project, "maskrcnn_tiny", limit=2)
+    seen = make_file(start, SCHEMES[scheme]).made
+    assert (seen.notes, bool(seen.calibration_detections)) == ((), True)
+    blind = make_file(replace(start, content=find_nothing(start.content)), SCHEMES[scheme]).made
+    assert blind.calibration_detections == 0
+    assert blind.notes == (
+        "none of 2 calibration images gives a detection: the mask head's ranges come from empty regions",
+    )
+
+
+def test_without_masks_there_is_nothing_to_note(exported_project: Layout) -> None:
+    start = source(exported_project, "mobiledet_tiny", limit=2)
+    blind = make_file(replace(start, content=find_nothing(start.content)), SCHEMES["int8"]).made
+    assert (blind.notes, blind.calibration_detections) == ((), 0)

@@ -10,8 +10,8 @@ from official.vision.ops import box_ops
 from stages.core.errors import ArtifactError
 from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, DeploymentGraph, PostProcessingSettings, level_anchors
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
-from stages.core.exporting.post_processing import PostProcessor
 from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, build_retinanet_graph
+from tests.core.exporting.test_boxes import iou, suppress_by_hand
 from tests.exported_project import SIZE, random_model
 
 
@@ -117,16 +117,57 @@ def test_anchors_tile_the_input(retinanet: tuple[Any, Any, DeploymentGraph]) -> 
         assert centers.min() == pytest.approx(2 ** int(level) / 2)
 
 
-def test_post_processing_by_hand() -> None:
-    anchors = np.asarray([[0.25, 0.25, 0.5, 0.5], [0.75, 0.75, 0.2, 0.4], [0.26, 0.25, 0.5, 0.5]], np.float32)
-    processor = PostProcessor(anchors, 3, settings(max_detections=2, score_threshold=0.3), (1.0, 1.0, 1.0, 1.0))
-    boxes = np.asarray([[[0, 0, 0, 0], [0.5, 0, 0, np.log(0.5)], [0, 0, 0, 0]]], np.float32)
-    scores = np.asarray([[[0.99, 0.2, 0.9], [0.0, 0.8, 0.1], [0.0, 0.0, 0.7]]], np.float32)
-    found = processor(boxes, scores)
-    assert found["num_detections"].tolist() == [2.0]
-    # The background's column is never the answer, and the third box yields to the first.
-    assert found["detection_classes"].tolist() == [[1.0, 0.0]]
-    np.testing.assert_allclose(found["detection_scores"], [[0.9, 0.8]])
-    np.testing.assert_allclose(found["detection_boxes"][0], [[0, 0, 0.5, 0.5], [0.75, 0.65, 0.95, 0.85]], atol=1e-6)
-    nothing = processor(boxes, scores * 0)
-    assert all(not values.any() for values in nothing.values())
+@pytest.mark.parametrize("agnostic", [False, True], ids=["class_aware", "class_agnostic"])
+def test_retinanet_gives_what_plain_suppression_leaves(
+    retinanet: tuple[Any, Any, DeploymentGraph], agnostic: bool
+) -> None:
+    config, model, graph = retinanet
+    _, raw = graph.run_reference(picture(2))
+    scores = raw[RAW_SCORES][0, :, 1:].reshape(-1)
+    floor = float(np.sort(scores)[-150])
+    anchors = level_anchors(config.task.model, (SIZE, SIZE))
+    corners = np.concatenate([anchors[level] for level in sorted(anchors)])
+    chosen = np.flatnonzero(scores >= floor)
+    decoded = box_ops.decode_boxes(raw[RAW_BOXES][0], corners).numpy()[chosen // 3]
+    groups = np.zeros(len(chosen)) if agnostic else chosen % 3
+    kept = suppress_by_hand(decoded, scores[chosen], groups, 20, 0.5, floor)
+
+    changed = settings(score_threshold=floor, class_agnostic_nms=agnostic)
+    found, _ = build_retinanet_graph(config.task.model, model, changed).run_reference(picture(2))
+
+    num = int(found["num_detections"][0])
+    assert num == len(kept) > 2
+    np.testing.assert_allclose(found["detection_scores"][0, :num], scores[chosen][kept], rtol=1e-6)
+    assert found["detection_classes"][0, :num].tolist() == (chosen % 3)[kept].tolist()
+    np.testing.assert_allclose(found["detection_boxes"][0, :num] * SIZE, decoded[kept], rtol=1e-4, atol=1e-3)
+    assert all(not found[name][0, num:].any() for name in found if name != "num_detections")
+
+
+def test_maskrcnn_classes_suppress_each_other_if_asked(maskrcnn: tuple[Any, Any, DeploymentGraph]) -> None:
+    config, model, aware = maskrcnn
+    changed = settings(class_agnostic_nms=True)
+    graph = build_maskrcnn_graph(config.task.model, model, changed)
+    assert (aware.method.split(",")[0], graph.method.split(",")[0]) == (
+        "class-aware non-maximum suppression",
+        "class-agnostic non-maximum suppression",
+    )
+    worst = {}
+    for name, built in (("aware", aware), ("agnostic", graph)):
+        found, _ = built.run_reference(picture(0))
+        boxes = found["detection_boxes"][0, : int(found["num_detections"][0])]
+        assert len(boxes) > 1
+        worst[name] = max(iou(box, other) for index, box in enumerate(boxes) for other in boxes[:index])
+    assert worst["agnostic"] <= changed.nms_iou_threshold < worst["aware"]
+
+
+def test_no_signature_holds_the_op_that_tensorflow_cannot_compute(
+    maskrcnn: tuple[Any, Any, DeploymentGraph], retinanet: tuple[Any, Any, DeploymentGraph]
+) -> None:
+    graph = retinanet[2]
+    assert graph.with_op is not None
+    assert set(graph.signatures) == {"serving_default", "raw_heads"}
+    assert graph.with_op not in graph.signatures.values()
+    assert (maskrcnn[2].with_op, set(maskrcnn[2].signatures)) == (None, {"serving_default"})
+    found, raw = graph.run_reference(picture(0))
+    assert found["num_detections"].tolist() == [20.0]
+    assert set(raw) == {RAW_BOXES, RAW_SCORES}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from stages.core.datasets.prepared import PreparedSplit, load_image, read_split
 from stages.core.exporting.export import RAW_IMAGES, compute_reference
@@ -19,24 +20,26 @@ RAW = TensorOutput(name="raw_scores", shape=(1, 1), dtype="float32", meaning="")
 
 
 def brightness_graph(*raw_outputs: TensorOutput) -> DeploymentGraph:
-    def run_reference(image: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        outputs = {
-            "detection_boxes": np.ones((1, ROWS, 4), np.float32),
-            "detection_scores": np.ones((1, ROWS), np.float32),
-            "detection_classes": np.ones((1, ROWS), np.float32),
-            "num_detections": np.asarray([FOUND], np.float32),
-            "detection_masks": np.full((1, ROWS, SIDE, SIDE), 0.3, np.float32),
+    def detect(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        del image
+        return {
+            "detection_boxes": tf.ones([1, ROWS, 4]),
+            "detection_scores": tf.ones([1, ROWS]),
+            "detection_classes": tf.ones([1, ROWS]),
+            "num_detections": tf.constant([float(FOUND)]),
+            "detection_masks": tf.fill([1, ROWS, SIDE, SIDE], 0.3),
         }
-        return outputs, {output.name: image.mean().reshape(1, 1) for output in raw_outputs}
+
+    def raw_heads(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {output.name: tf.reshape(tf.reduce_mean(image), [1, 1]) for output in raw_outputs}
 
     return DeploymentGraph(
-        deployed=None,
-        signatures={},
+        detect=detect,
+        raw_heads=raw_heads if raw_outputs else None,
         outputs=(*detection_outputs(ROWS), MASKS),
         raw_outputs=raw_outputs,
         class_offset=1,
         method="",
-        run_reference=run_reference,
     )
 
 

@@ -15,7 +15,8 @@ from pycocotools.cocoeval import COCOeval
 
 from stages.core.detections import Detections
 from stages.core.errors import DataError
-from stages.core.measuring.coco_ap import CocoResults, IouType, measure_ap, read_truth
+from stages.core.measuring.coco_ap import CocoResults, measure_ap, read_truth
+from stages.core.measuring.matching import IouType
 from stages.core.results import AveragePrecision
 
 SIDE = 160
@@ -123,6 +124,67 @@ def test_no_detections_is_zero_and_no_objects_is_none() -> None:
     nothing = measure_ap({**truth, "annotations": []}, for_type(results, "bbox"), "bbox")
     assert numbers(nothing) == [None] * 6
     assert set(nothing.per_class.values()) == {None}
+
+
+@pytest.mark.parametrize("form", ["polygons", "numbers"])
+def test_true_masks_come_in_every_form_of_an_annotation_file(form: str) -> None:
+    truth, results = random_scenes(3)
+    for entry in truth["annotations"]:
+        entry["segmentation"] = to_polygons(entry) if form == "polygons" else to_numbers(entry)
+    chosen = for_type(results, "segm")
+
+    found = numbers(measure_ap(truth, chosen, "segm"))
+
+    assert found == pytest.approx(pycocotools_summary(truth, chosen, "segm"), abs=1e-9)
+    assert (found[0] or 0) > 5
+
+
+def to_polygons(entry: dict[str, Any]) -> list[list[float]]:
+    """Two halves of the entry's box, the right one slanted."""
+    x, y, width, height = entry["bbox"]
+    middle, right, low = x + width / 2, x + width, y + height
+    return [[x, y, middle, y, middle, low, x, low], [middle, y, right, y, middle, low]]
+
+
+def to_numbers(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry's run-length code with its counts as numbers, column by column from the background on."""
+    pixels = coco_mask.decode(entry["segmentation"]).ravel(order="F")
+    edges = np.flatnonzero(np.diff(pixels, prepend=0, append=1 - pixels[-1]))
+    return {"size": [SIDE, SIDE], "counts": np.diff(edges, prepend=0).tolist()}
+
+
+def test_empty_masks_and_masks_of_unlisted_images_or_classes() -> None:
+    truth, results = random_scenes(2)
+    results = for_type(results, "segm")
+    nothing = encode(np.zeros((SIDE, SIDE)))
+    for result in results[::3]:
+        result["segmentation"] = nothing
+    for entry in truth["annotations"][::4]:
+        entry["segmentation"] = nothing
+    listed = numbers(measure_ap(truth, results, "segm"))
+    strangers = [{**results[1], "image_id": 999, "score": 1.0}, {**results[1], "category_id": 77, "score": 1.0}]
+
+    assert listed == pytest.approx(pycocotools_summary(truth, results, "segm"), abs=1e-9)
+    assert numbers(measure_ap(truth, [*strangers, *results], "segm")) == listed
+
+
+def test_hundreds_of_masks_in_one_image() -> None:
+    truth, _ = random_scenes(1, num_images=1)
+    rng = np.random.default_rng(0)
+    results = [
+        {"image_id": 3, "category_id": int(rng.integers(1, 4)), "score": float(rng.random()),
+         "segmentation": encode(blob(rng, np.array([*rng.uniform(0, 80, 2), 40.0, 40.0])))}
+        for _ in range(450)
+    ]  # fmt: skip
+    results += [
+        {"image_id": 3, "category_id": entry["category_id"], "score": 0.5, "segmentation": entry["segmentation"]}
+        for entry in truth["annotations"]
+    ]
+
+    found = numbers(measure_ap(truth, results, "segm"))
+
+    assert found == pytest.approx(pycocotools_summary(truth, results, "segm"), abs=1e-9)
+    assert (found[0] or 0) > 0
 
 
 def test_arguments_stay_as_they_were() -> None:

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.converting.tools import FILES
 from stages.core.errors import ArtifactError, MissingResultError
+from stages.core.hashing import hash_file, hash_files
+from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
 from stages.core.results import Conversion
-from stages.core.running.artifact import read_artifact
+from stages.core.running.artifact import DamagedFileError, read_artifact
+from stages.core.schemes import Backend
+from tests.builders import write_cell
 from tests.tflite_builder import build_detector
 from tests.tiny_project import write_conversion
 
@@ -53,7 +58,7 @@ def make_pointer(path: Path) -> None:
     [
         (Path.unlink, ["no such file"]),
         (lambda path: path.write_bytes(b""), ["empty", "expected"]),
-        (make_pointer, ["Git LFS pointer", "git lfs pull"]),
+        (make_pointer, ["Git LFS pointer", "expected", "git lfs pull"]),
         (truncate, ["truncated: 100 bytes", "expected"]),
         (flip_a_byte, ["sha256", "expected"]),
     ],
@@ -78,4 +83,64 @@ def test_a_record_without_a_file_and_a_file_without_its_contract(layout: Layout,
         read_artifact(folder, replace(conversion, artifact=None))
     (folder / "interface.json").unlink()
     with pytest.raises(MissingResultError, match=r"interface\.json"):
+        read_artifact(folder, conversion)
+
+
+@pytest.fixture
+def ir(layout: Layout) -> tuple[Path, Conversion]:
+    """A cell of two files."""
+    scheme = "openvino_float32"
+    write_cell(layout, "mobiledet_edgetpu", scheme)
+    folder = layout.converted("mobiledet_edgetpu", scheme)
+    files = [folder / name for name in FILES[Backend.OPENVINO]]
+    size = sum(path.stat().st_size for path in files)
+    return folder, replace(read_json(Conversion, folder / "result.json"), size_bytes=size)
+
+
+def test_an_ir_is_both_of_its_files(ir: tuple[Path, Conversion]) -> None:
+    folder, conversion = ir
+    artifact = read_artifact(folder, conversion)
+    assert [path.name for path in artifact.files] == ["model.xml", "model.bin"]
+    assert (artifact.path, artifact.backend) == (folder / "model.xml", Backend.OPENVINO)
+    assert artifact.size_bytes == conversion.size_bytes == sum(path.stat().st_size for path in artifact.files)
+    assert artifact.sha256 == hash_files(artifact.files) != hash_file(artifact.path)
+
+
+def swap_for_another(path: Path) -> None:
+    """The weights of another model: as many bytes."""
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+@pytest.mark.parametrize("file", ["model.xml", "model.bin"])
+@pytest.mark.parametrize(
+    ("damage", "error", "words"),
+    [
+        (Path.unlink, DamagedFileError, ["no such file", "run `convert` again"]),
+        (lambda path: path.write_bytes(b""), DamagedFileError, ["empty file", "expected"]),
+        (make_pointer, DamagedFileError, ["Git LFS pointer", "expected"]),
+        (truncate, DamagedFileError, ["truncated", "bytes, expected"]),
+        (swap_for_another, ArtifactError, ["not the file that was converted", "sha256", "expected"]),
+    ],
+    ids=["missing", "empty", "lfs_pointer", "truncated", "swapped"],
+)
+def test_damage_to_either_file_of_an_ir_is_told(
+    file: str, damage: Callable[[Path], None], error: type[Exception], words: list[str], ir: tuple[Path, Conversion]
+) -> None:
+    folder, conversion = ir
+    damage(folder / file)
+    with pytest.raises(ArtifactError) as caught:
+        read_artifact(folder, conversion)
+    assert type(caught.value) is error
+    assert str(folder / file) in str(caught.value)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_the_two_files_are_not_interchangeable(ir: tuple[Path, Conversion]) -> None:
+    """One hash stands for both: their names count too."""
+    folder, conversion = ir
+    xml, weights = (folder / name for name in FILES[Backend.OPENVINO])
+    content = xml.read_bytes()
+    xml.write_bytes(weights.read_bytes())
+    weights.write_bytes(content)
+    with pytest.raises(ArtifactError, match="sha256"):
         read_artifact(folder, conversion)

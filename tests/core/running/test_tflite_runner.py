@@ -14,6 +14,7 @@ from stages.core.interface import Interface
 from stages.core.running import isolated
 from stages.core.running.isolated import IsolatedRunner, describe_crash
 from stages.core.running.runner import RUNNERS, InferenceError, open_runner
+from stages.core.running.tflite import DELEGATE, count_undelegated
 from stages.core.running.tflite_graph import find_raw_heads
 from stages.core.schemes import Backend
 from tests.tflite_builder import SIZE, build_crasher, build_detector, build_refused, build_segmenter
@@ -189,3 +190,53 @@ def test_a_crash_is_explained_by_the_last_thing_said() -> None:
         "the runtime crashed (SIGABRT) while measuring: F0000 scale out of expressed type range"
     )
     assert describe_crash(-11, "INFO: only this", "measuring") == "the runtime crashed (SIGSEGV) while measuring"
+
+
+def node(kind: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
+    """One line of what the interpreter tells of its plan."""
+    return {"op_name": kind, "inputs": np.asarray(inputs), "outputs": np.asarray(outputs)}
+
+
+def test_ops_between_a_partitions_borders_are_the_delegates() -> None:
+    ops = [
+        node("CONV_2D", [0, 1], [2]),
+        node("CONV_2D", [2, 1], [3]),
+        node("HARD_SWISH", [3], [4]),
+        node("ADD", [4, 3], [5]),
+        node("RESHAPE", [5], [6]),
+        node("HARD_SWISH", [4], [7]),
+        node(DELEGATE, [0], [3]),
+        node(DELEGATE, [4, 3], [6]),
+    ]
+    assert count_undelegated(ops) == {"HARD_SWISH": 2}
+
+
+def test_without_a_delegate_every_op_is_left() -> None:
+    ops = [node("CONV_2D", [0, 1], [2]), node("ADD", [2, 2], [3]), node("ADD", [3, 3], [4])]
+    assert count_undelegated(ops) == {"ADD": 2, "CONV_2D": 1}
+
+
+def test_what_lies_behind_a_border_is_not_the_delegates() -> None:
+    """The walk from a partition's outputs stops at its inputs, also where these are computed."""
+    ops = [
+        node("CUSTOM", [0], [1]),
+        node("MUL", [1], [2]),
+        node("ADD", [2, 1, 9], [3]),
+        node(DELEGATE, [1, 9], [3]),
+    ]
+    assert count_undelegated(ops) == {"CUSTOM": 1}
+    assert count_undelegated([]) == {}
+
+
+def test_an_optional_input_is_no_op() -> None:
+    ops = [node("CONV_2D", [0, 1, -1], [2]), node(DELEGATE, [0], [2])]
+    assert count_undelegated(ops) == {}
+
+
+@pytest.mark.parametrize(
+    ("model", "slow"), [("mobiledet_tiny", {"TFLite_Detection_PostProcess"}), ("maskrcnn_tiny", {"ARG_MAX", "CAST"})]
+)
+def test_slow_ops_of_a_file(model: str, slow: set[str], tmp_path: Path) -> None:
+    runner = open_runner(write_artifact(tmp_path, MODELS[model](), tiny_interface(model)), num_threads=1)
+    assert slow <= set(runner.slow_ops)
+    assert not {"AVERAGE_POOL_2D", "MUL", DELEGATE} & set(runner.slow_ops)

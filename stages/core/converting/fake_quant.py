@@ -1,0 +1,140 @@
+"""Ranges that training has left in a file: read, and taken out of the graph.
+
+TensorFlow's converter turns every simulated rounding of an activation into a QUANTIZE to uint8 and a DEQUANTIZE back.
+Such a pair computes nothing that the quantizer's own ops will not, but it holds the range.
+"""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from stages.core.converting.flatbuffer import Graph, pack_model, parse_model, read_graph
+from stages.core.converting.ranges import MIN_RANGE, Range
+
+ROUND, BACK = "QUANTIZE", "DEQUANTIZE"
+STEPS = {"uint8": (0, 255), "int8": (-128, 127)}
+"""Smallest and largest stored value, by type."""
+KEEPS_VALUES = frozenset({"RESHAPE", "EXPAND_DIMS", "SQUEEZE"})
+"""Ops whose results are the values that they read: a range holds on both sides."""
+KEEPS_RANGE = KEEPS_VALUES | {"RESIZE_NEAREST_NEIGHBOR", "MAX_POOL_2D", "PAD"}
+"""Ops whose results are some of the values that they read, or zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stripped:
+    """A float file without roundings.
+
+    Attributes:
+      content: The .tflite file's bytes.
+      ranges: Tensor name to the range that training gave it.
+    """
+
+    content: bytes
+    ranges: dict[str, Range]
+
+
+def strip_fake_quant(content: bytes, source: str = "the exported graph") -> Stripped:
+    """Takes every pair QUANTIZE, DEQUANTIZE out of a float file; readers of the second read what the first read.
+
+    Args:
+      content: A .tflite file made without quantization from a model with simulated rounding of activations.
+      source: What error messages call it.
+
+    Raises:
+      ArtifactError: if the bytes are not a whole .tflite flatbuffer.
+    """
+    graph = read_graph(content, source)
+    pairs = find_pairs(graph)
+    ranges: dict[str, Range] = {}
+    for rounded, (original, _) in pairs.items():
+        stored = graph.tensors[graph.producers[rounded].inputs[0]]
+        low, high = ((step - stored.zero_points[0]) * stored.scales[0] for step in STEPS[stored.dtype])
+        name = graph.tensors[original].name
+        known = ranges.get(name, Range(low, high))
+        # Two roundings of one value: the narrower has clipped it already.
+        ranges[name] = Range(max(low, known.low), max(min(high, known.high), max(low, known.low) + MIN_RANGE))
+    model = parse_model(content, source)
+    _drop_pairs(model, pairs, graph)
+    return Stripped(pack_model(model), ranges)
+
+
+def find_pairs(graph: Graph) -> dict[int, tuple[int, frozenset[int]]]:
+    """Tensor after each pair to (tensor before the first pair of a row, outputs of the pair's two ops)."""
+    found: dict[int, tuple[int, frozenset[int]]] = {}
+    for op in graph.ops:
+        if op.kind != BACK:
+            continue
+        first = graph.producers.get(op.inputs[0])
+        if first is None or first.kind != ROUND or graph.tensors[first.inputs[0]].dtype != "float32":
+            continue
+        before = first.inputs[0]
+        if before in found:
+            before = found[before][0]
+        found[op.outputs[0]] = (before, frozenset((*first.outputs, *op.outputs)))
+    return found
+
+
+def complete_ranges(
+    graph: Graph, wanted: Set[int], known: Mapping[str, Range]
+) -> tuple[dict[int, Range], tuple[str, ...]]:
+    """Ranges of the tensors that a recipe quantizes, from those that training gave.
+
+    A tensor without one takes that of a tensor that holds its values: one that it was reshaped or enlarged from, or one
+    that it is reshaped to (the converter likes to move a rounding behind a reshape).
+
+    Args:
+      graph: The stripped graph.
+      wanted: Indices of the tensors.
+      known: By name, from `strip_fake_quant`.
+
+    Returns:
+      Range by tensor index, and the names of the tensors for which there is none.
+    """
+    ranges: dict[int, Range] = {}
+    missing = []
+    for index in sorted(wanted):
+        origin = _origin(graph, index, known)
+        if origin is None:
+            missing.append(graph.tensors[index].name)
+        else:
+            ranges[index] = known[origin]
+    return ranges, tuple(missing)
+
+
+def _origin(graph: Graph, index: int, known: Mapping[str, Range]) -> str | None:
+    """Name of the nearest tensor with a range that holds for this one, upstream or else downstream."""
+    place: int | None = index
+    while place is not None:
+        if graph.tensors[place].name in known:
+            return graph.tensors[place].name
+        producer = graph.producers.get(place)
+        place = producer.inputs[0] if producer is not None and producer.kind in KEEPS_RANGE else None
+    for reader in graph.consumers.get(index, []):
+        if reader.kind in KEEPS_VALUES and graph.tensors[reader.outputs[0]].name in known:
+            return graph.tensors[reader.outputs[0]].name
+    return None
+
+
+def _drop_pairs(model: Any, pairs: Mapping[int, tuple[int, frozenset[int]]], graph: Graph) -> None:
+    """Takes the ops and the tensors between them out of the main subgraph."""
+    subgraph = model.subgraphs[0]
+    dropped = {index for _, outputs in pairs.values() for index in outputs}
+    kept = [index for index in range(len(graph.tensors)) if index not in dropped]
+    new = {old: place for place, old in enumerate(kept)} | {-1: -1}
+
+    def rewire(indices: Any) -> list[int]:
+        return [new[pairs[int(i)][0] if int(i) in pairs else int(i)] for i in (indices if indices is not None else ())]
+
+    subgraph.operators = [
+        operator
+        for operator, op in zip(subgraph.operators, graph.ops, strict=True)
+        if not (op.outputs and set(op.outputs) <= dropped)
+    ]
+    for operator in subgraph.operators:
+        operator.inputs, operator.outputs = rewire(operator.inputs), rewire(operator.outputs)
+        operator.intermediates = rewire(operator.intermediates) or None
+    subgraph.inputs, subgraph.outputs = rewire(subgraph.inputs), rewire(subgraph.outputs)
+    subgraph.tensors = [subgraph.tensors[old] for old in kept]
+    for signature in model.signatureDefs or ():
+        for entry in (*signature.inputs, *signature.outputs):
+            (entry.tensorIndex,) = rewire([entry.tensorIndex])

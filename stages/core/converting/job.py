@@ -1,0 +1,60 @@
+"""One file to be made: what a backend's tool is asked for, and what it tells beside the file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.core.interface import Interface
+from stages.core.results import Proof
+from stages.core.schemes import Scheme
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to make.
+
+    Attributes:
+      scheme: Row of the table.
+      exported: Folder that `export` wrote.
+      images: Calibration images, in the list's order.
+      interface: The contract of the file to be made.
+      folder: Where the file goes.
+    """
+
+    scheme: Scheme
+    exported: Path
+    images: Sequence[Path]
+    interface: Interface
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What making a file told (`made.json`, read and removed by `convert`).
+
+    Attributes:
+      calibration_images: On how many images ranges were measured.
+      calibration_detections: How many detections the float model made on them; None without calibration.
+      notes: What a reader of the results should know.
+    """
+
+    calibration_images: int = 0
+    calibration_detections: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """One backend's way to a file.
+
+    Attributes:
+      files: What it writes into the job's folder, the model file first.
+      make: Writes them.
+      prove: Reads the proof out of the model file.
+
+    Both raise ArtifactError for a source or a file that is not what it should be.
+    """
+
+    files: tuple[str, ...]
+    make: Callable[[Job], Made]
+    prove: Callable[[Path, Scheme], Proof]

@@ -1,0 +1,142 @@
+"""SavedModels to OpenVINO IR: floats by OpenVINO's own converter, int8 by NNCF's post-training quantization."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from rich.console import Console
+from rich.progress import track
+
+from stages.core.converting.ir import model_to_graph, read_ir_graph
+from stages.core.converting.job import Job, Made
+from stages.core.converting.proof import prove_graph
+from stages.core.converting.selection import select_ops
+from stages.core.datasets.prepared import load_image
+from stages.core.errors import ArtifactError, MissingResultError
+from stages.core.interface import ImageInput, Interface
+from stages.core.layout import SAVED_MODEL
+from stages.core.results import Proof
+from stages.core.running.openvino import describe_ports
+from stages.core.running.preprocess import preprocess_image
+from stages.core.schemes import Precision, Scheme
+
+KINDS_BETWEEN = frozenset({"Add", "Clamp", "Relu"})
+"""Ops between layers that may be quantized with them; the activations belong to the layer before them."""
+PASSIVE_KINDS = frozenset({"Constant", "Parameter", "Result", "Convert", "ShapeOf"})
+
+
+def make_ir(job: Job) -> Made:
+    """Writes model.xml and model.bin.
+
+    Raises:
+      MissingResultError: if nothing was exported.
+      ArtifactError: if OpenVINO cannot read the SavedModel, its outputs are not the interface's, or no calibration
+        image shows a mask head any object.
+    """
+    model = read_saved_model(job.exported / SAVED_MODEL, job.interface)
+    made = Made()
+    if job.scheme.activations is Precision.INT8:
+        model, made = quantize_layers(model, job)
+    # The source's place on this machine is written into the file otherwise.
+    if "conversion_parameters" in model.get_rt_info():
+        del model.rt_info["conversion_parameters"]
+    path = job.folder / "model.xml"
+    ov.save_model(model, path, compress_to_fp16=job.scheme.weights is Precision.FLOAT16)
+    return made
+
+
+def prove_ir(path: Path, scheme: Scheme) -> Proof:
+    """The proof of an IR, read from its files."""
+    return prove_graph(read_ir_graph(path), scheme)
+
+
+def read_saved_model(folder: Path, interface: Interface) -> Any:
+    """A SavedModel as an `openvino.Model` of static input shape.
+
+    Raises:
+      MissingResultError, ArtifactError: as `make_ir`.
+    """
+    if not folder.is_dir():
+        raise MissingResultError(f"{folder}: no such folder; run `export` first")
+    try:
+        model = ov.convert_model(folder, input=list(interface.input.shape))
+    except Exception as error:  # The frontend's failures have classes of their own, with no base in common.
+        text = " ".join(str(error).split())[:300]
+        raise ArtifactError(f"{folder}: OpenVINO cannot read it, expected a SavedModel: {text}") from None
+    found = describe_ports(model.outputs)
+    expected = {output.name: (tuple(output.shape), output.dtype) for output in interface.outputs}
+    if {name: found.get(name) for name in expected} != expected:
+        raise ArtifactError(f"{folder}: outputs {found}, expected {expected} (interface.json)")
+    return model
+
+
+def quantize_layers(model: Any, job: Job) -> tuple[Any, Made]:
+    """Convolutions, fully-connected layers and additions between them in int8; all that computes coordinates in float.
+
+    Weights get one scale per output channel. Sources: NNCF, `nncf.quantize`; Nagel et al., "Data-Free Quantization
+    Through Weight Equalization and Bias Correction" (ICCV 2019), for the bias correction.
+    """
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    images, num_detections = choose_images(model, job.images, job.interface)
+    tensors = [load_tensor(path, job.interface.input) for path in images]
+    ignored = ignored_names(model)
+    quantized = nncf.quantize(
+        model,
+        nncf.Dataset(tensors),
+        subset_size=len(tensors),
+        preset=nncf.QuantizationPreset.MIXED,
+        ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
+    )
+    skipped = len(job.images) - len(images)
+    notes = (
+        (f"{skipped} of {len(job.images)} calibration images without any detection were left out",) if skipped else ()
+    )
+    return quantized, Made(calibration_images=len(images), calibration_detections=num_detections, notes=notes)
+
+
+def choose_images(model: Any, images: Sequence[Path], interface: Interface) -> tuple[list[Path], int]:
+    """Calibration images on which the float model finds something, and how much it finds in all.
+
+    A mask head is only run through on those: on an image without detections it sees empty regions.
+
+    Raises:
+      ArtifactError: if a model with masks finds nothing on any of them.
+    """
+    compiled = ov.Core().compile_model(model, "CPU")
+    request = compiled.create_infer_request()
+    counts = []
+    for path in track(images, "looking for objects", console=Console(stderr=True), transient=True):
+        request.infer({interface.input.name: load_tensor(path, interface.input)})
+        counts.append(int(np.asarray(request.get_tensor("num_detections").data).reshape(-1)[0]))
+    if not interface.has_masks:
+        return list(images), sum(counts)
+    chosen = [path for path, count in zip(images, counts, strict=True) if count]
+    if not chosen:
+        raise ArtifactError(
+            f"none of {len(images)} calibration images gives a detection, so the mask head cannot be calibrated; "
+            "train longer, or lower export.score_threshold"
+        )
+    return chosen, sum(counts)
+
+
+def load_tensor(path: Path, spec: ImageInput) -> np.ndarray:
+    """The input tensor of one calibration image."""
+    tensor, _ = preprocess_image(load_image(path), spec)
+    return tensor
+
+
+def ignored_names(model: Any) -> list[str]:
+    """Names of all ops that stay float: everything but the layers and the additions between them."""
+    graph = model_to_graph(model)
+    selection = select_ops(graph, KINDS_BETWEEN)
+    kept = {graph.tensors[op.outputs[0]].name for op in (*selection.layers, *selection.between)}
+    return sorted(
+        node.get_friendly_name()
+        for node in model.get_ops()
+        if node.get_friendly_name() not in kept and node.get_type_name() not in PASSIVE_KINDS
+    )

@@ -1,0 +1,31 @@
+"""Every training that took place, with its curves: the first of each model, and what was trained on from it."""
+
+from collections.abc import Mapping, Sequence
+
+from stages.core.layout import Layout
+from stages.core.reporting.collect import read_training
+from stages.core.reporting.curves import Curve, read_curves
+from stages.core.results import Status, TrainResult
+from stages.core.variants import SOURCES
+
+
+def read_trainings(layout: Layout, models: Sequence[str]) -> dict[str, TrainResult]:
+    """Every training that took place: `<model>`, and `<model> <variant>` for what was trained on from it."""
+    found: dict[str, TrainResult] = {}
+    for model in models:
+        found[model] = read_training(layout, model)
+        for variant in SOURCES:
+            # Stages for weights that no scheme asks for may not have run, or have said so.
+            if (layout.variant(model, variant) / "result.json").is_file():
+                result = read_training(layout, model, variant)
+                if result.status is Status.OK:
+                    found[f"{model} {variant}"] = result
+    return found
+
+
+def read_training_curves(layout: Layout, trainings: Mapping[str, TrainResult]) -> dict[str, tuple[Curve, ...]]:
+    """The history of each training, by the same names."""
+    return {
+        name: read_curves(layout.variant(result.model, result.variant) / "history.json")
+        for name, result in trainings.items()
+    }

@@ -1,0 +1,1 @@
+"""Quantization-aware training: TFMOT's quantizers around the layers of Model Garden's detectors."""

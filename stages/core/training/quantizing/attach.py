@@ -1,0 +1,144 @@
+"""Puts quantizers around a layer in place: the model keeps its objects, its variables and their places in checkpoints.
+
+TFMOT's `quantize_apply` clones a functional model layer by layer into wrappers. Model Garden's detectors are not such
+models (see docs/decisions/0006), so what its wrapper does around `call` is done here to the layer itself.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from stages.core.training.quantizing.configs import KernelQuantizeConfig
+from stages.core.training.quantizing.quantizers import FakeQuant, activation_quantizer
+
+Call = Callable[..., Any]
+FUSED = ("linear", "relu", "relu6")
+"""Activations that runtimes compute within the layer before: the value between the two is never stored."""
+SMALLEST_SCALE = 1e-6
+
+
+def quantize_weights(layer: Any, config: KernelQuantizeConfig, norm: Any = None) -> None:
+    """Has a layer compute with rounded weights.
+
+    Args:
+      layer: A built layer.
+      config: Says which weights.
+      norm: Frozen batch norm that the converter folds into the weights. A scale per output channel takes up the
+        folded factor, so rounding before or after the fold is the same; with one scale in all it is not, and the
+        weights are rounded as folded.
+    """
+    pairs = config.get_weights_and_quantizers(layer)
+    if not pairs:
+        return
+    weights = [weight for weight, _ in pairs]
+    rounders = [FakeQuant(quantizer, weight.shape, f"round_{place}") for place, (weight, quantizer) in enumerate(pairs)]
+    layer.weight_rounders = rounders
+    layer.weights_on_grid = False
+    folds = [norm is not None and not quantizer.channel_axes for _, quantizer in pairs]
+
+    def rounded() -> list[Any]:
+        if layer.weights_on_grid:
+            return weights
+        factors = [_folded_factor(norm, weight) if fold else 1.0 for weight, fold in zip(weights, folds, strict=True)]
+        return [round_(w * factor) / factor for round_, w, factor in zip(rounders, weights, factors, strict=True)]
+
+    def change(compute: Call) -> Call:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            config.set_quantize_weights(layer, rounded())
+            try:
+                return compute(*args, **kwargs)
+            finally:
+                config.set_quantize_weights(layer, weights)
+
+        return call
+
+    layer.rounded_weights = lambda: list(zip(weights, rounded(), strict=True))
+    _change_call(layer, change)
+
+
+def quantize_input(layer: Any) -> None:
+    """Rounds what a layer reads."""
+    layer.input_rounder = FakeQuant(activation_quantizer(), name="round_input")
+
+    def change(compute: Call) -> Call:
+        return lambda inputs, *args, **kwargs: compute(layer.input_rounder(inputs), *args, **kwargs)
+
+    _change_call(layer, change)
+
+
+def quantize_output(layer: Any, quantizers: Sequence[Any], function: Callable[[Any], Any] | None = None) -> None:
+    """Rounds what a layer gives, after an activation function that belongs to it.
+
+    Args:
+      layer: The layer.
+      quantizers: For its result, as its config has them.
+      function: Activation that the caller no longer applies. One that runtimes do not fuse is rounded on both sides.
+    """
+    apart = function is not None and not is_fused(function)
+    layer.output_rounders = [FakeQuant(quantizer, name="round_output") for quantizer in quantizers]
+    layer.inner_rounder = FakeQuant(activation_quantizer(), name="round_inner") if apart else None
+
+    def change(compute: Call) -> Call:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = compute(*args, **kwargs)
+            if function is not None:
+                result = function(layer.inner_rounder(result) if apart else result)
+            for rounder in layer.output_rounders:
+                result = rounder(result)
+            return result
+
+        return call
+
+    _change_call(layer, change)
+
+
+def freeze_norm(norm: Any) -> None:
+    """Has a batch norm use its moving statistics in training too; scale and offset go on learning."""
+    _change_call(norm, lambda compute: lambda inputs, **kwargs: compute(inputs, **{**kwargs, "training": False}))
+
+
+def split_separable(layer: Any) -> None:
+    """Rounds the value between the two halves of a separable convolution: runtimes compute them as two layers."""
+    layer.middle_rounder = FakeQuant(activation_quantizer(), name="round_middle")
+
+    def call(inputs: Any) -> Any:
+        height, width = layer.strides
+        padding = layer.padding.upper()
+        middle = tf.nn.depthwise_conv2d(
+            inputs, layer.depthwise_kernel, [1, height, width, 1], padding, dilations=layer.dilation_rate
+        )
+        result = tf.nn.conv2d(layer.middle_rounder(middle), layer.pointwise_kernel, 1, "VALID")
+        if layer.use_bias:
+            result = tf.nn.bias_add(result, layer.bias)
+        return result if layer.activation is None else layer.activation(result)
+
+    _change_call(layer, lambda compute: call)
+
+
+def is_fused(function: Any) -> bool:
+    """Whether runtimes compute an activation function within the layer before."""
+    return getattr(function, "__name__", "") in FUSED
+
+
+def _folded_factor(norm: Any, kernel: Any) -> Any:
+    """What a batch norm multiplies a depthwise kernel [height, width, channel, multiplier] with: [channel, multiplier].
+
+    Channels that it as good as switches off keep a factor that can be divided by.
+    """
+    scale = 1.0 if norm.gamma is None else norm.gamma
+    factor = tf.stop_gradient(scale * tf.math.rsqrt(norm.moving_variance + norm.epsilon))
+    factor = tf.where(tf.abs(factor) < SMALLEST_SCALE, SMALLEST_SCALE, factor)
+    return tf.reshape(factor, kernel.shape[-2:])
+
+
+def _change_call(layer: Any, change: Callable[[Call], Call]) -> None:
+    """Replaces what a layer computes. Keras goes on with casting, naming and checking around it."""
+    layer.call = tf.autograph.experimental.do_not_convert(change(layer.call))
+
+
+def walk_layers(root: Any) -> list[Any]:
+    """All Keras layers below a part of a model, itself included, each once."""
+    found = [layer for layer in tf.nest.flatten(root) if isinstance(layer, tf_keras.layers.Layer)]
+    return list({id(layer): layer for part in found for layer in part._flatten_layers()}.values())

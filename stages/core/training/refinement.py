@@ -1,0 +1,86 @@
+"""How a later training differs from the first: it starts from trained weights and changes the model before it goes on.
+
+Pruning and quantization-aware training are such trainings. What they share with the first one (data, resume, history,
+best checkpoint, result folder) is `session.train_detector`, which takes a `Refinement`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from stages.core.errors import MissingResultError
+from stages.core.jsonfile import read_json
+from stages.core.results import Status, TrainResult
+from stages.core.schemes import Variant
+
+REFINEMENT_FILE = "refinement.json"
+"""Beside result.json in the result folder: the refinement's `key`, from which `load_trained` builds the model again."""
+
+
+class Refinement(Protocol):
+    """One way to go on from trained weights.
+
+    The architecture, the losses and the augmentation are those of the source's experiment.yaml; steps, learning rate,
+    batch size and intervals are those of the settings that `train_detector` is given.
+    """
+
+    @property
+    def variant(self) -> Variant:
+        """What the result is called."""
+        ...
+
+    @property
+    def source(self) -> Path:
+        """Folder of the weights to start from, of the shape that `train` writes."""
+        ...
+
+    @property
+    def key(self) -> Mapping[str, Any]:
+        """Everything of the refinement that its result depends on, as plain JSON values; kept as refinement.json.
+
+        The hash of the source's weights enters the training's key by itself.
+        """
+        ...
+
+    @property
+    def settled_step(self) -> int:
+        """First step whose weights may be the result: earlier ones are not evaluated. 0 if any may be."""
+        ...
+
+    def change_task(self, task: Any) -> Any:
+        """Gives a task whose `build_model()` returns the source's model, weights loaded, changed for the training.
+
+        Called once, before the model is built; a resume restores its checkpoint into that model afterwards.
+
+        Args:
+          task: Model Garden's task of the experiment.
+        """
+        ...
+
+    def finish(self, model: Any) -> Any:
+        """The model to write as the result, once the best weights are back in `model`.
+
+        Returns:
+          A trackable with `checkpoint_items`; mostly `model` itself, or what is left of it without training's state.
+        """
+        ...
+
+
+def read_source(folder: Path, model: str) -> TrainResult:
+    """The result that a refinement of `model` starts from. Needs no TensorFlow.
+
+    Raises:
+      MissingResultError: if there are no weights of this model in the folder.
+      ArtifactError: if its result.json is damaged.
+    """
+    verbs = {Variant.PRUNED.value: "prune"}
+    verb = verbs.get(folder.parent.name, "train")
+    advice = f"run `python -m stages.{verb} --model {model}` first"
+    if not (folder / "result.json").is_file():
+        raise MissingResultError(f"{folder}: no trained weights of {model} to start from; {advice}")
+    result = read_json(TrainResult, folder / "result.json")
+    if result.status is not Status.OK:
+        raise MissingResultError(f"{folder}: no weights to start from ({result.status}: {result.reason}); {advice}")
+    if result.model != model:
+        raise MissingResultError(f"{folder}: weights of {result.model}, expected those of {model}; {advice}")
+    return result

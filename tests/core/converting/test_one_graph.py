@@ -1,0 +1,134 @@
+"""One graph per detector: TensorFlow, LiteRT and OpenVINO find the same on the same pixels.
+
+The form that ends in the post-processing op is class-agnostic: it finds what the graph finds with that knob turned.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flatbuffers import flexbuffers
+
+from stages.core.converting.convert import interface_for
+from stages.core.converting.flatbuffer import parse_model, read_graph
+from stages.core.converting.job import Job
+from stages.core.converting.openvino import make_ir
+from stages.core.datasets.prepared import load_image, read_split
+from stages.core.interface import Interface, read_interface
+from stages.core.layout import SAVED_MODEL, TFLITE_FILES, Layout
+from stages.core.running.artifact import Artifact
+from stages.core.running.decode import drop_unused_rows
+from stages.core.running.preprocess import preprocess_image
+from stages.core.running.runner import open_runner
+from stages.core.schemes import SCHEMES, Backend, Form
+from tests.exported_project import EXPORT, MODELS, random_model
+
+CLOSE = 1e-3
+CLASS_AGNOSTIC = "mobiledet_tiny_class_agnostic"
+Exported = tuple[Path, Interface]
+
+
+CASES = [
+    *((model, runtime) for model in MODELS for runtime in ("model.tflite", "openvino")),
+    *((CLASS_AGNOSTIC, runtime) for runtime in ("model.tflite", "openvino", "postprocess_op.tflite")),
+]
+
+
+@pytest.fixture(scope="module")
+def folders(exported_project: Layout, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Exported folders: of both models, and of the one that has two forms with the other knob."""
+    from stages.core.exporting.export import write_tflites
+    from stages.core.exporting.graph import PostProcessingSettings
+    from stages.core.exporting.retinanet import build_retinanet_graph
+    from stages.core.exporting.tflite import save_functions
+
+    config, weights = random_model("mobiledet_tiny")
+    settings = PostProcessingSettings(**EXPORT, nms_iou_threshold=0.5, class_agnostic_nms=True)  # type: ignore[arg-type]
+    graph = build_retinanet_graph(config.task.model, weights, settings)
+    folder = tmp_path_factory.mktemp(CLASS_AGNOSTIC)
+    save_functions(graph.signatures, folder / SAVED_MODEL)
+    write_tflites(graph, folder)
+    return {model: exported_project.exported(model, "trained") for model in MODELS} | {CLASS_AGNOSTIC: folder}
+
+
+def open_case(folders: dict[str, Path], layout: Layout, name: str) -> Exported:
+    model = "mobiledet_tiny" if name == CLASS_AGNOSTIC else name
+    return folders[name], read_interface(layout.exported(model, "trained"))
+
+
+def run_tensorflow(exported: Exported) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(exported[0] / SAVED_MODEL))
+    detect = loaded.signatures["serving_default"]
+    # The loaded object owns what the signature calls.
+    return lambda pixels: {key: value.numpy() for key, value in detect(image=tf.constant(pixels)).items() if loaded}
+
+
+def run_tflite(form: Form) -> Callable[..., Callable[[np.ndarray], dict[str, np.ndarray]]]:
+    def open_file(exported: Exported, scratch: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        path = exported[0] / TFLITE_FILES[form]
+        artifact = Artifact((path,), "", Backend.TFLITE, replace(exported[1], raw_outputs=()))
+        runner = open_runner(artifact, num_threads=2)
+        return lambda pixels: dict(runner.infer(pixels))
+
+    return open_file
+
+
+def run_openvino(exported: Exported, scratch: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    scheme = SCHEMES["openvino_float32"]
+    interface = interface_for(scheme, exported[1])
+    make_ir(Job(scheme=scheme, exported=exported[0], images=(), interface=interface, folder=scratch))
+    files = (scratch / "model.xml", scratch / "model.bin")
+    runner = open_runner(Artifact(files, "", scheme.backend, interface), num_threads=2)
+    return lambda pixels: dict(runner.infer(pixels))
+
+
+RUNTIMES = {
+    "model.tflite": run_tflite(Form.BUILTIN),
+    "postprocess_op.tflite": run_tflite(Form.POSTPROCESS_OP),
+    "openvino": run_openvino,
+}
+
+
+@pytest.mark.parametrize(("name", "runtime"), CASES)
+def test_every_runtime_finds_the_same(
+    folders: dict[str, Path], exported_project: Layout, name: str, runtime: str, tmp_path: Path
+) -> None:
+    exported = open_case(folders, exported_project, name)
+    run, expect = RUNTIMES[runtime](exported, tmp_path), run_tensorflow(exported)
+    for image in read_split(exported_project.split("val")).images:
+        pixels = preprocess_image(load_image(image.path), exported[1].input)[0]
+        expected, found = drop_unused_rows(expect(pixels)), drop_unused_rows(run(pixels))
+        assert found["num_detections"] == expected["num_detections"] > 0
+        assert found["detection_classes"].tolist() == expected["detection_classes"].tolist()
+        for output in exported[1].outputs:
+            np.testing.assert_allclose(found[output.name], expected[output.name], atol=CLOSE, err_msg=output.name)
+
+
+def test_the_knob_makes_a_difference(folders: dict[str, Path], exported_project: Layout, tmp_path: Path) -> None:
+    """Else the comparisons above could not tell one suppression from the other."""
+    names = ("mobiledet_tiny", CLASS_AGNOSTIC)
+    aware, agnostic = (run_tensorflow(open_case(folders, exported_project, name)) for name in names)
+    spec = open_case(folders, exported_project, CLASS_AGNOSTIC)[1].input
+    images = read_split(exported_project.split("val")).images
+    pictures = [preprocess_image(load_image(image.path), spec)[0] for image in images]
+    assert any((aware(pixels)["detection_boxes"] != agnostic(pixels)["detection_boxes"]).any() for pixels in pictures)
+
+
+@pytest.mark.parametrize("name", ["mobiledet_tiny", CLASS_AGNOSTIC])
+def test_only_the_op_form_holds_the_op(folders: dict[str, Path], name: str) -> None:
+    """Fast mode whatever the knob says: the op's class-aware mode loses detections with more than one thread."""
+    last = {}
+    for form, file in TFLITE_FILES.items():
+        content = (folders[name] / file).read_bytes()
+        graph = read_graph(content, file)
+        customs = [op.kind for op in graph.ops if op.custom]
+        assert customs == (["TFLite_Detection_PostProcess"] if form is Form.POSTPROCESS_OP else [])
+        assert ("NON_MAX_SUPPRESSION_V4" in {op.kind for op in graph.ops}) == (not customs)
+        last[form] = parse_model(content, file).subgraphs[0].operators[-1]
+    options = flexbuffers.Loads(bytes(last[Form.POSTPROCESS_OP].customOptions))
+    assert not options["use_regular_nms"]
+    assert options["max_classes_per_detection"] == 1
