@@ -25,6 +25,7 @@ def random_model(name: str, *, seed: int = 0) -> tuple[Any, Any]:
     One-stage detectors get weights that let the pixels through: with initial ones activations fade away, and all images
     would give the same detections, all of one class.
     """
+    import tensorflow as tf
     import tf_keras
 
     from stages.core.detectors.build import ARCHITECTURES, build_model
@@ -46,7 +47,7 @@ def random_model(name: str, *, seed: int = 0) -> tuple[Any, Any]:
         elif lively and variable.name.endswith("scores/bias:0"):
             variable.assign(np.full(shape, -2.0))
         else:
-            variable.assign_add(rng.normal(0, 0.05, shape))
+            variable.assign_add(tf.random.normal(shape, stddev=0.05))
     return config, model
 
 

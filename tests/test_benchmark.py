@@ -1,5 +1,6 @@
 """`benchmark` on hand-made files that really run."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def test_everything_is_measured(model: str, layout: Layout) -> None:
     assert 0 < result.gzip_bytes < len(content)
     assert result.runtime.startswith("ai-edge-litert 2")
     assert (result.delegate, result.num_threads) == ("XNNPACK", 2)
+    assert ("TFLite_Detection_PostProcess" in result.slow_ops) == (model == "mobiledet_tiny")
+    assert "AVERAGE_POOL_2D" not in result.slow_ops
     assert result.machine.num_cpus >= 1
 
 
@@ -92,10 +95,20 @@ def test_a_file_that_its_runtime_cannot_run_is_a_failed_row(content: bytes, reas
     assert reason in result.reason
 
 
-def test_a_damaged_interface_is_the_users_to_mend(layout: Layout) -> None:
+def test_a_file_that_is_not_its_interface_is_a_failed_row(layout: Layout) -> None:
     write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
     path = layout.converted("mobiledet_tiny", "int8") / "interface.json"
     path.write_text(path.read_text().replace("num_detections", "count"))
 
-    with pytest.raises(ArtifactError, match=r"model.tflite: outputs .*'num_detections'.*expected .*'count'"):
+    result = run_cell(layout, "mobiledet_tiny")
+
+    assert result.status is Status.FAILED
+    assert re.search(r"model.tflite: outputs .*'num_detections'.*expected .*'count'", result.reason)
+
+
+def test_another_file_than_the_converted_one_is_the_users_to_mend(layout: Layout) -> None:
+    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    (layout.converted("mobiledet_tiny", "int8") / "model.tflite").write_bytes(build_detector(gain=0.5))
+
+    with pytest.raises(ArtifactError, match=r"model\.tflite: not the file that was converted: sha256 .*, expected"):
         run_cell(layout, "mobiledet_tiny")

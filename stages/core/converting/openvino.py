@@ -13,7 +13,7 @@ from rich.progress import track
 from stages.core.converting.ir import model_to_graph, read_ir_graph
 from stages.core.converting.job import Job, Made
 from stages.core.converting.proof import prove_graph
-from stages.core.converting.selection import select_ops
+from stages.core.converting.selection import Between, select_ops
 from stages.core.datasets.prepared import load_image
 from stages.core.errors import ArtifactError, MissingResultError
 from stages.core.interface import ImageInput, Interface
@@ -23,7 +23,7 @@ from stages.core.running.openvino import describe_ports
 from stages.core.running.preprocess import preprocess_image
 from stages.core.schemes import Precision, Scheme
 
-KINDS_BETWEEN = frozenset({"Add", "Clamp", "Relu"})
+KINDS_BETWEEN = {kind: Between() for kind in ("Add", "Clamp", "Relu")}
 """Ops between layers that may be quantized with them; the activations belong to the layer before them."""
 PASSIVE_KINDS = frozenset({"Constant", "Parameter", "Result", "Convert", "ShapeOf"})
 

@@ -17,7 +17,7 @@ from stages.core.converting.fake_quant import complete_ranges, strip_fake_quant
 from stages.core.converting.flatbuffer import Graph, read_graph, read_model_bytes
 from stages.core.converting.job import Job, Made
 from stages.core.converting.ranges import Calibration, Range, measure_ranges
-from stages.core.converting.selection import Selection, select_ops
+from stages.core.converting.selection import Between, Selection, select_ops
 from stages.core.converting.uint8_input import feed_uint8
 from stages.core.interface import ImageInput
 from stages.core.layout import TFLITE_FILES
@@ -30,9 +30,17 @@ LAYER_OPS = (
     TFLOperationName.CONV_2D_TRANSPOSE,
 )
 BITS = {Precision.FLOAT16: 16, Precision.INT8: 8, Precision.INT16: 16}
-KINDS_BETWEEN = {
-    Precision.INT8: frozenset({"ADD", "RESIZE_NEAREST_NEIGHBOR"}),
-    Precision.INT16: frozenset[str](),
+KINDS_BETWEEN: dict[Precision, dict[str, Between]] = {
+    Precision.INT8: {
+        "ADD": Between(),
+        "RESIZE_NEAREST_NEIGHBOR": Between(),
+        # Region alignment: a table of feature cells, looked up, weighted, and summed by a convolution.
+        "RESHAPE": Between(data_inputs=1),
+        "CONCATENATION": Between(),
+        "GATHER": Between(data_inputs=1),
+        "MUL": Between(data_inputs=1, after=frozenset({"GATHER"})),
+    },
+    Precision.INT16: {},
 }
 """Ops between layers that are quantized with them, by type of the activations."""
 

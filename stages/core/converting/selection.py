@@ -1,10 +1,24 @@
 """Which ops of a float graph are quantized: the layers, and what lies between layers. The rest computes coordinates."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from stages.core.converting.flatbuffer import Graph, Op
 from stages.core.converting.layers import LAYER_KINDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Between:
+    """A kind of op that may be quantized with the layers around it.
+
+    Attributes:
+      data_inputs: How many of its first inputs hold features and must come from selected ops; None: all. The others
+        (indices, interpolation weights) may be computed in float.
+      after: Kinds that its first input must come from; None: any.
+    """
+
+    data_inputs: int | None = None
+    after: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +41,7 @@ class Selection:
         return frozenset(index for index in read | written if graph.tensors[index].dtype == "float32")
 
 
-def select_ops(graph: Graph, kinds_between: Set[str]) -> Selection:
+def select_ops(graph: Graph, kinds_between: Mapping[str, Between]) -> Selection:
     """Chooses by structure, not by name: an op joins only where it saves a way to float and back.
 
     An addition of two feature maps lies between convolutions; the same op in box arithmetic has a neighbour that is
@@ -41,14 +55,16 @@ def select_ops(graph: Graph, kinds_between: Set[str]) -> Selection:
     between = [op for op in graph.ops if op.kind in kinds_between]
     while True:
         chosen = {id(op) for op in (*layers, *between)}
-        kept = [op for op in between if _is_enclosed(graph, op, chosen)]
+        kept = [op for op in between if _is_enclosed(graph, op, kinds_between[op.kind], chosen)]
         if len(kept) == len(between):
             return Selection(layers, tuple(kept))
         between = kept
 
 
-def _is_enclosed(graph: Graph, op: Op, chosen: Set[int]) -> bool:
-    sources = [graph.producers.get(tensor.index) for tensor in graph.variable_inputs(op)]
+def _is_enclosed(graph: Graph, op: Op, rule: Between, chosen: Set[int]) -> bool:
+    data = [index for index in op.inputs[: rule.data_inputs] if index >= 0 and not graph.tensors[index].constant]
+    sources = [graph.producers.get(index) for index in data]
     readers = [reader for index in op.outputs for reader in graph.consumers.get(index, [])]
-    neighbours = [*sources, *readers]
-    return bool(sources) and bool(readers) and all(n is not None and id(n) in chosen for n in neighbours)
+    if not sources or not readers or not all(n is not None and id(n) in chosen for n in (*sources, *readers)):
+        return False
+    return rule.after is None or (sources[0] is not None and sources[0].kind in rule.after)

@@ -1,3 +1,4 @@
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -88,14 +89,18 @@ def test_files_are_the_same_each_time(exported_project: Layout) -> None:
 
 
 def find_nothing(content: bytes) -> bytes:
-    """The same graph, whose last suppression wants scores above 2."""
+    """The same graph, whose last suppression leaves nothing: it wants higher scores than there are."""
     model = parse_model(content, "a good file")
-    kinds = [model.operatorCodes[op.opcodeIndex].builtinCode for op in model.subgraphs[0].operators]
+    graph = model.subgraphs[0]
+    kinds = [model.operatorCodes[op.opcodeIndex].builtinCode for op in graph.operators]
     last = max(index for index, kind in enumerate(kinds) if kind == schema.BuiltinOperator.NON_MAX_SUPPRESSION_V4)
-    threshold = model.subgraphs[0].tensors[model.subgraphs[0].operators[last].inputs[4]]
+    # A tensor of its own: suppressions share theirs.
+    threshold = copy(graph.tensors[graph.operators[last].inputs[4]])
+    threshold.name, threshold.buffer = "unreachable", len(model.buffers)
+    graph.operators[last].inputs[4] = len(graph.tensors)
+    graph.tensors.append(threshold)
     model.buffers.append(schema.BufferT())
-    model.buffers[-1].data = np.frombuffer(np.float32([2]).tobytes(), np.uint8)
-    threshold.buffer = len(model.buffers) - 1
+    model.buffers[-1].data = np.frombuffer(np.float32([1e9]).tobytes(), np.uint8)
     return pack_model(model)
 
 
