@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         timeout_s=params.convert.timeout_s,
     )
     if conversion.status is Status.OK and conversion.size_bytes:
-        print(f"{args.model} {scheme.name}: {conversion.size_bytes / 1e6:.2f} MB in {conversion.seconds:.1f} s, proved")
+        print(f"{args.model} {scheme.name}: {conversion.size_bytes / 1e6:.2f} MB, proved")
     else:
         print(f"{args.model} {scheme.name}: {conversion.status}: {conversion.reason}", file=sys.stderr)
     return 0

@@ -122,7 +122,6 @@ def conversion(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes
         size_bytes=SIZES[scheme],
         calibration_images=100 if SCHEMES[scheme].needs_calibration else 0,
         calibration_sha256=SHA if SCHEMES[scheme].needs_calibration else None,
-        seconds=1.5,
         versions={"ai-edge-quantizer": "0.10.0", **VERSIONS},
     )
     return replace(base, **changes)

@@ -82,7 +82,12 @@ def write_exported_project(root: Path) -> Layout:
 
     layout = Layout(root)
     root.mkdir(parents=True, exist_ok=True)
-    tree = {"models": list(MODELS), "schemes": ["float32", "int8"], "export": EXPORT}
+    tree = {
+        "models": list(MODELS),
+        "schemes": ["float32", "int8"],
+        "export": EXPORT,
+        "convert": {"calibration_images": 2},
+    }
     layout.params.write_text(yaml.safe_dump(tree))
     write_prepared(layout)
     for name in MODELS:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from stages.core.detectors.table import DETECTORS
 from stages.core.layout import Layout
 from stages.core.params import Params, TrainSettings, load_params, parse_params
-from stages.core.schemes import SCHEMES
+from stages.core.schemes import SCHEMES, Variant
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -98,8 +98,10 @@ def test_outs_are_the_layouts_paths() -> None:
         layout.labels,
         layout.calibration,
         layout.prepare_report,
-        layout.variant(model, "trained"),
-        layout.exported(model, "trained"),
+        layout.variant(model, Variant.TRAINED),
+        layout.variant(model, Variant.PRUNED),
+        layout.variant(model, "${item.step.variant}"),
+        layout.exported(model, "${item.variant}"),
         layout.converted(model, scheme),
         layout.validated(model, scheme),
         layout.moved(model, scheme),

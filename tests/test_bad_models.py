@@ -109,7 +109,6 @@ def write_ir_cell(layout: Layout) -> Path:
         companions=tuple(companions),
         sha256=artifact.sha256,
         size_bytes=artifact.size_bytes,
-        seconds=0.1,
         versions={},
     )
     write_json(conversion, folder / "result.json")

@@ -103,6 +103,8 @@ OPTION_TABLES = {
     "QUANTIZE": "QuantizeOptions",
     "DEQUANTIZE": "DequantizeOptions",
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
+    "CONCATENATION": "ConcatenationOptions",
+    "GATHER": "GatherOptions",
 }
 
 

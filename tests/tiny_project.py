@@ -78,7 +78,6 @@ def write_conversion(
         artifact=artifact.path.name if artifact else None,
         sha256=artifact.sha256 if artifact else None,
         size_bytes=len(content) if content is not None else None,
-        seconds=0.1,
         versions={},
     )
     write_json(conversion, folder / "result.json")

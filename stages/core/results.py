@@ -126,6 +126,8 @@ class Proof:
 class Conversion:
     """One cell of model x scheme after `convert` (`models/converted/<model>/<scheme>/result.json`).
 
+    Nothing in it changes when the same file is made again: then nothing behind it has to run again either.
+
     Attributes:
       artifact: File name of the model inside the folder; None where there is none.
       companions: Files that belong to it (an IR's weights).
@@ -134,7 +136,6 @@ class Conversion:
       calibration_sha256: Hash of the calibration list.
       calibration_detections: How many objects the float model found on them: what a mask head was calibrated on.
       notes: What a reader of the results should know of how the file was made.
-      seconds: Wall time of the conversion.
     """
 
     model: str
@@ -151,7 +152,6 @@ class Conversion:
     calibration_sha256: str | None = None
     calibration_detections: int | None = None
     notes: tuple[str, ...] = ()
-    seconds: float
     versions: dict[str, str]
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,6 @@ def convert_model(
     """
     if scheme.needs_calibration and not images:
         raise DataError("the calibration list is empty; run `prepare` again")
-    start = time.monotonic()
     if unneeded := read_unneeded(exported):
         return _leave_out(scheme, unneeded, out_dir)
     interface = interface_for(scheme, read_interface(exported))
@@ -85,7 +83,6 @@ def convert_model(
             calibration_sha256=calibration_sha256 if made.calibration_images else None,
             calibration_detections=made.calibration_detections,
             notes=made.notes,
-            seconds=round(time.monotonic() - start, 3),
             versions=read_versions(*PACKAGES[scheme.backend]),
         )
         write_json(conversion, partial / RESULT_FILE)
@@ -105,7 +102,6 @@ def _leave_out(scheme: Scheme, unneeded: TrainResult, out_dir: Path) -> Conversi
         source=scheme.source,
         status=Status.NOT_APPLICABLE,
         reason=unneeded.reason,
-        seconds=0.0,
         versions={},
     )
     shutil.rmtree(out_dir, ignore_errors=True)

@@ -16,8 +16,9 @@ STEPS = {"uint8": (0, 255), "int8": (-128, 127)}
 """Smallest and largest stored value, by type."""
 KEEPS_VALUES = frozenset({"RESHAPE", "EXPAND_DIMS", "SQUEEZE"})
 """Ops whose results are the values that they read: a range holds on both sides."""
-KEEPS_RANGE = KEEPS_VALUES | {"RESIZE_NEAREST_NEIGHBOR", "MAX_POOL_2D", "PAD"}
-"""Ops whose results are some of the values that they read, or zero."""
+KEEPS_RANGE = KEEPS_VALUES | {"RESIZE_NEAREST_NEIGHBOR", "MAX_POOL_2D", "PAD", "GATHER"}
+"""Ops whose results are some of the values that their first input holds, or zero."""
+JOINS = "CONCATENATION"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +80,8 @@ def complete_ranges(
 ) -> tuple[dict[int, Range], tuple[str, ...]]:
     """Ranges of the tensors that a recipe quantizes, from those that training gave.
 
-    A tensor without one takes that of a tensor that holds its values: one that it was reshaped or enlarged from, or one
-    that it is reshaped to (the converter likes to move a rounding behind a reshape).
+    A tensor without one takes that of tensors that hold its values: those that it was reshaped, enlarged, gathered or
+    joined from, or one that it is reshaped to (the converter likes to move a rounding behind a reshape).
 
     Args:
       graph: The stripped graph.
@@ -90,29 +91,31 @@ def complete_ranges(
     Returns:
       Range by tensor index, and the names of the tensors for which there is none.
     """
-    ranges: dict[int, Range] = {}
-    missing = []
-    for index in sorted(wanted):
-        origin = _origin(graph, index, known)
-        if origin is None:
-            missing.append(graph.tensors[index].name)
-        else:
-            ranges[index] = known[origin]
-    return ranges, tuple(missing)
+    found = {index: _upstream(graph, index, known) or _downstream(graph, index, known) for index in sorted(wanted)}
+    missing = tuple(graph.tensors[index].name for index, value in found.items() if value is None)
+    return {index: value for index, value in found.items() if value is not None}, missing
 
 
-def _origin(graph: Graph, index: int, known: Mapping[str, Range]) -> str | None:
-    """Name of the nearest tensor with a range that holds for this one, upstream or else downstream."""
-    place: int | None = index
-    while place is not None:
-        if graph.tensors[place].name in known:
-            return graph.tensors[place].name
-        producer = graph.producers.get(place)
-        place = producer.inputs[0] if producer is not None and producer.kind in KEEPS_RANGE else None
-    for reader in graph.consumers.get(index, []):
-        if reader.kind in KEEPS_VALUES and graph.tensors[reader.outputs[0]].name in known:
-            return graph.tensors[reader.outputs[0]].name
-    return None
+def _upstream(graph: Graph, index: int, known: Mapping[str, Range]) -> Range | None:
+    """Range of what a tensor's values were taken from."""
+    if graph.tensors[index].name in known:
+        return known[graph.tensors[index].name]
+    producer = graph.producers.get(index)
+    if producer is None or producer.kind not in KEEPS_RANGE | {JOINS}:
+        return None
+    origins = producer.inputs if producer.kind == JOINS else producer.inputs[:1]
+    ranges = [_upstream(graph, origin, known) for origin in origins]
+    parts = [part for part in ranges if part is not None]
+    if len(parts) < len(ranges):
+        return None
+    return Range(min(part.low for part in parts), max(part.high for part in parts))
+
+
+def _downstream(graph: Graph, index: int, known: Mapping[str, Range]) -> Range | None:
+    """Range of what a tensor's values are reshaped to."""
+    readers = [reader for reader in graph.consumers.get(index, []) if reader.kind in KEEPS_VALUES]
+    names = [graph.tensors[reader.outputs[0]].name for reader in readers]
+    return next((known[name] for name in names if name in known), None)
 
 
 def _drop_pairs(model: Any, pairs: Mapping[int, tuple[int, frozenset[int]]], graph: Graph) -> None:

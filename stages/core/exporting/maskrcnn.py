@@ -24,6 +24,7 @@ from stages.core.exporting.graph import (
 )
 from stages.core.exporting.roi_align import PyramidTable, align_regions
 from stages.core.interface import TensorOutput
+from stages.core.training.quantizing.model import output_range
 
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -42,10 +43,11 @@ def build_maskrcnn_graph(config: Any, model: Any, settings: PostProcessingSettin
     _check_supported(config)
     input_size = (int(config.input_size[0]), int(config.input_size[1]))
     anchors = level_anchors(config, input_size)
+    value_range = output_range(model.decoder or model.backbone)
 
     def detect(image: Any) -> dict[str, Any]:
         features = _extract_features(model, normalize_pixels(image))
-        table = PyramidTable(features)
+        table = PyramidTable(features, value_range)
         regions = _propose_regions(config, model, features, anchors, input_size, settings.num_proposals)
         found = _classify_regions(config, model, table, regions, input_size, settings)
         masks = _predict_masks(config, model, table, found)

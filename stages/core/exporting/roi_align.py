@@ -20,12 +20,13 @@ class PyramidTable:
       cells: float32 [sum of height * width over levels, channels].
       strides, heights, widths, offsets: float32 [levels]; `offsets` is each level's first row in `cells`.
       thresholds: Box areas from which on the next coarser level is used.
+      value_range: (lowest, highest) value of the features, where training has rounded them; else None.
     """
 
-    def __init__(self, features: Mapping[str, Any]) -> None:
+    def __init__(self, features: Mapping[str, Any], value_range: tuple[float, float] | None = None) -> None:
         levels = sorted(int(level) for level in features)
         maps = [features[str(level)] for level in levels]
-        self.channels = maps[0].shape[-1]
+        self.channels, self.value_range = maps[0].shape[-1], value_range
         sizes = np.asarray([(item.shape[1], item.shape[2]) for item in maps], np.float32)
         self.cells = tf.concat([tf.reshape(item, [-1, self.channels]) for item in maps], axis=0)
         self.strides = np.asarray([2.0**level for level in levels], np.float32)
@@ -63,10 +64,14 @@ def align_regions(table: PyramidTable, boxes: Any, *, crop_size: int, sample_off
         corners = tf.gather(table.cells, indices)
         row_weights = tf.reshape(row_weights, [num, 2 * crop_size, 1, 1])
         weights = row_weights * tf.reshape(column_weights, [num, 1, 2 * crop_size, 1])
+        products = corners * weights
+        if table.value_range is not None:
+            # A share of a feature has the feature's range, so that an int8 file needs no calibration for it.
+            products = tf.quantization.fake_quant_with_min_max_args(products, *table.value_range)
         # Summing the four weighted corners, as a convolution with ones: runtimes have fast int8 kernels for that, and
         # only slow ones for pooling.
         ones = tf.ones([2, 2, table.channels, 1])
-        return tf.nn.depthwise_conv2d(corners * weights, ones, [1, 2, 2, 1], "VALID")
+        return tf.nn.depthwise_conv2d(products, ones, [1, 2, 2, 1], "VALID")
 
 
 def _choose_levels(table: PyramidTable, boxes: Any) -> Any:

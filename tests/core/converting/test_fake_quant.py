@@ -104,6 +104,7 @@ CASES: dict[str, tuple[tuple[tuple[str, str, str], ...], tuple[str, ...]]] = {
     "its_own": ((("MUL", "a", "known"), ("MUL", "known", "c")), ("known",)),
     "reshaped_from": ((("RESHAPE", "known", "b"), ("MUL", "b", "c")), ("b",)),
     "enlarged_and_reshaped_from": ((("RESIZE_NEAREST_NEIGHBOR", "known", "b"), ("RESHAPE", "b", "c")), ("c",)),
+    "joined_and_gathered_from": ((("CONCATENATION", "known", "b"), ("GATHER", "b", "c")), ("b", "c")),
     "reshaped_to": ((("MUL", "a", "b"), ("RESHAPE", "b", "known")), ("b",)),
 }
 
@@ -116,6 +117,16 @@ def test_a_range_holds_for_the_same_values_elsewhere(case: str) -> None:
     ranges, missing = complete_ranges(graph, wanted, {"known": Range(-1.0, 2.0)})
     assert missing == ()
     assert ranges == dict.fromkeys(wanted, Range(-1.0, 2.0))
+
+
+def test_a_joined_tensor_spans_its_parts() -> None:
+    builder = Builder()
+    first, second, both = (builder.tensor(name, SHAPE) for name in ("first", "second", "both"))
+    builder.op("CONCATENATION", [first, second], [both])
+    graph = read_graph(builder.finish({"image": first}, {"result": both}), "test")
+    ranges, _ = complete_ranges(graph, {both}, {"first": Range(-1.0, 2.0), "second": Range(0.0, 5.0)})
+    assert ranges == {both: Range(-1.0, 5.0)}
+    assert complete_ranges(graph, {both}, {"first": Range(-1.0, 2.0)}) == ({}, ("both",))
 
 
 def test_other_ops_hand_no_range_on() -> None:

@@ -1,7 +1,7 @@
 from stages.core.converting.flatbuffer import Graph, Op, Tensor
-from stages.core.converting.selection import select_ops
+from stages.core.converting.selection import Between, select_ops
 
-KINDS = frozenset({"ADD", "RESIZE_NEAREST_NEIGHBOR"})
+KINDS = {"ADD": Between(), "RESIZE_NEAREST_NEIGHBOR": Between()}
 
 
 def chain(*ops: Op) -> Graph:
@@ -42,3 +42,25 @@ def test_an_op_leaves_when_its_neighbour_does() -> None:
 def test_kinds_that_are_not_listed_stay_float() -> None:
     graph = chain(op("CONV_2D", (1, 0), 2), op("HARD_SWISH", (2,), 3), op("CONV_2D", (3, 0), 4))
     assert select_ops(graph, KINDS).between == ()
+
+
+def test_indices_and_weights_of_features_may_be_computed_in_float() -> None:
+    """A gather of features joins though its indices come from box arithmetic; a gather of boxes does not."""
+    kinds = {"GATHER": Between(data_inputs=1)}
+    features, boxes = op("CONV_2D", (1, 0), 2), op("EXP", (1,), 3)
+    rows = op("CAST", (3,), 4)
+    crops, picked = op("GATHER", (2, 4), 5), op("GATHER", (3, 4), 6)
+    graph = chain(features, boxes, rows, crops, picked, op("CONV_2D", (5, 0), 7), op("CONV_2D", (6, 0), 8))
+    assert select_ops(graph, kinds).between == (crops,)
+    assert select_ops(graph, {"GATHER": Between()}).between == ()
+
+
+def test_some_kinds_join_only_behind_others() -> None:
+    first = op("CONV_2D", (1, 0), 2)
+    gathered = op("GATHER", (2, 0), 3)
+    behind_gather, behind_layer = op("MUL", (3, 0), 4), op("MUL", (2, 0), 5)
+    graph = chain(first, gathered, behind_gather, behind_layer, op("CONV_2D", (4, 0), 6), op("CONV_2D", (5, 0), 7))
+    anywhere = {"GATHER": Between(), "MUL": Between()}
+    assert select_ops(graph, anywhere).between == (gathered, behind_gather, behind_layer)
+    behind = {"GATHER": Between(), "MUL": Between(after=frozenset({"GATHER"}))}
+    assert select_ops(graph, behind).between == (gathered, behind_gather)

@@ -63,6 +63,15 @@ def put_weights_on_grid(model: Any) -> None:
             layer.weights_on_grid = True
 
 
+def output_range(part: Any) -> tuple[float, float] | None:
+    """Lowest and highest value that a functional part (backbone, decoder) gives; None unless it is quantized."""
+    layers = [tensor._keras_history.layer for tensor in tf.nest.flatten(part.outputs)]
+    ranges = [rounder.range for layer in layers for rounder in getattr(layer, "output_rounders", ())]
+    if not ranges:
+        return None
+    return min(float(pair["min_var"]) for pair in ranges), max(float(pair["max_var"]) for pair in ranges)
+
+
 def _quantize_part(part: Any, where: str, depthwise: Depthwise) -> None:
     if type(part) in CUSTOM_LAYERS:
         chains = CUSTOM_LAYERS[type(part)](part)
