@@ -23,7 +23,7 @@ from stages.core.detectors.table import DETECTORS
 from stages.core.exporting.graph import INPUT_NAME, PostProcessingSettings, padding_color
 from stages.core.interface import ImageInput
 from stages.core.jsonfile import read_json
-from stages.core.params import ExportParams
+from stages.core.params.sections import ExportParams
 from stages.core.results import TrainResult
 from stages.core.running.preprocess import preprocess_image
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stages.core.command import Parser, run_verb
 from stages.core.errors import DataError
-from stages.core.params import load_params
+from stages.core.params.tree import load_params
 from stages.core.tracking.address import resolve_uri
 from stages.core.tracking.state import EXPERIMENT_VARIABLE
 

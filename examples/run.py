@@ -2,7 +2,7 @@
 
 Without arguments it runs on the project itself (`make repro`). With a parameter file, as in `python -m examples.run
 examples/bccd.yaml`, it runs the same DAG in `runs/bccd/`, beside the project's results; what the file does not name
-has the default of stages/core/params.py. MLflow is shared with the project. Run it again to go on where it stopped.
+has the default of stages/core/params. MLflow is shared with the project. Run it again to go on where it stopped.
 """
 
 import os
@@ -18,7 +18,7 @@ import yaml
 
 from stages.core.command import Parser, run_verb
 from stages.core.errors import ParamsError
-from stages.core.params import load_params, load_yaml, parse_params
+from stages.core.params.tree import load_params, load_yaml, parse_params
 from stages.core.tracking.address import resolve_uri
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import Layout
 from stages.core.measuring.cost import measure_cost
 from stages.core.measuring.summary import summarize_benchmark
-from stages.core.params import load_params
+from stages.core.params.tree import load_params
 from stages.core.results import Conversion
 
 

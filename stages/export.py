@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stages.core.command import parse_args, run_verb
 from stages.core.datasets.prepared import read_judged_split, read_labels
 from stages.core.layout import Layout
-from stages.core.params import load_params
+from stages.core.params.tree import load_params
 from stages.core.schemes import Variant
 from stages.core.variants import read_unneeded, write_unneeded
 

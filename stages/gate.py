@@ -7,7 +7,7 @@ from dataclasses import replace
 from stages.core.command import EXIT_GATE_RED, parse_args, run_verb
 from stages.core.gating import failures, judge_rows
 from stages.core.layout import Layout
-from stages.core.params import load_params
+from stages.core.params.tree import load_params
 from stages.core.reporting.collect import check_complete, read_metrics
 from stages.core.reporting.tables import headline
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stages.core.command import parse_args, run_verb
 from stages.core.datasets.preparing import prepare_data
 from stages.core.layout import Layout
-from stages.core.params import load_params
+from stages.core.params.tree import load_params
 
 
 def main(argv: Sequence[str] | None = None) -> int:

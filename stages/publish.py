@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stages.core.command import parse_args, run_verb
 from stages.core.layout import Layout
-from stages.core.params import load_params
+from stages.core.params.tree import load_params
 from stages.core.tracking.address import hide_password, resolve_uri
 from stages.core.tracking.outcome import TrackingUnavailableError
 from stages.core.tracking.plan import plan_publication

@@ -8,7 +8,7 @@ from stages.core.command import parse_args, run_verb
 from stages.core.detectors.data import check_batch_size, read_training_data
 from stages.core.detectors.table import DETECTORS
 from stages.core.layout import Layout
-from stages.core.params import load_params
+from stages.core.params.tree import load_params
 from stages.core.schemes import Variant
 from stages.core.training.history import format_ap
 from stages.core.training.interrupts import Interrupted, die_with_parent

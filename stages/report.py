@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from stages.core.command import parse_args, run_verb
 from stages.core.layout import Layout
-from stages.core.params import load_params
+from stages.core.params.tree import load_params
 from stages.core.reporting.collect import read_metrics
 from stages.core.reporting.tables import artifact_places, headline, print_table
 from stages.core.reporting.write import read_content, write_report

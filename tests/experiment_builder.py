@@ -5,7 +5,7 @@ from typing import Any
 from stages.core.detectors.build import build_experiment
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.table import DETECTORS
-from stages.core.params import TrainSettings
+from stages.core.params.training import TrainSettings
 
 DATA = TrainingData(
     train_records="data/prepared/train/*.tfrecord",

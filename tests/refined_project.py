@@ -40,7 +40,7 @@ def write_weights(layout: Layout, name: str, variant: Variant, *, num_zeros: int
     from stages.core.detectors.build import build_experiment, build_model, register_experiments, write_experiment
     from stages.core.detectors.data import read_training_data
     from stages.core.detectors.table import DETECTORS
-    from stages.core.params import TrainSettings
+    from stages.core.params.training import TrainSettings
 
     folder, detector = layout.variant(name, variant), DETECTORS[name]
     folder.mkdir(parents=True)

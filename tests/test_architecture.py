@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from stages.core.detectors.table import DETECTORS
 from stages.core.layout import Layout
-from stages.core.params import Params, TrainSettings, load_params, parse_params
+from stages.core.params.training import TrainSettings
+from stages.core.params.tree import Params, load_params, parse_params
 from stages.core.schemes import SCHEMES, Variant
 
 ROOT = Path(__file__).resolve().parent.parent

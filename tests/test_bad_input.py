@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from stages.core.params import merge_trees
+from stages.core.params.tree import merge_trees
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL: dict[str, Any] = {

@@ -19,7 +19,7 @@ from stages.core.errors import MissingResultError, ParamsError, UserError
 from stages.core.hashing import hash_file
 from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import Layout
-from stages.core.params import ExportParams
+from stages.core.params.sections import ExportParams
 from stages.core.results import Status, TrainResult
 from stages.core.schemes import SCHEMES, Variant
 from stages.core.training.history import read_history
@@ -70,7 +70,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from stages.core.detectors.build import build_experiment, build_model, register_experiments, write_experiment
     from stages.core.detectors.data import read_training_data
-    from stages.core.params import TrainSettings
+    from stages.core.params.training import TrainSettings
 
     root = tmp_path_factory.mktemp("source")
     write_params(root, schemes=["int8"])

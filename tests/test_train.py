@@ -20,7 +20,7 @@ from stages.core.errors import CheckpointError, ParamsError, TrainingError
 from stages.core.hashing import hash_file
 from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
-from stages.core.params import merge_trees
+from stages.core.params.tree import merge_trees
 from stages.core.results import TrainResult
 from stages.core.training.history import read_history
 

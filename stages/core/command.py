@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from stages.core.detectors.table import DETECTORS
 from stages.core.errors import UsageError, UserError
-from stages.core.params import check_name
+from stages.core.params.names import check_name
 from stages.core.schemes import SCHEMES
 
 EXIT_USER_ERROR = 2

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from stages.core.detectors.table import DETECTORS
-from stages.core.params import FloorParams, GateParams
+from stages.core.params.sections import FloorParams, GateParams
 from stages.core.results import Metrics, Row, Status, Verdict
 from stages.core.schemes import SCHEMES
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from stages.core.jsonfile import read_json, write_json
-from stages.core.params import Params
+from stages.core.params.tree import Params
 from stages.core.results import Status, TrainResult
 from stages.core.schemes import SCHEMES, Variant
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stages.core.gating import bounds_of, failures, judge_row, judge_rows
-from stages.core.params import FloorParams, GateParams
+from stages.core.params.sections import FloorParams, GateParams
 from stages.core.results import Metrics, Status, Verdict
 from tests.builders import row
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from stages.core.errors import ParamsError
-from stages.core.params import PruneParams, parse_params
+from stages.core.params.training import PruneParams
+from stages.core.params.tree import parse_params
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "sparsity-0": ({"target_sparsity": 0}, r"prune\.target_sparsity: .*greater than 0 \(found 0\)"),

@@ -9,7 +9,7 @@ from stages.core.datasets.synthetic import read_synthetic
 from stages.core.datasets.voc import read_voc
 from stages.core.datasets.workers import Workers
 from stages.core.errors import ParamsError
-from stages.core.params import PrepareParams
+from stages.core.params.sections import PrepareParams
 
 Reader = Callable[[PrepareParams, Path, Path, Workers], Source]
 """(parameters, folder that `prepare.path` names, empty folder for files of its own, workers) to a source."""

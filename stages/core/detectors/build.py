@@ -18,7 +18,7 @@ from stages.core.detectors.retinanet import retinanet_architecture, retinanet_ex
 from stages.core.detectors.table import DETECTORS, Detector, Family
 from stages.core.errors import ArtifactError, CheckpointError, DataError
 from stages.core.jsonfile import read_json
-from stages.core.params import TrainSettings
+from stages.core.params.training import TrainSettings
 from stages.core.results import TrainResult
 from stages.core.schemes import Variant
 from stages.core.training.quantizing.configs import Depthwise

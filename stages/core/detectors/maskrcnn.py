@@ -12,7 +12,7 @@ from official.vision.configs import maskrcnn as mr
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
 from stages.core.detectors.table import Detector
-from stages.core.params import TrainSettings
+from stages.core.params.training import TrainSettings
 
 MAX_LEVEL = 6
 

@@ -11,7 +11,7 @@ from official.modeling import optimization
 from official.vision.configs import common
 
 from stages.core.detectors.data import TrainingData
-from stages.core.params import TrainSettings
+from stages.core.params.training import TrainSettings
 
 EVALUATION_BATCH = 8
 SHUFFLE_BUFFER = 1000

@@ -13,7 +13,7 @@ from official.vision.configs import retinanet as rn
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
 from stages.core.detectors.table import Detector
-from stages.core.params import TrainSettings
+from stages.core.params.training import TrainSettings
 
 MIN_LEVEL, MAX_LEVEL = 3, 6
 """Strides 8..64. Level 7 would pad inputs to multiples of 128."""

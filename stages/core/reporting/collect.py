@@ -10,7 +10,7 @@ from stages.core.errors import MissingResultError
 from stages.core.gating import judge_rows
 from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
-from stages.core.params import GateParams
+from stages.core.params.sections import GateParams
 from stages.core.results import Benchmark, Conversion, Metrics, Proof, Row, Status, TrainResult, Validation, Verdict
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from stages.core.datasets.prepared import read_split
 from stages.core.gating import bounds_of
 from stages.core.jsonfile import write_json
 from stages.core.layout import Layout
-from stages.core.params import GateParams
+from stages.core.params.sections import GateParams
 from stages.core.reporting.collect import cells_to_metrics, read_cells
 from stages.core.reporting.later_trainings import later_notes
 from stages.core.reporting.page import render_page

@@ -12,7 +12,7 @@ from stages.core.errors import ArtifactError
 from stages.core.gating import failures
 from stages.core.hashing import hash_file, hash_files, hash_value
 from stages.core.layout import Layout
-from stages.core.params import Params, load_yaml
+from stages.core.params.tree import Params, load_yaml
 from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics
 from stages.core.reporting.curves import Curve
 from stages.core.reporting.sections import worst_parity

@@ -19,7 +19,7 @@ from tensorflow_model_optimization.python.core.sparsity.keras import pruning_imp
 from tensorflow_model_optimization.sparsity.keras import ConstantSparsity, PolynomialDecay, PruningSchedule
 
 from stages.core.detectors.build import create_variables, restore_weights
-from stages.core.params import PruneParams
+from stages.core.params.training import PruneParams
 from stages.core.schemes import Variant
 from stages.core.training.initialize import list_variables
 from stages.core.training.kernels import Choice, Kernel, Pattern, choose_kernels, list_kernels

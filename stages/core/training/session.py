@@ -30,7 +30,7 @@ from stages.core.detectors.table import Detector
 from stages.core.hashing import hash_file, hash_value
 from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import Layout
-from stages.core.params import TrainSettings
+from stages.core.params.training import TrainSettings
 from stages.core.results import TrainResult
 from stages.core.schemes import Variant
 from stages.core.training.checkpoints import read_step, settle_best, settle_checkpoints

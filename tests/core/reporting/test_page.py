@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.layout import Layout
-from stages.core.params import GateParams
+from stages.core.params.sections import GateParams
 from stages.core.reporting.page import render_page
 from stages.core.reporting.sections import (
     Content,

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from stages.core.jsonfile import write_json
-from stages.core.params import PruneParams
+from stages.core.params.training import PruneParams
 from stages.core.training.kernels import choose_kernels, list_kernels
 from stages.core.training.pruning import (
     Pruning,

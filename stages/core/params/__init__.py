@@ -1,0 +1,1 @@
+"""params.yaml: the border between text and values."""

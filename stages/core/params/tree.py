@@ -1,0 +1,137 @@
+"""params.yaml: the border between text and values.
+
+Every section is a frozen pydantic model that forbids unknown keys. `load_params` turns whatever is wrong into one
+`ParamsError` line that names the key and lists what is allowed.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from stages.core.detectors.table import DETECTORS
+from stages.core.errors import ParamsError
+from stages.core.params.explaining import explain
+from stages.core.params.names import check_name, check_names
+from stages.core.params.section import Section
+from stages.core.params.sections import (
+    BenchmarkParams,
+    ConvertParams,
+    ExportParams,
+    GateParams,
+    PrepareParams,
+    PublishParams,
+    ReportParams,
+    ValidateParams,
+)
+from stages.core.params.training import PruneParams, QatParams, RefineParams, TrainSettings
+from stages.core.schemes import SCHEMES
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    schemes: Annotated[tuple[str, ...], Field(min_length=1)]
+    prepare: PrepareParams = PrepareParams()
+    train: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    prune: PruneParams = PruneParams()
+    qat: QatParams = QatParams()
+    export: ExportParams = ExportParams()
+    convert: ConvertParams = ConvertParams()
+    validation: ValidateParams = Field(default=ValidateParams(), alias="validate")
+    benchmark: BenchmarkParams = BenchmarkParams()
+    report: ReportParams = ReportParams()
+    gate: GateParams = GateParams(max_ap_drop={})
+    publish: PublishParams = PublishParams()
+
+    @field_validator("models")
+    @classmethod
+    def _models_in_the_table(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_names(value, "model", DETECTORS)
+
+    @field_validator("schemes")
+    @classmethod
+    def _schemes_in_the_table(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_names(value, "scheme", SCHEMES)
+
+    @field_validator("train")
+    @classmethod
+    def _train_sections(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in value:
+            check_name(name, "section", ["common", *DETECTORS])
+        return value
+
+    @model_validator(mode="after")
+    def _every_training_is_valid(self) -> Self:
+        for name in sorted({*self.train, *self.models} - {"common"}):
+            self.train_settings(name)
+        return self
+
+    def train_settings(self, model: str) -> TrainSettings:
+        """`train.common` with `train.<model>` laid over it, key by key.
+
+        Raises:
+          ParamsError: if the two together are not valid settings.
+        """
+        merged = merge_trees(self.train.get("common", {}), self.train.get(model, {}))
+        try:
+            return TrainSettings.model_validate(merged)
+        except ValidationError as error:
+            raise ParamsError(f"params.yaml: {explain(error, ('train', model), TrainSettings)}") from None
+
+    def refine_settings(self, model: str, section: RefineParams) -> TrainSettings:
+        """The training of `model` with the knobs of `prune` or `qat` in place of its own.
+
+        No moving average of the weights: it would average masks and quantization ranges too.
+        """
+        knobs = {name: getattr(section, name) for name in RefineParams.model_fields if name != "models"}
+        if section.batch_size is None:
+            del knobs["batch_size"]
+        return self.train_settings(model).model_copy(update={**knobs, "ema_decay": 0.0})
+
+
+def merge_trees(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid over `base`: dicts merge key by key, everything else is replaced. Neither argument is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge_trees(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def load_params(root: Path) -> Params:
+    """Reads and checks `<root>/params.yaml`.
+
+    Raises:
+      ParamsError: with one line that names the file, the key, what was found and what is allowed.
+    """
+    return parse_params(load_yaml(root / "params.yaml"))
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file whose top level is a mapping.
+
+    Raises:
+      ParamsError: if it is missing, not YAML, or not a mapping.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ParamsError(f"{path}: expected a mapping of sections, found {type(tree).__name__}")
+    return tree
+
+
+def parse_params(tree: dict[str, Any]) -> Params:
+    """Checks a whole parameter tree."""
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        raise ParamsError(f"params.yaml: {explain(error, (), Params)}") from None
