@@ -34,15 +34,18 @@ KINDS_BETWEEN: dict[Precision, dict[str, Between]] = {
     Precision.INT8: {
         "ADD": Between(),
         "RESIZE_NEAREST_NEIGHBOR": Between(),
-        # Region alignment: a table of feature cells, looked up, weighted, and summed by a convolution.
-        "RESHAPE": Between(data_inputs=1),
-        "CONCATENATION": Between(),
-        "GATHER": Between(data_inputs=1),
-        "MUL": Between(data_inputs=1, after=frozenset({"GATHER"})),
     },
     Precision.INT16: {},
 }
 """Ops between layers that are quantized with them, by type of the activations."""
+KINDS_OF_ALIGNMENT: dict[str, Between] = {
+    "RESHAPE": Between(data_inputs=1),
+    "CONCATENATION": Between(),
+    "GATHER": Between(data_inputs=1),
+    "MUL": Between(data_inputs=1, after=frozenset({"GATHER", "CONV_2D"})),
+}
+"""Region alignment in int8: a table of feature cells (a pyramid level's batch norm may be a MUL and an ADD), looked up,
+weighted, and summed by a convolution. Only where ranges are measured: training does not round in there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,7 @@ def quantize_layers(source: Source, scheme: Scheme) -> File:
     """
     stripped = strip_fake_quant(source.content)
     graph = read_graph(stripped.content, "the exported graph")
-    selection = select_ops(graph, KINDS_BETWEEN[scheme.activations])
+    selection = select_ops(graph, choose_kinds(scheme, learned=bool(stripped.ranges)))
     ranges, missing = complete_ranges(graph, selection.tensors(graph), stripped.ranges)
     made = Made()
     if missing:
@@ -136,6 +139,12 @@ def quantize_layers(source: Source, scheme: Scheme) -> File:
         tool.add_static_config(pattern, op, *bits)
     content = _quantize(tool, {graph.tensors[index].name: found for index, found in ranges.items()})
     return File(content=content, made=made)
+
+
+def choose_kinds(scheme: Scheme, *, learned: bool) -> dict[str, Between]:
+    """Kinds of ops that join the layers; `learned`: ranges come from training."""
+    kinds = KINDS_BETWEEN[scheme.activations]
+    return kinds if learned or scheme.activations is not Precision.INT8 else kinds | KINDS_OF_ALIGNMENT
 
 
 RECIPES: dict[tuple[Backend, Precision, Precision], Recipe] = {
