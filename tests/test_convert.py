@@ -143,7 +143,8 @@ def test_nothing_exported_is_an_error_of_the_user(project: Layout) -> None:
 
 
 def test_other_calibration_images_than_drawn_are_an_error(project: Layout) -> None:
-    next((project.split("train") / "images").iterdir()).write_bytes(b"another picture")
+    drawn, *_ = read_calibration(project.calibration, limit=1)
+    drawn.write_bytes(b"another picture")
     with pytest.raises(DataError, match="sha256 differs"):
         convert(project, "mobiledet_tiny", "int8")
 
