@@ -31,7 +31,7 @@ $(VENV)/.ready: requirements.lock
 repro: $(VENV)/.ready ## run the pipeline on params.yaml, publish to MLflow, print the table
 	@python -m examples.run
 
-smoke: $(VENV)/.ready ## the same pipeline with tiny settings, in under 4 minutes
+smoke: $(VENV)/.ready ## the same pipeline with tiny settings, in some minutes
 	@python -m examples.run examples/smoke.yaml
 
 bccd: $(VENV)/.ready ## real boxes: blood cells (Pascal VOC) below $DETECTION_SAMPLES
