@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+from openvino import opset11
 from rich.console import Console
 from rich.progress import track
 
@@ -25,6 +26,8 @@ from stages.core.schemes import Precision, Scheme
 
 KINDS_BETWEEN = {kind: Between() for kind in ("Add", "Clamp", "Relu")}
 """Ops between layers that may be quantized with them; the activations belong to the layer before them."""
+LONG_SEARCH = 500
+"""Values from which on a top-k search is long."""
 PASSIVE_KINDS = frozenset({"Constant", "Parameter", "Result", "Convert", "ShapeOf"})
 
 
@@ -70,7 +73,34 @@ def read_saved_model(folder: Path, interface: Interface) -> Any:
     expected = {output.name: (tuple(output.shape), output.dtype) for output in interface.outputs}
     if {name: found.get(name) for name in expected} != expected:
         raise ArtifactError(f"{folder}: outputs {found}, expected {expected} (interface.json)")
+    relax_sorting(model)
     return model
+
+
+def relax_sorting(model: Any) -> None:
+    """Lets long top-k searches order equal values as they like, in place.
+
+    A stable TopK, which is what TensorFlow's becomes, is a bubble sort in the CPU plugin: on a MobileDet's 36,720 scores
+    it takes 131 of 143 ms, an unstable one 0.5 ms.
+    """
+    for node in list(model.get_ops()):
+        if node.get_type_name() != "TopK":
+            continue
+        about = node.get_attributes()
+        if node.input(0).get_partial_shape()[about["axis"]].get_length() < LONG_SEARCH:
+            continue
+        relaxed = opset11.topk(
+            node.input_value(0),
+            node.input_value(1),
+            about["axis"],
+            about["mode"],
+            about["sort"],
+            about["index_element_type"],
+            stable=False,
+        )
+        relaxed.set_friendly_name(node.get_friendly_name())
+        for index in range(node.get_output_size()):
+            node.output(index).replace(relaxed.output(index))
 
 
 def quantize_layers(model: Any, job: Job) -> tuple[Any, Made]:
