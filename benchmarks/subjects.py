@@ -24,7 +24,7 @@ from stages.core.exporting.graph import INPUT_NAME, PostProcessingSettings, padd
 from stages.core.interface import ImageInput
 from stages.core.jsonfile import read_json
 from stages.core.params.sections import ExportParams
-from stages.core.results import TrainResult
+from stages.core.results.training import TrainResult
 from stages.core.running.preprocess import preprocess_image
 
 SETTLING_STEPS = 12

@@ -9,7 +9,7 @@ from stages.core.layout import Layout
 from stages.core.measuring.cost import measure_cost
 from stages.core.measuring.summary import summarize_benchmark
 from stages.core.params.tree import load_params
-from stages.core.results import Conversion
+from stages.core.results.conversion import Conversion
 
 
 def main(argv: Sequence[str] | None = None) -> int:

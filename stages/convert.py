@@ -9,7 +9,7 @@ from stages.core.datasets.prepared import read_calibration
 from stages.core.hashing import hash_file
 from stages.core.layout import Layout
 from stages.core.params.tree import load_params
-from stages.core.results import Status
+from stages.core.results.status import Status
 from stages.core.schemes import SCHEMES
 
 

@@ -10,7 +10,7 @@ from stages.core.measuring.judging import judge_conversion
 from stages.core.measuring.summary import summarize_validation
 from stages.core.params.tree import load_params
 from stages.core.reference import save_reference
-from stages.core.results import Conversion
+from stages.core.results.conversion import Conversion
 from stages.core.schemes import Variant
 
 

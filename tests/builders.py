@@ -16,24 +16,19 @@ from stages.core.interface import ImageInput, Interface, PostProcessing, TensorO
 from stages.core.jsonfile import write_json
 from stages.core.layout import Layout
 from stages.core.reference import Reference, save_reference
-from stages.core.results import (
+from stages.core.results.benchmark import Benchmark, Latency, Machine
+from stages.core.results.conversion import Conversion, OpProof, Proof
+from stages.core.results.status import Status
+from stages.core.results.table import Row, Verdict
+from stages.core.results.training import TrainResult
+from stages.core.results.validation import (
     Accuracy,
     Agreement,
     AveragePrecision,
-    Benchmark,
-    Conversion,
-    Latency,
-    Machine,
     MovedImage,
-    OpProof,
     Parity,
-    Proof,
     Protocol,
-    Row,
-    Status,
-    TrainResult,
     Validation,
-    Verdict,
 )
 from stages.core.schemes import SCHEMES, Backend, Form, Precision
 

@@ -9,7 +9,7 @@ import yaml
 from stages.core.hashing import hash_file
 from stages.core.jsonfile import write_json
 from stages.core.layout import Layout
-from stages.core.results import CalibrationImage, CalibrationList
+from stages.core.results.preparation import CalibrationImage, CalibrationList
 from stages.core.schemes import SCHEMES, Variant
 from tests.builders import LABELS, train_result, write_split
 

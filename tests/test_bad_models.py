@@ -14,7 +14,11 @@ from stages.core.errors import ArtifactError
 from stages.core.hashing import hash_file
 from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import Layout
-from stages.core.results import Benchmark, CalibrationList, Conversion, Status, Validation
+from stages.core.results.benchmark import Benchmark
+from stages.core.results.conversion import Conversion
+from stages.core.results.preparation import CalibrationList
+from stages.core.results.status import Status
+from stages.core.results.validation import Validation
 from stages.core.schemes import Backend
 from tests.bad_models import BAD_MODELS, POINTER, BadModel, reverse_outputs
 from tests.builders import history, train_result

@@ -10,7 +10,8 @@ from stages import benchmark
 from stages.core.errors import ArtifactError, DataError
 from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
-from stages.core.results import Benchmark, Status
+from stages.core.results.benchmark import Benchmark
+from stages.core.results.status import Status
 from tests.builders import write_split
 from tests.tflite_builder import build_crasher, build_detector, build_refused
 from tests.tiny_project import MODELS, write_conversion, write_tiny_project

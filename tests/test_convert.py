@@ -16,7 +16,8 @@ from stages.core.hashing import hash_files
 from stages.core.interface import read_interface, write_interface
 from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import Layout
-from stages.core.results import Conversion, Proof, Status
+from stages.core.results.conversion import Conversion, Proof
+from stages.core.results.status import Status
 from stages.core.schemes import SCHEMES, Form
 from tests.builders import applies
 from tests.exported_project import MODELS, SCHEMES_OF_TRAINED

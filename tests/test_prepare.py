@@ -32,7 +32,7 @@ from stages.core.datasets.samples import Sample
 from stages.core.errors import DataError, UserError
 from stages.core.hashing import hash_file
 from stages.core.params.sections import PrepareParams
-from stages.core.results import PrepareReport
+from stages.core.results.preparation import PrepareReport
 
 SMALL = {"num_train": 6, "num_val": 3, "num_test": 2, "size": 64}
 

@@ -1,7 +1,5 @@
 """`prune`: cheap when nobody asks for it, and otherwise a training whose zeros reach the converted file."""
 
-import dataclasses
-import os
 import shutil
 import signal
 import subprocess
@@ -11,25 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from stages import prepare, prune
 from stages.core.detectors.table import DETECTORS
 from stages.core.errors import MissingResultError, ParamsError, UserError
 from stages.core.hashing import hash_file
-from stages.core.jsonfile import read_json, write_json
+from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
 from stages.core.params.sections import ExportParams
-from stages.core.results import Status, TrainResult
-from stages.core.schemes import SCHEMES, Variant
+from stages.core.results.status import Status
+from stages.core.results.training import TrainResult
+from stages.core.schemes import Variant
 from stages.core.training.history import read_history
-from tests.builders import train_result
+from tests import refined_project
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "mobiledet_tiny"
-SIZE = 64
 SCHEME = "pruned_int8"
-TRAINING: dict[str, Any] = {"input_size": [SIZE, SIZE], "batch_size": 4, "checkpoint_interval": 5}
 PRUNE: dict[str, Any] = {
     "target_sparsity": 0.6,
     "steps": 20,
@@ -41,51 +37,21 @@ PRUNE: dict[str, Any] = {
 }
 
 
-def write_params(root: Path, *, schemes: list[str] | None = None, **changes: Any) -> None:
-    tree = {
-        "models": [MODEL],
-        "schemes": schemes or [SCHEME],
-        "prepare": {"synthetic": {"num_train": 12, "num_val": 5, "num_test": 0, "size": SIZE}, "calibration_images": 2},
-        "train": {"common": TRAINING},
-        "prune": {**PRUNE, **changes},
-    }
-    (root / "params.yaml").write_text(yaml.safe_dump(tree))
+def write_params(root: Path, *, schemes: tuple[str, ...] = (SCHEME,), **changes: Any) -> None:
+    refined_project.write_params(root, models=[MODEL], schemes=list(schemes), prune={**PRUNE, **changes})
 
 
 def run(root: Path) -> int:
     return prune.main(["--root", str(root), "--model", MODEL])
 
 
-@pytest.fixture(autouse=True)
-def pruned_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row that starts from pruned weights, whatever the table holds."""
-    row = dataclasses.replace(SCHEMES["int8"], name=SCHEME, source=Variant.PRUNED)
-    monkeypatch.setitem(SCHEMES, SCHEME, row)
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with prepared data, and first weights in the place of trained ones. Read only."""
-    import tensorflow as tf
-
-    from stages.core.detectors.build import build_experiment, build_model, register_experiments, write_experiment
-    from stages.core.detectors.data import read_training_data
-    from stages.core.params.training import TrainSettings
-
     root = tmp_path_factory.mktemp("source")
-    write_params(root, schemes=["int8"])
+    write_params(root)
     assert prepare.main(["--root", str(root)]) == 0
-    layout, detector = Layout(root), DETECTORS[MODEL]
-    folder = layout.variant(MODEL, Variant.TRAINED)
-    folder.mkdir(parents=True)
-    register_experiments()
-    data = read_training_data(layout, detector)
-    config = build_experiment(detector, TrainSettings.model_validate(TRAINING), data)
-    model = build_model(config)
-    tf.train.Checkpoint(model=model, **model.checkpoint_items).write(str(folder / "checkpoint" / "ckpt"))
-    write_experiment(config, folder / "experiment.yaml")
-    result = train_result(MODEL, checkpoint="checkpoint/ckpt", input_size=(SIZE, SIZE), num_classes=data.num_classes)
-    write_json(result, folder / "result.json")
+    refined_project.write_weights(Layout(root), MODEL, Variant.TRAINED)
     return root
 
 
@@ -106,7 +72,7 @@ assert not {"tensorflow", "tf_keras", "tensorflow_model_optimization"} & set(sys
 
 
 def test_nothing_asks_for_pruned_weights(tmp_path: Path) -> None:
-    write_params(tmp_path, schemes=["float32", "int8"])
+    write_params(tmp_path, schemes=("float32", "int8"))
     old = Layout(tmp_path).variant(MODEL, Variant.PRUNED)
     (old / "checkpoint").mkdir(parents=True)
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path), MODEL]
@@ -141,20 +107,6 @@ def test_mistakes_are_one_line(case: str, project: Layout) -> None:
     assert not project.variant(MODEL, Variant.PRUNED).exists()
 
 
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM to this very process when training comes to a step."""
-    from stages.core.training.fit import LoopWatch
-
-    look = LoopWatch._refuse_non_finite
-
-    def refuse_and_stop(watch: LoopWatch, now: int, values: dict[str, float]) -> None:
-        look(watch, now, values)
-        if now == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(LoopWatch, "_refuse_non_finite", refuse_and_stop)
-
-
 def masks_of(checkpoint: Path) -> dict[str, np.ndarray]:
     """Masks in a checkpoint, by the place of their kernel."""
     import tensorflow as tf
@@ -178,7 +130,7 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
     from stages.core.training.kernels import list_kernels
 
     with monkeypatch.context() as patch:
-        stop_at(15, patch)
+        refined_project.stop_at(15, patch)
         assert run(project.root) == 128 + signal.SIGTERM
     (saved,) = project.work.glob(f"{MODEL}/*/run/ckpt-15.index")
     masks = masks_of(saved.with_suffix(""))

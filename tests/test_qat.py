@@ -16,7 +16,8 @@ from stages import prepare, qat
 from stages.core.errors import MissingResultError, ParamsError, UserError
 from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import Layout
-from stages.core.results import Status, TrainResult
+from stages.core.results.status import Status
+from stages.core.results.training import TrainResult
 from stages.core.schemes import Variant
 from stages.core.training.history import read_history
 from tests import refined_project

@@ -21,7 +21,7 @@ from stages.core.hashing import hash_file
 from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
 from stages.core.params.tree import merge_trees
-from stages.core.results import TrainResult
+from stages.core.results.training import TrainResult
 from stages.core.training.history import read_history
 
 ROOT = Path(__file__).resolve().parent.parent

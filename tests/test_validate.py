@@ -15,7 +15,8 @@ from stages.core.errors import ArtifactError, MissingResultError
 from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
 from stages.core.reference import load_reference
-from stages.core.results import Status, Validation
+from stages.core.results.status import Status
+from stages.core.results.validation import Validation
 from stages.core.subset import choose_pictures, choose_subset
 from tests.tflite_builder import build_crasher, build_detector, build_refused, build_segmenter
 from tests.tiny_project import MODELS, write_conversion, write_tiny_project

@@ -14,7 +14,9 @@ from stages.core.interface import ImageInput, Interface, PostProcessing, TensorO
 from stages.core.jsonfile import write_json
 from stages.core.layout import Layout
 from stages.core.reference import Reference, save_reference
-from stages.core.results import Conversion, PrepareReport, SplitSummary, Status
+from stages.core.results.conversion import Conversion
+from stages.core.results.preparation import PrepareReport, SplitSummary
+from stages.core.results.status import Status
 from stages.core.running.artifact import Artifact
 from stages.core.running.preprocess import preprocess_image
 from stages.core.running.runner import open_runner

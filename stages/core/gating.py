@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from stages.core.detectors.table import DETECTORS
 from stages.core.params.sections import FloorParams, GateParams
-from stages.core.results import Metrics, Row, Status, Verdict
+from stages.core.results.status import Status
+from stages.core.results.table import Metrics, Row, Verdict
 from stages.core.schemes import SCHEMES
 
 BYTES_PER_MB = 1_000_000

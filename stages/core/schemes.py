@@ -24,6 +24,15 @@ class Variant(StrEnum):
     PRUNED_QAT = "pruned_qat"
 
 
+MAKERS: dict[Variant, str] = {
+    Variant.TRAINED: "train",
+    Variant.PRUNED: "prune",
+    Variant.QAT: "qat",
+    Variant.PRUNED_QAT: "qat",
+}
+"""The verb that makes each, which is also the section of params.yaml with its knobs."""
+
+
 class Form(StrEnum):
     """How suppression ends the graph.
 

@@ -4,8 +4,10 @@ import shutil
 from pathlib import Path
 
 from stages.core.jsonfile import read_json, write_json
+from stages.core.layout import Layout
 from stages.core.params.tree import Params
-from stages.core.results import Status, TrainResult
+from stages.core.results.status import Status
+from stages.core.results.training import TrainResult
 from stages.core.schemes import SCHEMES, Variant
 
 SOURCES: dict[Variant, Variant] = {
@@ -32,6 +34,15 @@ def why_unneeded(params: Params, model: str, variant: Variant) -> str:
     if users & sources:
         return ""
     return f"no scheme in use starts from {variant} weights (schemes: {', '.join(params.schemes)})"
+
+
+def skip_unneeded(params: Params, layout: Layout, model: str, variant: Variant) -> bool:
+    """Whether these weights are not needed: then that is said, on the terminal and in their place."""
+    reason = why_unneeded(params, model, variant)
+    if reason:
+        write_unneeded(layout.variant(model, variant), model, variant, reason=reason)
+        print(f"{model}: no {variant} weights: {reason}")
+    return bool(reason)
 
 
 def write_unneeded(folder: Path, model: str, variant: Variant, *, reason: str) -> None:

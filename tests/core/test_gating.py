@@ -6,7 +6,8 @@ import pytest
 
 from stages.core.gating import bounds_of, failures, judge_row, judge_rows
 from stages.core.params.sections import FloorParams, GateParams
-from stages.core.results import Metrics, Status, Verdict
+from stages.core.results.status import Status
+from stages.core.results.table import Metrics, Verdict
 from tests.builders import row
 
 MASKED = {"model": "maskrcnn_mobiledet", "mask_ap": 59.3, "mask_ap_float": 59.8, "mask_ap_drop": 0.5}

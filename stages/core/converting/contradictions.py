@@ -8,7 +8,7 @@ from stages.core.converting.flatbuffer import Graph
 from stages.core.converting.layers import Layer
 from stages.core.errors import ArtifactError
 from stages.core.interface import TensorOutput
-from stages.core.results import LayerSparsity
+from stages.core.results.conversion import LayerSparsity
 from stages.core.schemes import Scheme
 
 MIN_ACTIVATION_MACS = 0.9

@@ -17,7 +17,9 @@ from stages.core.hashing import hash_files
 from stages.core.interface import InputDtype, Interface, read_interface, write_interface
 from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import TFLITE_FILES
-from stages.core.results import Conversion, Proof, Status, TrainResult
+from stages.core.results.conversion import Conversion, Proof
+from stages.core.results.status import Status
+from stages.core.results.training import TrainResult
 from stages.core.schemes import Form, Precision, Scheme
 from stages.core.variants import read_unneeded
 from stages.core.versions import read_versions

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.interface import Interface
-from stages.core.results import Proof
+from stages.core.results.conversion import Proof
 from stages.core.schemes import Scheme
 
 

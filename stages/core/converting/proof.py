@@ -9,7 +9,7 @@ from stages.core.converting.contradictions import find_contradictions, find_dens
 from stages.core.converting.flatbuffer import Graph, read_graph, read_model_bytes
 from stages.core.converting.layers import LAYER_KINDS, Layer, find_layers
 from stages.core.converting.sparsity import read_sparsity
-from stages.core.results import OpProof, Proof
+from stages.core.results.conversion import OpProof, Proof
 from stages.core.schemes import Scheme
 
 INTEGERS = frozenset({"int4", "int8", "uint8", "int16"})

@@ -7,7 +7,7 @@ import numpy as np
 from stages.core.converting.flatbuffer import Tensor, read_constants, read_graph
 from stages.core.converting.layers import find_layers
 from stages.core.errors import ArtifactError
-from stages.core.results import LayerSparsity
+from stages.core.results.conversion import LayerSparsity
 
 COUNTED = frozenset({"float32", "float16", "int8", "uint8", "int16"})
 """Types of stored weights whose values lie one by one in the file."""

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from stages.core.datasets.decoding import DecodedImage, RefusedError, decode_image
 from stages.core.datasets.masks import MaskError, encode_mask, mask_to_box, segmentation_to_mask
 from stages.core.datasets.samples import Box, Rle, Sample, SampleObject, SourceImage, SourceObject
-from stages.core.results import ImageFate
+from stages.core.results.preparation import ImageFate
 
 ROUNDING_PX = 1e-3
 """A box that leaves the image by less was rounded by its annotation tool: it is cut back without being counted."""

@@ -13,7 +13,7 @@ from stages.core.datasets.decoding import RefusedError
 from stages.core.datasets.folders import describe_folder
 from stages.core.datasets.samples import SPLITS, Box, Source, SourceImage, SourceObject, Split
 from stages.core.errors import DataError
-from stages.core.results import ImageFate
+from stages.core.results.preparation import ImageFate
 
 Tree = dict[str, Any]
 PROBED_IMAGES = 200

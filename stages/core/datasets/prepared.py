@@ -11,7 +11,7 @@ from PIL import Image
 from stages.core.errors import DataError, MissingResultError
 from stages.core.hashing import hash_file
 from stages.core.jsonfile import read_json
-from stages.core.results import CalibrationList, PrepareReport
+from stages.core.results.preparation import CalibrationList, PrepareReport
 
 
 @dataclass(frozen=True)

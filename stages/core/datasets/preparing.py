@@ -21,7 +21,7 @@ from stages.core.errors import DataError
 from stages.core.hashing import hash_file, hash_value
 from stages.core.jsonfile import write_json
 from stages.core.params.sections import PrepareParams
-from stages.core.results import CalibrationImage, CalibrationList, PrepareReport, SplitSummary
+from stages.core.results.preparation import CalibrationImage, CalibrationList, PrepareReport, SplitSummary
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.core.results import ImageFate
+from stages.core.results.preparation import ImageFate
 
 Box = tuple[float, float, float, float]
 """[x_min, y_min, x_max, y_max] in pixels; the maxima are exclusive."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from stages.core.datasets.samples import SPLITS, Sample, Split
 from stages.core.errors import DataError
-from stages.core.results import ImageFate
+from stages.core.results.preparation import ImageFate
 
 KEEPS_COPIES: tuple[Split, ...] = ("test", "val", "train")
 """When the source puts copies of one image into several splits, the first of these keeps its copies: what is judged

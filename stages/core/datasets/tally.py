@@ -7,7 +7,7 @@ from stages.core.datasets.checking import CheckedImage
 from stages.core.datasets.samples import Sample, Split
 from stages.core.errors import DataError
 from stages.core.hashing import hash_value
-from stages.core.results import ImageFate, PrepareReport, SplitSummary
+from stages.core.results.preparation import ImageFate, PrepareReport, SplitSummary
 
 ON_REQUEST = frozenset({"difficult", "not_listed"})
 """Reasons that follow from a parameter or a split list: counted and reported, but no sign of bad data."""

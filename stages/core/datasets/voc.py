@@ -16,7 +16,7 @@ from stages.core.datasets.decoding import SUFFIXES
 from stages.core.datasets.folders import describe_folder
 from stages.core.datasets.samples import SPLITS, Box, Source, SourceImage, SourceObject, Split
 from stages.core.errors import DataError
-from stages.core.results import ImageFate
+from stages.core.results.preparation import ImageFate
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
 

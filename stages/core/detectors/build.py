@@ -19,7 +19,7 @@ from stages.core.detectors.table import DETECTORS, Detector, Family
 from stages.core.errors import ArtifactError, CheckpointError, DataError
 from stages.core.jsonfile import read_json
 from stages.core.params.training import TrainSettings
-from stages.core.results import TrainResult
+from stages.core.results.training import TrainResult
 from stages.core.schemes import Variant
 from stages.core.training.quantizing.configs import Depthwise
 from stages.core.training.quantizing.model import put_weights_on_grid, quantize_model

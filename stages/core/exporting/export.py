@@ -28,7 +28,7 @@ from stages.core.interface import SIGNATURE, ImageInput, Interface, PostProcessi
 from stages.core.jsonfile import read_json
 from stages.core.layout import SAVED_MODEL, TFLITE_FILES
 from stages.core.reference import Reference, save_reference, to_stored
-from stages.core.results import TrainResult
+from stages.core.results.training import TrainResult
 from stages.core.running.decode import drop_unused_rows
 from stages.core.running.preprocess import preprocess_image
 from stages.core.schemes import Form

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.core.detections import Detections
-from stages.core.results import Agreement, MovedImage
+from stages.core.results.validation import Agreement, MovedImage
 
 MATCH_IOU = 0.5
 NUM_MOVED = 20

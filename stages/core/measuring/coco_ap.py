@@ -14,7 +14,7 @@ from stages.core.detections import Detections
 from stages.core.errors import DataError
 from stages.core.measuring.matching import IouType, match_detections
 from stages.core.measuring.pasting import detections_to_rles
-from stages.core.results import Accuracy, AveragePrecision
+from stages.core.results.validation import Accuracy, AveragePrecision
 
 MAX_DETECTIONS = 100
 IOU_RANGE = "0.50:0.95:0.05"

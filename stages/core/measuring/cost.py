@@ -13,7 +13,9 @@ from stages.core.jsonfile import read_json, write_json
 from stages.core.measuring.fresh_run import EXIT_INFERENCE_FAILED, CostRequest, CostSample
 from stages.core.measuring.machine import read_machine
 from stages.core.measuring.memory import measure_gzip_bytes
-from stages.core.results import Benchmark, Conversion, Status
+from stages.core.results.benchmark import Benchmark
+from stages.core.results.conversion import Conversion
+from stages.core.results.status import Status
 from stages.core.running.artifact import DamagedFileError, read_artifact
 from stages.core.running.isolated import describe_crash
 from stages.core.running.runner import InferenceError

@@ -14,7 +14,8 @@ from stages.core.datasets.prepared import load_image
 from stages.core.jsonfile import read_json, write_json
 from stages.core.measuring.latency import measure_latency
 from stages.core.measuring.memory import read_peak_rss_bytes, read_rss_bytes
-from stages.core.results import Conversion, Latency
+from stages.core.results.benchmark import Latency
+from stages.core.results.conversion import Conversion
 from stages.core.running.artifact import read_artifact
 from stages.core.running.preprocess import preprocess_image
 from stages.core.running.runner import RUNNERS, InferenceError

@@ -17,7 +17,9 @@ from stages.core.measuring.coco_ap import IOU_RANGE, MAX_DETECTIONS
 from stages.core.measuring.gathering import Gathered, choose_images, decode_reference, run_images, stack_outputs
 from stages.core.measuring.parity import measure_parity
 from stages.core.reference import Reference, load_reference
-from stages.core.results import AveragePrecision, Conversion, Protocol, Status, Validation
+from stages.core.results.conversion import Conversion
+from stages.core.results.status import Status
+from stages.core.results.validation import AveragePrecision, Protocol, Validation
 from stages.core.running.artifact import DamagedFileError, read_artifact
 from stages.core.running.isolated import IsolatedRunner
 from stages.core.running.runner import RUNTIME_PACKAGES, InferenceError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stages.core.results import Latency
+from stages.core.results.benchmark import Latency
 
 MIN_RUNS = 5
 

@@ -4,7 +4,7 @@ import os
 import platform
 from pathlib import Path
 
-from stages.core.results import Machine
+from stages.core.results.benchmark import Machine
 
 ISA_FLAGS = (
     "sse4_1",

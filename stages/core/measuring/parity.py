@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stages.core.results import Parity
+from stages.core.results.validation import Parity
 
 RawOutputs = Mapping[str, np.ndarray]
 

@@ -1,6 +1,8 @@
 """One line for the terminal on what a stage measured."""
 
-from stages.core.results import Benchmark, Status, Validation
+from stages.core.results.benchmark import Benchmark
+from stages.core.results.status import Status
+from stages.core.results.validation import Validation
 
 
 def summarize_validation(validation: Validation) -> str:

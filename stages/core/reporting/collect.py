@@ -11,7 +11,12 @@ from stages.core.gating import judge_rows
 from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
 from stages.core.params.sections import GateParams
-from stages.core.results import Benchmark, Conversion, Metrics, Proof, Row, Status, TrainResult, Validation, Verdict
+from stages.core.results.benchmark import Benchmark
+from stages.core.results.conversion import Conversion, Proof
+from stages.core.results.status import Status
+from stages.core.results.table import Metrics, Row, Verdict
+from stages.core.results.training import TrainResult
+from stages.core.results.validation import Validation
 
 T = TypeVar("T")
 

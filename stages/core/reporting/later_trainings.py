@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from stages.core.reporting.collect import Cell
 from stages.core.reporting.tables import format_number
-from stages.core.results import LayerSparsity, Status
+from stages.core.results.conversion import LayerSparsity
+from stages.core.results.status import Status
 from stages.core.schemes import SCHEMES, plain_counterpart
 
 NOISE_POINTS = 0.3

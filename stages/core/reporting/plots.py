@@ -7,7 +7,8 @@ from typing import Any
 from stages.core.gating import BYTES_PER_MB
 from stages.core.jsonfile import write_json
 from stages.core.reporting.curves import Curve
-from stages.core.results import Metrics, Row, Status, Verdict
+from stages.core.results.status import Status
+from stages.core.results.table import Metrics, Row, Verdict
 
 COSTS = {"latency": "latency_p50_ms", "size": "size_bytes"}
 """Cost that accuracy is weighed against, and the field of `Row` that holds it."""

@@ -11,7 +11,10 @@ from stages.core.reporting.curves import Curve
 from stages.core.reporting.pictures import Picture
 from stages.core.reporting.plots import find_dominated
 from stages.core.reporting.tables import format_number
-from stages.core.results import AveragePrecision, Metrics, Parity, Row, Status, TrainResult, Verdict
+from stages.core.results.status import Status
+from stages.core.results.table import Metrics, Row, Verdict
+from stages.core.results.training import TrainResult
+from stages.core.results.validation import AveragePrecision, Parity
 
 COST_AXES = (
     ("latency", "latency_p50_ms", "latency p50, ms", 1.0),

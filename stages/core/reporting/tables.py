@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from stages.core.gating import BYTES_PER_MB, failures
-from stages.core.results import Metrics, Row, Status, Verdict
+from stages.core.results.status import Status
+from stages.core.results.table import Metrics, Row, Verdict
 
 ABSENT = "–"
 MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL"}

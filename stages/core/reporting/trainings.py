@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from stages.core.layout import Layout
 from stages.core.reporting.collect import read_training
 from stages.core.reporting.curves import Curve, read_curves
-from stages.core.results import Status, TrainResult
+from stages.core.results.status import Status
+from stages.core.results.training import TrainResult
 from stages.core.variants import SOURCES
 
 

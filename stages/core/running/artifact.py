@@ -6,7 +6,7 @@ from pathlib import Path
 from stages.core.errors import ArtifactError
 from stages.core.hashing import hash_files
 from stages.core.interface import Interface, read_interface
-from stages.core.results import Conversion
+from stages.core.results.conversion import Conversion
 from stages.core.schemes import Backend
 
 _LFS_POINTER = b"version https://git-lfs"

@@ -17,7 +17,9 @@ from stages.core.reporting.collect import Cell, check_complete, read_cells, read
 from stages.core.reporting.curves import Curve
 from stages.core.reporting.sections import worst_parity
 from stages.core.reporting.trainings import read_training_curves, read_trainings
-from stages.core.results import AveragePrecision, Metrics, Row, TrainResult, Verdict
+from stages.core.results.table import Metrics, Row, Verdict
+from stages.core.results.training import TrainResult
+from stages.core.results.validation import AveragePrecision
 from stages.core.schemes import SCHEMES
 from stages.core.tracking.address import artifact_root
 from stages.core.tracking.state import UNKNOWN, ProjectState

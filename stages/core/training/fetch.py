@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.core.errors import CheckpointError
 from stages.core.hashing import hash_value
 from stages.core.jsonfile import read_json
-from stages.core.results import TrainResult
+from stages.core.results.training import TrainResult
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
 DOWNLOAD_TIMEOUT_S = 30

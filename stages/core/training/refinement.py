@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from stages.core.errors import MissingResultError
 from stages.core.jsonfile import read_json
-from stages.core.results import Status, TrainResult
-from stages.core.schemes import Variant
+from stages.core.results.status import Status
+from stages.core.results.training import TrainResult
+from stages.core.schemes import MAKERS, Variant
 
 REFINEMENT_FILE = "refinement.json"
 """Beside result.json in the result folder: the refinement's `key`, from which `load_trained` builds the model again."""
@@ -73,9 +74,7 @@ def read_source(folder: Path, model: str) -> TrainResult:
       MissingResultError: if there are no weights of this model in the folder.
       ArtifactError: if its result.json is damaged.
     """
-    verbs = {Variant.PRUNED.value: "prune"}
-    verb = verbs.get(folder.parent.name, "train")
-    advice = f"run `python -m stages.{verb} --model {model}` first"
+    advice = f"run `python -m stages.{MAKERS[Variant(folder.parent.name)]} --model {model}` first"
     if not (folder / "result.json").is_file():
         raise MissingResultError(f"{folder}: no trained weights of {model} to start from; {advice}")
     result = read_json(TrainResult, folder / "result.json")

@@ -5,7 +5,6 @@ entry, the finished folder before the work folder is removed.
 """
 
 import copy
-import functools
 import json
 import logging
 import shutil
@@ -31,8 +30,8 @@ from stages.core.hashing import hash_file, hash_value
 from stages.core.jsonfile import read_json, write_json
 from stages.core.layout import Layout
 from stages.core.params.training import TrainSettings
-from stages.core.results import TrainResult
-from stages.core.schemes import Variant
+from stages.core.results.training import TrainResult
+from stages.core.schemes import MAKERS, Variant
 from stages.core.training.checkpoints import read_step, settle_best, settle_checkpoints
 from stages.core.training.fetch import fetch_checkpoint
 from stages.core.training.fit import FitResult, LoopWatch, create_runner, fit
@@ -48,8 +47,6 @@ from stages.core.versions import read_versions
 
 PACKAGES = ("tensorflow", "tf-keras", "tf-models-official", "numpy")
 SHOWN_MISSING = 5
-SECTIONS = {Variant.PRUNED: "prune", Variant.QAT: "qat", Variant.PRUNED_QAT: "qat"}
-"""Where the knobs of later trainings stand in params.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +79,8 @@ class Job:
     @property
     def section(self) -> str:
         """Where the training's knobs stand in params.yaml."""
-        return SECTIONS.get(self.variant, f"train.{self.detector.name}")
+        verb = MAKERS[self.variant]
+        return f"{verb}.{self.detector.name}" if self.refinement is None else verb
 
 
 def train_detector(
@@ -105,8 +103,11 @@ def train_detector(
       TrainingError: if a batch is larger than the data, the loss diverges, or the strategy cannot be set up.
       Interrupted: on SIGTERM or Ctrl-C, after saving.
     """
-    plan = _plan if refinement is None else functools.partial(_plan_refinement, refinement=refinement)
-    job = plan(layout, detector, settings, data, say=lambda text: print(text, file=log.terminal, flush=True))
+
+    def say(text: str) -> None:
+        print(text, file=log.terminal, flush=True)
+
+    job = _plan(layout, detector, settings, data, refinement, say)
     logging.getLogger("absl").setLevel(logging.INFO)  # into the log file: what Orbit and Model Garden say of the run
     with lock_folder(job.folder):
         log.move_to(job.folder / "train.log")
@@ -116,55 +117,37 @@ def train_detector(
 
 
 def _plan(
-    layout: Layout, detector: Detector, settings: TrainSettings, data: TrainingData, *, say: Callable[[str], None]
-) -> Job:
-    register_experiments()
-    config = build_experiment(detector, settings, data)
-    check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
-    prefix = None
-    if config.task.init_checkpoint:
-        downloads = layout.work / "downloads"
-        prefix = fetch_checkpoint(config.task.init_checkpoint, root=layout.root, downloads=downloads, say=say)
-    # The index holds the checksum of every tensor: its hash is the hash of the weights.
-    init_sha256 = None if prefix is None else hash_file(Path(f"{prefix}.index"))
-    key = training_key(config, settings, data.sha256, init_sha256)
-    folder = work_folder(layout, detector.name, key)
-    return Job(
-        layout=layout,
-        detector=detector,
-        settings=settings,
-        data=data,
-        config=config,
-        init_prefix=prefix,
-        refinement=None,
-        key=key,
-        folder=folder,
-    )
-
-
-def _plan_refinement(
     layout: Layout,
     detector: Detector,
     settings: TrainSettings,
     data: TrainingData,
-    *,
+    refinement: Refinement | None,
     say: Callable[[str], None],
-    refinement: Refinement,
 ) -> Job:
     register_experiments()
-    config = refine_experiment(refinement.source, detector, settings, data)
+    if refinement is None:
+        config = build_experiment(detector, settings, data)
+    else:
+        config = refine_experiment(refinement.source, detector, settings, data)
     check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
-    source = read_source(refinement.source, detector.name)
-    say(f"{detector.name}: {refinement.variant} from {refinement.source.relative_to(layout.root)}")
-    init_sha256 = hash_file(refinement.source / f"{source.checkpoint}.index")
-    key = training_key(config, settings, data.sha256, init_sha256, refinement)
+    init_prefix = start = None
+    if refinement is not None:
+        start = refinement.source / read_source(refinement.source, detector.name).checkpoint
+        say(f"{detector.name}: {refinement.variant} from {refinement.source.relative_to(layout.root)}")
+    elif config.task.init_checkpoint:
+        downloads = layout.work / "downloads"
+        init_prefix = fetch_checkpoint(config.task.init_checkpoint, root=layout.root, downloads=downloads, say=say)
+        start = init_prefix
+    # The index holds the checksum of every tensor: its hash is the hash of the weights.
+    start_sha256 = None if start is None else hash_file(Path(f"{start}.index"))
+    key = training_key(config, settings, data.sha256, start_sha256, refinement)
     return Job(
         layout=layout,
         detector=detector,
         settings=settings,
         data=data,
         config=config,
-        init_prefix=None,
+        init_prefix=init_prefix,
         refinement=refinement,
         key=key,
         folder=work_folder(layout, detector.name, key),
@@ -175,14 +158,14 @@ def training_key(
     config: cfg.ExperimentConfig,
     settings: TrainSettings,
     data_sha256: str,
-    init_sha256: str | None,
+    start_sha256: str | None,
     refinement: Refinement | None = None,
 ) -> str:
-    """Hash of all that a training's result depends on: configuration, data, init checkpoint, refinement, and what of
-    the settings is not in the configuration."""
+    """Hash of all that a training's result depends on: configuration, data, weights to start from, refinement, and what
+    of the settings is not in the configuration."""
     values = [json.loads(json.dumps(config.as_dict())), settings.seed, settings.early_stopping_patience]
     changed = [] if refinement is None else [refinement.variant.value, dict(refinement.key)]
-    return hash_value([*values, data_sha256, init_sha256, *changed])
+    return hash_value([*values, data_sha256, start_sha256, *changed])
 
 
 def _train(job: Job, log: NoiseLog) -> TrainResult:

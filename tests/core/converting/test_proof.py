@@ -10,7 +10,7 @@ from stages.core.converting.flatbuffer import Graph, Op, Tensor, read_graph
 from stages.core.converting.proof import prove_graph, prove_tflite, shares_box_score_scale
 from stages.core.converting.recipes import make_file
 from stages.core.layout import Layout
-from stages.core.results import Proof
+from stages.core.results.conversion import Proof
 from stages.core.schemes import SCHEMES, Scheme
 from tests.core.converting.test_recipes import CELLS, source
 

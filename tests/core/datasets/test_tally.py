@@ -8,7 +8,7 @@ from stages.core.datasets.checking import CheckedImage
 from stages.core.datasets.samples import Sample, SampleObject
 from stages.core.datasets.tally import Tally
 from stages.core.errors import DataError
-from stages.core.results import ImageFate
+from stages.core.results.preparation import ImageFate
 
 SAMPLE = Sample(
     source_file="a.jpg",

@@ -17,7 +17,7 @@ from stages.core.detections import Detections
 from stages.core.errors import DataError
 from stages.core.measuring.coco_ap import CocoResults, measure_ap, read_truth
 from stages.core.measuring.matching import IouType
-from stages.core.results import AveragePrecision
+from stages.core.results.validation import AveragePrecision
 
 SIDE = 160
 NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")

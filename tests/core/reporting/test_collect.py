@@ -9,7 +9,9 @@ from stages.core.errors import ArtifactError, MissingResultError
 from stages.core.layout import Layout
 from stages.core.params.sections import GateParams
 from stages.core.reporting.collect import cell_to_row, cells_to_metrics, check_complete, read_cell, read_cells
-from stages.core.results import Protocol, Status, Verdict
+from stages.core.results.status import Status
+from stages.core.results.table import Verdict
+from stages.core.results.validation import Protocol
 from tests.builders import write_cell, write_project
 
 MODEL, SCHEME = "mobiledet_edgetpu", "int8"

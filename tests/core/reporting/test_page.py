@@ -18,7 +18,8 @@ from stages.core.reporting.sections import (
     worst_parity,
 )
 from stages.core.reporting.write import read_content
-from stages.core.results import Accuracy, Parity, Protocol, Status
+from stages.core.results.status import Status
+from stages.core.results.validation import Accuracy, Parity, Protocol
 from tests.builders import average_precision, write_cell, write_project
 
 MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8", "int16x8")

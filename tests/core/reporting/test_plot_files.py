@@ -3,7 +3,8 @@ from pathlib import Path
 
 from stages.core.reporting.curves import Curve
 from stages.core.reporting.plots import find_dominated, write_metric_files, write_plots
-from stages.core.results import Metrics, Status, Verdict
+from stages.core.results.status import Status
+from stages.core.results.table import Metrics, Verdict
 from tests.builders import row
 
 

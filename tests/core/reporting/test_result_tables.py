@@ -11,7 +11,8 @@ from stages.core.reporting.tables import (
     metrics_to_markdown,
     print_table,
 )
-from stages.core.results import Metrics, Status, Verdict
+from stages.core.results.status import Status
+from stages.core.results.table import Metrics, Verdict
 from tests.builders import row
 
 MASKED = row(model="maskrcnn_mobiledet", mask_ap=59.3, mask_ap_float=59.8, mask_ap_drop=0.5)

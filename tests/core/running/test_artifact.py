@@ -11,7 +11,7 @@ from stages.core.errors import ArtifactError, MissingResultError
 from stages.core.hashing import hash_file, hash_files
 from stages.core.jsonfile import read_json
 from stages.core.layout import Layout
-from stages.core.results import Conversion
+from stages.core.results.conversion import Conversion
 from stages.core.running.artifact import DamagedFileError, read_artifact
 from stages.core.schemes import Backend
 from tests.builders import write_cell

@@ -6,7 +6,7 @@ import yaml
 from stages.core.errors import ArtifactError, MissingResultError
 from stages.core.layout import Layout
 from stages.core.params.tree import load_params
-from stages.core.results import Parity
+from stages.core.results.validation import Parity
 from stages.core.tracking.plan import Publication, clean_name, flatten, plan_publication
 from stages.core.tracking.state import read_state
 from stages.report import main as report

@@ -138,24 +138,29 @@ def test_every_pruned_kernel_reaches_the_target(case: str) -> None:
     assert all(found[place] == share for place, share in sparsities.items())
 
 
-def test_a_structure_is_one() -> None:
-    params = REACHED["2-by-4"]
+def pruned_kernels(params: PruneParams) -> list[np.ndarray]:
+    """The kernels that a short pruning has reached."""
     model = masked(params)
     train(model, params, 12)
     pruned = set(strip_masks(model))
-    for kernel in list_kernels(model):
-        if kernel.place in pruned:
-            along_inputs = np.moveaxis(kernel.variable.numpy(), -2, -1).reshape(-1, 4)
-            assert (np.count_nonzero(along_inputs, axis=-1) == 2).all(), kernel.place
-    params = REACHED["blocks"]
-    model = masked(params)
-    train(model, params, 12)
-    pruned = set(strip_masks(model))
-    for kernel in list_kernels(model):
-        if kernel.place in pruned:
-            matrix = kernel.variable.numpy().reshape(-1, kernel.shape[-1])
-            blocks = matrix.reshape(matrix.shape[0] // 4, 4, matrix.shape[1] // 2, 2) != 0
-            assert (blocks.any((1, 3)) == blocks.all((1, 3))).all(), kernel.place
+    return [kernel.variable.numpy() for kernel in list_kernels(model) if kernel.place in pruned]
+
+
+def test_two_of_four_along_the_inputs_stay() -> None:
+    kernels = pruned_kernels(REACHED["2-by-4"])
+    assert kernels
+    for kernel in kernels:
+        along_inputs = np.moveaxis(kernel, -2, -1).reshape(-1, 4)
+        assert (np.count_nonzero(along_inputs, axis=-1) == 2).all(), kernel.shape
+
+
+def test_blocks_are_zero_as_a_whole() -> None:
+    kernels = pruned_kernels(REACHED["blocks"])
+    assert kernels
+    for kernel in kernels:
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+        blocks = matrix.reshape(matrix.shape[0] // 4, 4, matrix.shape[1] // 2, 2) != 0
+        assert (blocks.any((1, 3)) == blocks.all((1, 3))).all(), kernel.shape
 
 
 def test_sparsity_grows_along_the_schedule() -> None:

@@ -11,11 +11,11 @@ from stages.core.training.session import training_key
 from tests.experiment_builder import DATA
 
 
-def key(data_sha256: str = "d", init_sha256: str | None = None, **changes: Any) -> str:
+def key(data_sha256: str = "d", start_sha256: str | None = None, **changes: Any) -> str:
     register_experiments()
     settings = TrainSettings.model_validate(changes)
     config = build_experiment(DETECTORS["mobiledet_tiny"], settings, DATA)
-    return training_key(config, settings, data_sha256, init_sha256)
+    return training_key(config, settings, data_sha256, start_sha256)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def key(data_sha256: str = "d", init_sha256: str | None = None, **changes: Any) 
         {"seed": 7},
         {"early_stopping_patience": 3},
         {"data_sha256": "other"},
-        {"init_sha256": "other"},
+        {"start_sha256": "other"},
     ],
     ids=lambda change: next(iter(change)),
 )

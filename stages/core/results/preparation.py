@@ -1,0 +1,65 @@
+"""What `prepare` made of a folder of labelled images."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFate:
+    """An image or object that `prepare` repaired or rejected, and why."""
+
+    file: str
+    kind: Literal["image", "object"]
+    action: Literal["repaired", "rejected"]
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSummary:
+    """Size and hash of one prepared split."""
+
+    num_images: int
+    num_objects: int
+    objects_per_class: dict[str, int]
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareReport:
+    """`data/prepared/report.json`: what was kept, repaired and rejected, and the hash of what came out."""
+
+    source: str
+    images_found: int
+    images_kept: int
+    images_repaired: int
+    images_rejected: int
+    objects_found: int
+    objects_kept: int
+    objects_repaired: int
+    objects_rejected: int
+    reasons: dict[str, int]
+    fates: tuple[ImageFate, ...]
+    splits: dict[str, SplitSummary]
+    sha256: str
+    """Hash over all splits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationImage:
+    """One image of the fixed calibration list: path relative to data/prepared, and its hash."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationList:
+    """`data/prepared/calibration.json`: the representative data set, drawn once from train.
+
+    Images that show many classes come first, so that any prefix of the list is a sensible sample.
+    """
+
+    seed: int
+    split: str
+    images: tuple[CalibrationImage, ...]

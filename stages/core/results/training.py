@@ -1,0 +1,47 @@
+"""What a training leaves behind."""
+
+from dataclasses import dataclass
+
+from stages.core.results.status import Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What training gave (`models/<variant>/<model>/result.json`).
+
+    Attributes:
+      model, variant: Which weights these are.
+      checkpoint: Prefix of the TF2 checkpoint, relative to the folder of result.json.
+      checkpoint_sha256: Hash of its data file.
+      num_classes: Foreground classes.
+      input_size: (height, width) of the network's input in pixels.
+      steps: Optimizer steps taken; best_step: the one whose weights were kept.
+      stopped_early: Whether validation AP stopped improving before the last step.
+      validation: Metric name to value in points, of the kept weights, as Model Garden's own evaluator measured them on
+        the val split with Model Garden's own NMS (`box_ap`, `box_ap50`, `mask_ap`, ...).
+      initialized_from: Path or URL of the init checkpoint; None when trained from scratch.
+      not_loaded: Variables that the init checkpoint did not provide.
+      data_sha256: Hash of the prepared data; config_sha256: of the resolved experiment.
+      seconds: Wall time spent fitting, over all resumes.
+      versions: Package name to version.
+      status, reason: `not_applicable` where no scheme in use needs these weights; all the rest is then neutral.
+    """
+
+    model: str
+    variant: str
+    checkpoint: str
+    checkpoint_sha256: str
+    num_classes: int
+    input_size: tuple[int, int]
+    steps: int
+    best_step: int
+    stopped_early: bool
+    validation: dict[str, float | None]
+    initialized_from: str | None = None
+    not_loaded: tuple[str, ...] = ()
+    data_sha256: str
+    config_sha256: str
+    seconds: float
+    versions: dict[str, str]
+    status: Status = Status.OK
+    reason: str = ""
