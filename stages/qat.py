@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def refine() -> Refinement:
         from stages.core.training.qat import QuantizationAware
 
-        return QuantizationAware(variant=variant, source=source, depthwise=params.qat.depthwise)
+        return QuantizationAware(variant=variant, source=source)
 
     settings = params.refine_settings(args.model, params.qat)
     return run_training(layout, DETECTORS[args.model], settings, variant, refine)

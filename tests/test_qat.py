@@ -102,8 +102,8 @@ def test_weights_that_were_not_made_are_no_source(project: Layout) -> None:
 
 
 BAD: dict[str, tuple[dict[str, Any], type[UserError], str]] = {
-    "depthwise": ({"depthwise": "per_layer"}, ParamsError, r"qat\.depthwise: .*'per_channel' or 'per_tensor'"),
-    "unknown": ({"bits": 4}, ParamsError, r"qat\.bits: unknown key \(known: .*depthwise"),
+    "steps": ({"steps": 0}, ParamsError, r"qat\.steps: .*greater than 0 \(found 0\)"),
+    "unknown": ({"bits": 4}, ParamsError, r"qat\.bits: unknown key \(known: .*learning_rate"),
     "batch": ({"batch_size": 13}, UserError, r"batch_size 13 is larger than the train split \(12 images\)"),
 }
 
@@ -128,7 +128,7 @@ def values_of(folder: Path, *, quantized: bool) -> dict[str, np.ndarray]:
     result = read_json(TrainResult, folder / RESULT_FILE)
     model = build_model(read_experiment(folder / "experiment.yaml", DETECTORS[result.model]))
     if quantized:
-        quantize_model(model, depthwise="per_channel")
+        quantize_model(model)
     restore_weights(model, folder / result.checkpoint)
     values: list[tf.Variable] = model.trainable_variables
     # Keras numbers the layers of a process: the same layer has another number in the next model.

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 import tensorflow as tf
 import yaml
@@ -21,9 +21,7 @@ from stages.core.jsonfile import read_json
 from stages.core.params.training import TrainSettings
 from stages.core.results.training import TrainResult
 from stages.core.schemes import Variant
-from stages.core.training.quantizing.configs import Depthwise
 from stages.core.training.quantizing.model import put_weights_on_grid, quantize_model
-from stages.core.training.refinement import REFINEMENT_FILE
 
 EXPERIMENT_FILE = "experiment.yaml"
 RESULT_FILE = "result.json"
@@ -144,17 +142,10 @@ def load_trained(trained_dir: Path) -> tuple[cfg.ExperimentConfig, Any]:
     if result.variant not in (Variant.QAT, Variant.PRUNED_QAT):
         restore_weights(model, trained_dir / result.checkpoint)
         return config, model
-    quantize_model(model, depthwise=_read_depthwise(trained_dir / REFINEMENT_FILE))
+    quantize_model(model)
     restore_weights(model, trained_dir / result.checkpoint)
     put_weights_on_grid(model)
     return config, model
-
-
-def _read_depthwise(path: Path) -> Depthwise:
-    found = read_json(dict[str, Any], path).get("depthwise")
-    if found not in get_args(Depthwise):
-        raise ArtifactError(f"{path}: depthwise is {found!r}, expected one of {', '.join(get_args(Depthwise))}")
-    return cast(Depthwise, found)
 
 
 def restore_weights(model: Any, prefix: Path) -> None:

@@ -118,9 +118,6 @@ class RefineParams(Section):
 class QatParams(RefineParams):
     """Quantization-aware training: fine-tuning with the rounding of int8 simulated."""
 
-    depthwise: Literal["per_channel", "per_tensor"] = "per_channel"
-    """Scales of depthwise weights: one per channel, or one for all of a layer's channels."""
-
 
 class PruneParams(RefineParams):
     """Magnitude pruning: fine-tuning while the smallest weights are set to zero."""

@@ -8,7 +8,6 @@ from typing import Any
 from stages.core.detectors.build import create_variables, restore_weights
 from stages.core.schemes import Variant
 from stages.core.training.pruning import keep_zeros
-from stages.core.training.quantizing.configs import Depthwise
 from stages.core.training.quantizing.model import METHOD, quantize_model
 from stages.core.training.refinement import read_source
 
@@ -20,17 +19,15 @@ class QuantizationAware:
     Attributes:
       variant: `qat`, or `pruned_qat`: weights that the source has at zero stay there.
       source: Folder of the float weights.
-      depthwise: Scales of depthwise kernels.
     """
 
     variant: Variant
     source: Path
-    depthwise: Depthwise
 
     @property
     def key(self) -> Mapping[str, Any]:
-        """What `load_trained` builds the model from again."""
-        return {"depthwise": self.depthwise, "method": METHOD}
+        """The way quantizers are placed."""
+        return {"method": METHOD}
 
     @property
     def settled_step(self) -> int:
@@ -45,7 +42,7 @@ class QuantizationAware:
         def build_model() -> Any:
             model = create_variables(build_float(), task.task_config.model)
             restore_weights(model, self.source / result.checkpoint)
-            return quantize_model(model, depthwise=self.depthwise)
+            return quantize_model(model)
 
         task.build_model = build_model
         return keep_zeros(task) if self.variant is Variant.PRUNED_QAT else task

@@ -15,7 +15,7 @@ from stages.core.results.training import TrainResult
 from stages.core.schemes import MAKERS, Variant
 
 REFINEMENT_FILE = "refinement.json"
-"""Beside result.json in the result folder: the refinement's `key`, from which `load_trained` builds the model again."""
+"""Beside result.json in the result folder: the refinement's `key`."""
 
 
 class Refinement(Protocol):

@@ -28,7 +28,7 @@ PIXELS = np.floor(np.random.default_rng(0).uniform(0, 256, (1, SIZE, SIZE, 3))).
 def simulated(request: pytest.FixtureRequest) -> tuple[bytes, Any]:
     """(file with roundings, deployment graph) of one tiny model."""
     config, model = random_model(request.param)
-    quantize_model(model, depthwise="per_channel")
+    quantize_model(model)
     observe(model, tf.constant((PIXELS - np.asarray(MEAN_RGB)) / np.asarray(STDDEV_RGB), tf.float32))
     put_weights_on_grid(model)
     graph = GRAPHS[DETECTORS[request.param].family](config.task.model, model, SETTINGS)

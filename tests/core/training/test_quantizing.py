@@ -50,7 +50,7 @@ def test_every_layer_is_rounded_and_no_value_changes(name: str) -> None:
     num_trainable, pixels = len(model.trainable_variables), picture()
     floats = run_heads(model, pixels)
 
-    assert quantize_model(model, depthwise="per_channel") is model
+    assert quantize_model(model) is model
 
     assert len(model.trainable_variables) == num_trainable
     for variable, value in before:
@@ -77,7 +77,7 @@ def picture() -> tf.Tensor:
 
 def test_weights_on_the_grid_compute_the_same() -> None:
     model, pixels = detector("maskrcnn"), picture()
-    quantize_model(model, depthwise="per_channel")
+    quantize_model(model)
     observe(model, pixels)
     simulated = run_heads(model, pixels)
     put_weights_on_grid(model)
@@ -90,7 +90,7 @@ def test_weights_on_the_grid_compute_the_same() -> None:
         np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
 
 
-AXES = {"conv": (3,), "transposed": (2,), "depthwise": (2, 3), "one_scale": ()}
+AXES = {"conv": (3,), "transposed": (2,), "depthwise": (2, 3)}
 
 
 @pytest.mark.parametrize("case", AXES)
@@ -105,22 +105,6 @@ def test_weights_get_a_scale_for_each_channel(case: str) -> None:
     np.testing.assert_allclose(got, np.round(kernel / scale) * scale, atol=1e-5)
     assert not got[0, 0].any()  # what was pruned stays pruned
     np.testing.assert_array_equal(rounder(tf.constant(kernel)).numpy(), got)
-
-
-def test_one_scale_in_all_is_that_of_the_folded_weights() -> None:
-    """A depthwise kernel with one scale is rounded as the converter will fold it, batch norm included."""
-    model, pixels = detector("cpu"), picture()
-    quantize_model(model, depthwise="per_tensor")
-    observe(model, pixels)
-    put_weights_on_grid(model)
-    blocks = [layer for layer in model.backbone.layers if hasattr(layer, "_norm1") and layer._use_depthwise]
-    assert blocks
-    for block in blocks:
-        norm = block._norm1
-        factor = (norm.gamma / tf.sqrt(norm.moving_variance + norm.epsilon)).numpy()
-        folded = block._conv1.depthwise_kernel.numpy() * factor[:, None]
-        steps = folded / (np.abs(folded).max() / 127)
-        np.testing.assert_allclose(steps, np.round(steps), atol=1e-2)
 
 
 def test_frozen_norm_keeps_its_statistics_and_learns_its_scale() -> None:
@@ -144,5 +128,5 @@ def test_a_layer_without_a_config_is_named() -> None:
     entry = tf_keras.Input((64, 64, 3))
     model._backbone = tf_keras.Model(entry, {"3": Strange(name="odd")(entry)})
     with pytest.raises(TrainingError, match=r"backbone: layer 'odd' of type Strange .*known: Conv2DBNBlock") as caught:
-        quantize_model(model, depthwise="per_channel")
+        quantize_model(model)
     assert "\n" not in str(caught.value)

@@ -16,18 +16,13 @@ from stages.core.training.quantizing.quantizers import FakeQuant, activation_qua
 Call = Callable[..., Any]
 FUSED = ("linear", "relu", "relu6")
 """Activations that runtimes compute within the layer before: the value between the two is never stored."""
-SMALLEST_SCALE = 1e-6
 
 
-def quantize_weights(layer: Any, config: KernelQuantizeConfig, norm: Any = None) -> None:
-    """Has a layer compute with rounded weights.
+def quantize_weights(layer: Any, config: KernelQuantizeConfig) -> None:
+    """Has a built layer compute with rounded weights; the config says which.
 
-    Args:
-      layer: A built layer.
-      config: Says which weights.
-      norm: Frozen batch norm that the converter folds into the weights. A scale per output channel takes up the
-        folded factor, so rounding before or after the fold is the same; with one scale in all it is not, and the
-        weights are rounded as folded.
+    A scale per output channel takes up the factor of a batch norm that the converter folds into the weights: rounding
+    before or after the fold is the same.
     """
     pairs = config.get_weights_and_quantizers(layer)
     if not pairs:
@@ -36,13 +31,11 @@ def quantize_weights(layer: Any, config: KernelQuantizeConfig, norm: Any = None)
     rounders = [FakeQuant(quantizer, weight.shape, f"round_{place}") for place, (weight, quantizer) in enumerate(pairs)]
     layer.weight_rounders = rounders
     layer.weights_on_grid = False
-    folds = [norm is not None and not quantizer.channel_axes for _, quantizer in pairs]
 
     def rounded() -> list[Any]:
         if layer.weights_on_grid:
             return weights
-        factors = [_folded_factor(norm, weight) if fold else 1.0 for weight, fold in zip(weights, folds, strict=True)]
-        return [round_(w * factor) / factor for round_, w, factor in zip(rounders, weights, factors, strict=True)]
+        return [rounder(weight) for rounder, weight in zip(rounders, weights, strict=True)]
 
     def change(compute: Call) -> Call:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -120,17 +113,6 @@ def split_separable(layer: Any) -> None:
 def is_fused(function: Any) -> bool:
     """Whether runtimes compute an activation function within the layer before."""
     return getattr(function, "__name__", "") in FUSED
-
-
-def _folded_factor(norm: Any, kernel: Any) -> Any:
-    """What a batch norm multiplies a depthwise kernel [height, width, channel, multiplier] with: [channel, multiplier].
-
-    Channels that it as good as switches off keep a factor that can be divided by.
-    """
-    scale = 1.0 if norm.gamma is None else norm.gamma
-    factor = tf.stop_gradient(scale * tf.math.rsqrt(norm.moving_variance + norm.epsilon))
-    factor = tf.where(tf.abs(factor) < SMALLEST_SCALE, SMALLEST_SCALE, factor)
-    return tf.reshape(factor, kernel.shape[-2:])
 
 
 def _change_call(layer: Any, change: Callable[[Call], Call]) -> None:

@@ -4,7 +4,7 @@ These are TFMOT `QuantizeConfig`s, so a layer of one's own needs just another ro
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import tensorflow_model_optimization as tfmot
 import tf_keras
@@ -14,14 +14,13 @@ from stages.core.errors import TrainingError
 from stages.core.training.quantizing.quantizers import WeightQuantizer, activation_quantizer
 
 layers = tf_keras.layers
-Depthwise = Literal["per_channel", "per_tensor"]
 
 
 class KernelQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """Rounds some weights of a layer, and its result."""
 
     def __init__(self, channel_axes: Mapping[str, tuple[int, ...]]) -> None:
-        """Sets the weights by attribute name, each with the axes that get scales of their own (empty: one in all)."""
+        """Sets the weights by attribute name, each with the axes that get scales of their own."""
         self.channel_axes = dict(channel_axes)
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
@@ -54,16 +53,11 @@ class KernelQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ig
         return {"channel_axes": self.channel_axes}
 
 
-_DEPTHWISE_AXES: dict[str, tuple[int, ...]] = {"per_channel": (2, 3), "per_tensor": ()}
-"""Axes of a depthwise kernel [height, width, channel, multiplier]."""
-
-
-def quantize_config(layer: Any, depthwise: Depthwise, where: str) -> KernelQuantizeConfig:
+def quantize_config(layer: Any, where: str) -> KernelQuantizeConfig:
     """The config of one layer.
 
     Args:
       layer: A Keras layer of the table's exact types.
-      depthwise: Scales of depthwise kernels.
       where: Place of the layer in the model, for the message.
 
     Raises:
@@ -72,8 +66,8 @@ def quantize_config(layer: Any, depthwise: Depthwise, where: str) -> KernelQuant
     rows: dict[type, Mapping[str, tuple[int, ...]]] = {
         layers.Conv2D: {"kernel": (3,)},
         layers.Conv2DTranspose: {"kernel": (2,)},
-        layers.DepthwiseConv2D: {"depthwise_kernel": _DEPTHWISE_AXES[depthwise]},
-        layers.SeparableConv2D: {"depthwise_kernel": _DEPTHWISE_AXES[depthwise], "pointwise_kernel": (3,)},
+        layers.DepthwiseConv2D: {"depthwise_kernel": (2, 3)},
+        layers.SeparableConv2D: {"depthwise_kernel": (2, 3), "pointwise_kernel": (3,)},
         layers.Dense: {"kernel": (1,)},
         layers.Add: {},
         layers.BatchNormalization: {},

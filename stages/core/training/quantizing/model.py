@@ -18,13 +18,13 @@ from stages.core.training.quantizing.attach import (
     walk_layers,
 )
 from stages.core.training.quantizing.chains import CUSTOM_LAYERS, Chain, graph_chains
-from stages.core.training.quantizing.configs import Depthwise, missing_config, quantize_config
+from stages.core.training.quantizing.configs import missing_config, quantize_config
 
 METHOD = 1
 """Number of this way to place quantizers: part of the training key, so that another way is another training."""
 
 
-def quantize_model(model: Any, *, depthwise: Depthwise) -> Any:
+def quantize_model(model: Any) -> Any:
     """Puts quantizers around every layer of a detector that int8 files round, in place.
 
     Variables keep their values and places; what is new are the quantizers' ranges (zero until the first step) below the
@@ -34,7 +34,6 @@ def quantize_model(model: Any, *, depthwise: Depthwise) -> Any:
 
     Args:
       model: A Model Garden detector with all its variables (`RetinaNetModel`, `MaskRCNNModel`), weights loaded.
-      depthwise: Scales of depthwise kernels.
 
     Returns:
       The same model.
@@ -45,7 +44,7 @@ def quantize_model(model: Any, *, depthwise: Depthwise) -> Any:
     for name, part in model.checkpoint_items.items():
         for layer in tf.nest.flatten(part):
             if layer is not None:
-                _quantize_part(layer, name, depthwise)
+                _quantize_part(layer, name)
     return model
 
 
@@ -72,7 +71,7 @@ def output_range(part: Any) -> tuple[float, float] | None:
     return min(float(pair["min_var"]) for pair in ranges), max(float(pair["max_var"]) for pair in ranges)
 
 
-def _quantize_part(part: Any, where: str, depthwise: Depthwise) -> None:
+def _quantize_part(part: Any, where: str) -> None:
     if type(part) in CUSTOM_LAYERS:
         chains = CUSTOM_LAYERS[type(part)](part)
     elif isinstance(part, tf_keras.Model):
@@ -86,7 +85,7 @@ def _quantize_part(part: Any, where: str, depthwise: Depthwise) -> None:
     else:
         raise missing_config(part, where, [kind.__name__ for kind in CUSTOM_LAYERS])
     for chain in chains:
-        _quantize_chain(chain, where, depthwise)
+        _quantize_chain(chain, where)
 
 
 def _quantize_pixels(backbone: Any) -> None:
@@ -97,16 +96,15 @@ def _quantize_pixels(backbone: Any) -> None:
                 quantize_input(node.layer)
 
 
-def _quantize_chain(chain: Chain, where: str, depthwise: Depthwise) -> None:
+def _quantize_chain(chain: Chain, where: str) -> None:
     """Rounds weights, and the values that the runtime stores. Layers that were never built are not in use."""
     parts = [layer for layer in (chain.layer, chain.norm, chain.activation) if layer is not None]
     if not parts[0].built:
         return
-    config = quantize_config(parts[0], depthwise, f"{where}/{parts[0].name}")
+    config = quantize_config(parts[0], f"{where}/{parts[0].name}")
     if isinstance(parts[0], tf_keras.layers.SeparableConv2D):
         split_separable(parts[0])
-    folded = chain.norm if isinstance(parts[0], tf_keras.layers.DepthwiseConv2D) else None
-    quantize_weights(parts[0], config, folded)
+    quantize_weights(parts[0], config)
     if chain.rounds_input:
         quantize_input(parts[0])
     if chain.norm is not None:

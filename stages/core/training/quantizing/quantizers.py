@@ -22,16 +22,12 @@ class WeightQuantizer(LastValueQuantizer):  # type: ignore[misc]
     """
 
     def __init__(self, channel_axes: tuple[int, ...]) -> None:
-        """Sets which axes of the kernel get a scale for each of their places.
-
-        Args:
-          channel_axes: Neighbouring axes; empty for one scale in all.
-        """
-        super().__init__(num_bits=NUM_BITS, per_axis=bool(channel_axes), symmetric=True, narrow_range=True)
+        """Sets which axes of the kernel, neighbours, get a scale for each of their places."""
+        super().__init__(num_bits=NUM_BITS, per_axis=True, symmetric=True, narrow_range=True)
         self.channel_axes = channel_axes
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """Creates the range's variables: one pair, or one per channel."""
+        """Creates the range's variables: a pair per channel."""
         channels = 1
         for axis in self.channel_axes:
             channels *= int(tensor_shape[axis])
@@ -40,8 +36,6 @@ class WeightQuantizer(LastValueQuantizer):  # type: ignore[misc]
 
     def __call__(self, inputs: Any, training: bool, weights: Any, **kwargs: Any) -> Any:
         """The rounded kernel: same shape, same dtype."""
-        if not self.channel_axes:
-            return super().__call__(inputs, training, weights, **kwargs)
         rank = len(inputs.shape)
         order = [axis for axis in range(rank) if axis not in self.channel_axes] + list(self.channel_axes)
         turned = tf.transpose(inputs, order)
