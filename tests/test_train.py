@@ -87,13 +87,10 @@ def history_of(root: Path) -> tuple[dict[str, float | None], ...]:
 def weights_of(root: Path) -> dict[str, np.ndarray]:
     """Variables of a trained model by place."""
     from stages.core.detectors.build import load_trained
-    from stages.core.training.initialize import list_variables
+    from stages.core.training.initialize import list_detector_variables
 
     _, model = load_trained(Layout(root).variant(MODEL, "trained"))
-    places: dict[str, Any] = {}
-    for name, part in model.checkpoint_items.items():
-        places |= list_variables(part, name)
-    return {place: variable.numpy() for place, variable in places.items()}
+    return {place: variable.numpy() for place, variable in list_detector_variables(model).items()}
 
 
 def test_a_training_leaves_all_that_later_stages_read(trained: Layout) -> None:

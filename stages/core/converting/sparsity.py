@@ -41,12 +41,6 @@ def read_sparsity(content: bytes, source: Path | str = "model") -> tuple[LayerSp
     return tuple(rows.values())
 
 
-def summarize_sparsity(layers: tuple[LayerSparsity, ...]) -> float:
-    """Share of zeros among all weights of the layers, 0..1; 0 where there are none."""
-    total = sum(layer.num_weights for layer in layers)
-    return sum(layer.sparsity * layer.num_weights for layer in layers) / total if total else 0.0
-
-
 def _measure(weights: Tensor, constants: dict[int, np.ndarray], source: Path | str) -> float:
     if weights.dtype not in COUNTED:
         raise ArtifactError(

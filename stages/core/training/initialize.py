@@ -125,6 +125,15 @@ class _Walk:
         self.loaded.add(id(variable))
 
 
+def list_detector_variables(model: Any) -> dict[str, Any]:
+    """Every variable of a Model Garden detector by its place, as its checkpoints have it."""
+    places: dict[str, Any] = {}
+    for name, part in model.checkpoint_items.items():
+        if part is not None:
+            places |= list_variables(part, name)
+    return places
+
+
 def list_variables(part: Any, name: str) -> dict[str, Any]:
     """Every variable below a part of a model, by its shortest place, e.g. `head/classifier/kernel`."""
     view = tf.train.TrackableView(part)

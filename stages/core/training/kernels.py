@@ -12,7 +12,7 @@ from typing import Any
 import tf_keras
 
 from stages.core.errors import ParamsError
-from stages.core.training.initialize import list_variables
+from stages.core.training.initialize import list_detector_variables
 
 NUM_NEAR = 3
 NEARNESS = 0.3
@@ -118,13 +118,9 @@ def list_kernels(model: Any) -> tuple[Kernel, ...]:
     for layer in model.submodules:
         table = next((kernels for kind, kernels in LAYER_KERNELS if isinstance(layer, kind)), {})
         kinds |= {id(getattr(layer, name)): kind for name, kind in table.items() if hasattr(layer, name)}
-    places: dict[str, Any] = {}
-    for name, part in model.checkpoint_items.items():
-        if part is not None:
-            places |= list_variables(part, name)
     return tuple(
         Kernel(place=place, variable=variable, kind=kinds[id(variable)])
-        for place, variable in places.items()
+        for place, variable in list_detector_variables(model).items()
         if id(variable) in kinds
     )
 

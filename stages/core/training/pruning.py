@@ -21,7 +21,7 @@ from tensorflow_model_optimization.sparsity.keras import ConstantSparsity, Polyn
 from stages.core.detectors.build import create_variables, restore_weights
 from stages.core.params.training import PruneParams
 from stages.core.schemes import Variant
-from stages.core.training.initialize import list_variables
+from stages.core.training.initialize import list_detector_variables
 from stages.core.training.kernels import Choice, Kernel, Pattern, choose_kernels, list_kernels
 from stages.core.training.refinement import read_source
 
@@ -247,11 +247,11 @@ def keep_zeros(task: Any) -> Any:
 
 def find_zeros(model: Any) -> list[tuple[Any, Any]]:
     """Every kernel of a detector that has exact zeros, with a mask of 0 there and 1 elsewhere (a tf.Variable)."""
-    places: dict[str, Any] = {}
-    for name, part in model.checkpoint_items.items():
-        if part is not None:
-            places |= list_variables(part, name)
-    kernels = [variable for variable in places.values() if variable.trainable and variable.shape.rank >= 2]
+    kernels = [
+        variable
+        for variable in list_detector_variables(model).values()
+        if variable.trainable and variable.shape.rank >= 2
+    ]
     masks = [(variable, variable.numpy() != 0) for variable in kernels]
     return [(variable, _create_mask(tf.cast(mask, tf.float32))) for variable, mask in masks if not mask.all()]
 

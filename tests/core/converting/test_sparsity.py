@@ -7,7 +7,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from stages.core.converting.flatbuffer import pack_model, parse_model
-from stages.core.converting.sparsity import read_sparsity, summarize_sparsity
+from stages.core.converting.sparsity import read_sparsity
 from stages.core.errors import ArtifactError
 from tests.tflite_builder import OPTION_TABLES, Graph
 
@@ -62,8 +62,7 @@ def test_zero_is_what_stands_for_zero(
 def test_shared_weights_are_one_row() -> None:
     layers = read_sparsity(one_layer([0.0, 1.0], uses=3))
     assert [layer.name for layer in layers] == ["net/fc/MatMul_0"]
-    assert summarize_sparsity(layers) == 0.5
-    assert summarize_sparsity(()) == 0.0
+    assert layers[0].sparsity == 0.5
 
 
 def test_what_cannot_be_counted_is_said() -> None:
