@@ -26,8 +26,6 @@ from stages.core.schemes import Precision, Scheme
 
 KINDS_BETWEEN = {kind: Between() for kind in ("Add", "Clamp", "Relu")}
 """Ops between layers that may be quantized with them; the activations belong to the layer before them."""
-LONG_SEARCH = 500
-"""Values from which on a top-k search is long."""
 PASSIVE_KINDS = frozenset({"Constant", "Parameter", "Result", "Convert", "ShapeOf"})
 
 
@@ -78,7 +76,7 @@ def read_saved_model(folder: Path, interface: Interface) -> Any:
 
 
 def relax_sorting(model: Any) -> None:
-    """Lets long top-k searches order equal values as they like, in place.
+    """Lets top-k searches order equal values as they like, in place.
 
     A stable TopK, which is what TensorFlow's becomes, is a bubble sort in the CPU plugin: on the 36,720 scores of a
     MobileDet at 256 pixels it takes 131 of 143 ms, an unstable one 0.5 ms.
@@ -87,8 +85,6 @@ def relax_sorting(model: Any) -> None:
         if node.get_type_name() != "TopK":
             continue
         about = node.get_attributes()
-        if node.input(0).get_partial_shape()[about["axis"]].get_length() < LONG_SEARCH:
-            continue
         relaxed = opset11.topk(
             node.input_value(0),
             node.input_value(1),
