@@ -18,10 +18,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     params, layout = load_params(args.root), Layout(args.root)
     settings = params.benchmark
     folder = layout.converted(args.model, args.scheme)
+    split = read_judged_split(layout.split(params.validation.split))
     benchmark = measure_cost(
         read_json(Conversion, folder / "result.json"),
         folder=folder,
-        image=read_judged_split(layout.split(params.validation.split)).images[0].path,
+        images=[image.path for image in split.images[: settings.images]],
         runs=settings.runs,
         warmup=settings.warmup,
         max_seconds=settings.max_seconds,

@@ -216,6 +216,8 @@ def benchmark(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes:
         status=Status.OK,
         artifact_sha256=SHA,
         latency=Latency(p50_ms=p50, p90_ms=p50 * 1.12, p99_ms=p50 * 1.4, mean_ms=p50 * 1.03, runs=50, warmup=5),
+        num_images=10,
+        mean_detections=3.2,
         init_ms=21.0,
         peak_rss_bytes=62_000_000 + SIZES[scheme],
         baseline_rss_bytes=38_000_000,

@@ -38,6 +38,9 @@ def test_everything_is_measured(model: str, layout: Layout) -> None:
     assert result.latency is not None
     assert (result.latency.runs, result.latency.warmup) == (50, 5)
     assert 0 < result.latency.p50_ms <= result.latency.p90_ms <= result.latency.p99_ms < 1000
+    assert result.num_images == 2
+    assert result.mean_detections is not None
+    assert 0 < result.mean_detections <= 100
     assert result.init_ms is not None
     assert result.init_ms > 0
     assert result.peak_rss_bytes is not None

@@ -38,6 +38,7 @@ def convert_model(
     calibration_sha256: str,
     out_dir: Path,
     timeout_s: float,
+    mask_block: int = 0,
 ) -> Conversion:
     """Converts an exported graph and writes the folder: model file, interface.json, proof.json, result.json.
 
@@ -51,6 +52,7 @@ def convert_model(
       calibration_sha256: Hash of that list.
       out_dir: Folder of the cell; replaced.
       timeout_s: Limit for the one inference in a fresh process.
+      mask_block: Detections of one block of the mask head; 0 leaves it in one piece.
 
     Raises:
       MissingResultError: if nothing was exported.
@@ -69,7 +71,7 @@ def convert_model(
         status, reason = Status.OK, missing_form(scheme, exported)
         if reason:
             status = Status.NOT_APPLICABLE
-        elif reason := _make_and_check(scheme, exported, images, partial, timeout_s):
+        elif reason := _make_and_check(scheme, exported, images, partial, timeout_s, mask_block):
             # Paths below models/, so that results do not depend on where the project lies.
             status, reason = Status.FAILED, _shorten_paths(reason, exported.parents[2], partial)
         made = _take_made(partial)
@@ -131,12 +133,23 @@ def missing_form(scheme: Scheme, exported: Path) -> str:
     return "TFLite_Detection_PostProcess ends one-stage detectors only: it has no masks and no second stage"
 
 
-def _make_and_check(scheme: Scheme, exported: Path, images: Sequence[Path], folder: Path, timeout_s: float) -> str:
+def _make_and_check(
+    scheme: Scheme, exported: Path, images: Sequence[Path], folder: Path, timeout_s: float, mask_block: int
+) -> str:
     """Why there is no file that holds; empty if there is one."""
     listed = folder / "images.json"
     write_json([str(path) for path in images] if scheme.has_integer_activations else [], listed)
-    places = ("--exported", str(exported), "--folder", str(folder), "--images", str(listed))
-    reason = run_child(MODULE, scheme.name, *places, timeout_s=MAKE_TIMEOUT_S, doing="making the file", show=True)
+    asked = (
+        "--exported",
+        str(exported),
+        "--folder",
+        str(folder),
+        "--images",
+        str(listed),
+        "--mask-block",
+        str(mask_block),
+    )
+    reason = run_child(MODULE, scheme.name, *asked, timeout_s=MAKE_TIMEOUT_S, doing="making the file", show=True)
     listed.unlink()
     if reason:
         return reason

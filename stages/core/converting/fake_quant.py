@@ -8,6 +8,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from stages.core.converting.editing import drop_unused, indices
 from stages.core.converting.flatbuffer import Graph, pack_model, parse_model, read_graph
 from stages.core.converting.ranges import MIN_RANGE, Range
 
@@ -122,11 +123,9 @@ def _drop_pairs(model: Any, pairs: Mapping[int, tuple[int, frozenset[int]]], gra
     """Takes the ops and the tensors between them out of the main subgraph."""
     subgraph = model.subgraphs[0]
     dropped = {index for _, outputs in pairs.values() for index in outputs}
-    kept = [index for index in range(len(graph.tensors)) if index not in dropped]
-    new = {old: place for place, old in enumerate(kept)} | {-1: -1}
 
-    def rewire(indices: Any) -> list[int]:
-        return [new[pairs[int(i)][0] if int(i) in pairs else int(i)] for i in (indices if indices is not None else ())]
+    def rewire(tensors: Any) -> list[int]:
+        return [pairs[index][0] if index in pairs else index for index in indices(tensors)]
 
     subgraph.operators = [
         operator
@@ -134,10 +133,9 @@ def _drop_pairs(model: Any, pairs: Mapping[int, tuple[int, frozenset[int]]], gra
         if not (op.outputs and set(op.outputs) <= dropped)
     ]
     for operator in subgraph.operators:
-        operator.inputs, operator.outputs = rewire(operator.inputs), rewire(operator.outputs)
-        operator.intermediates = rewire(operator.intermediates) or None
-    subgraph.inputs, subgraph.outputs = rewire(subgraph.inputs), rewire(subgraph.outputs)
-    subgraph.tensors = [subgraph.tensors[old] for old in kept]
+        operator.inputs = rewire(operator.inputs)
+    subgraph.outputs = rewire(subgraph.outputs)
     for signature in model.signatureDefs or ():
-        for entry in (*signature.inputs, *signature.outputs):
+        for entry in signature.outputs:
             (entry.tensorIndex,) = rewire([entry.tensorIndex])
+    drop_unused(model)

@@ -1,7 +1,7 @@
 """A .tflite file's bytes as a small graph: tensors, ops, signature. Reading only; no runtime is asked."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,16 @@ LFS_MARK = b"version https://git-lfs"
 FILE_MARK = b"TFL3"
 DTYPES = {value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
 OP_KINDS = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-CUSTOM = "CUSTOM"
+CUSTOM, CALL = "CUSTOM", "IF"
 ALIGNMENT = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tensor:
-    """One tensor of the main subgraph.
+    """One tensor.
 
     Attributes:
-      index: Its place in the subgraph.
+      index: Its place in the graph; for a tensor of the main subgraph also its place there.
       name: As the file has it.
       shape: Static shape.
       dtype: Lower-case name, e.g. `float32`, `int8`.
@@ -54,10 +54,13 @@ class Op:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graph:
-    """The main subgraph of a file.
+    """The main subgraph of a file, with what it calls written out.
+
+    A branch that the op IF may take stands before that op as if it always ran: its ops read the caller's tensors, and
+    the op IF reads their results. A branch that is called twice stands there twice, on the same stored values.
 
     Attributes:
-      tensors, ops: In file order; ops are in execution order.
+      tensors: Those of the main subgraph in file order, then those of each call; ops: in execution order.
       inputs, outputs: Of the first signature, name to tensor index.
     """
 
@@ -150,7 +153,7 @@ def pack_model(model: Any) -> bytes:
 
 
 def read_graph(content: bytes, source: Path | str) -> Graph:
-    """The main subgraph of a .tflite file's bytes.
+    """The graph of a .tflite file's bytes.
 
     Args:
       content: The bytes.
@@ -160,18 +163,18 @@ def read_graph(content: bytes, source: Path | str) -> Graph:
       ArtifactError: as `parse_model`.
     """
     model = parse_model(content, source)
-    subgraph = model.subgraphs[0]
+    tensors, ops, _ = _read_written_out(model)
     signature = model.signatureDefs[0] if model.signatureDefs else None
     return Graph(
-        tensors=tuple(_read_tensor(model, index, tensor) for index, tensor in enumerate(subgraph.tensors)),
-        ops=tuple(_read_op(model, operator) for operator in subgraph.operators),
+        tensors=tuple(tensors),
+        ops=tuple(ops),
         inputs=_read_names(signature.inputs) if signature else {},
         outputs=_read_names(signature.outputs) if signature else {},
     )
 
 
 def read_constants(content: bytes, source: Path | str) -> dict[int, np.ndarray]:
-    """The values stored for tensors of the main subgraph, by tensor index: flat, in the tensor's type.
+    """The values stored for a graph's tensors, by tensor index as in `read_graph`: flat, in the tensor's type.
 
     A tensor of a type that NumPy does not have (int4, strings) is left out.
 
@@ -179,12 +182,12 @@ def read_constants(content: bytes, source: Path | str) -> dict[int, np.ndarray]:
       ArtifactError: as `parse_model`.
     """
     model = parse_model(content, source)
-    constants = {}
-    for index, tensor in enumerate(model.subgraphs[0].tensors):
-        data, dtype = model.buffers[tensor.buffer].data, DTYPES[tensor.type]
-        if data is not None and len(data) and hasattr(np, dtype):
-            constants[index] = np.frombuffer(bytes(data), np.dtype(dtype).newbyteorder("<"))
-    return constants
+    tensors, _, buffers = _read_written_out(model)
+    return {
+        tensor.index: np.frombuffer(bytes(model.buffers[buffer].data), np.dtype(tensor.dtype).newbyteorder("<"))
+        for tensor, buffer in zip(tensors, buffers, strict=True)
+        if tensor.constant and hasattr(np, tensor.dtype)
+    }
 
 
 def _check_buffers(content: bytes) -> None:
@@ -194,6 +197,48 @@ def _check_buffers(content: bytes) -> None:
         buffer = packed.Buffers(index)
         if buffer.Offset() + buffer.Size() > len(content):
             raise ValueError(f"buffer {index} ends at byte {buffer.Offset() + buffer.Size()}")
+
+
+def _read_written_out(model: Any) -> tuple[list[Tensor], list[Op], list[int]]:
+    """Tensors, ops, and each tensor's buffer."""
+    tensors: list[Tensor] = []
+    buffers: list[int] = []
+    ops: list[Op] = []
+    stored: dict[tuple[Any, ...], int] = {}
+
+    def write_out(place: int, given: Mapping[int, int]) -> dict[int, int]:
+        """Adds a subgraph; returns its tensors' places in the graph. `given`: those that the caller has."""
+        subgraph = model.subgraphs[place]
+        new = dict(given)
+        for old, tensor in enumerate(subgraph.tensors):
+            if old in new:
+                continue
+            read = _read_tensor(model, len(tensors), tensor)
+            same = (tensor.buffer, read.dtype, read.shape, read.scales, read.zero_points)
+            if place and read.constant and same in stored:
+                new[old] = stored[same]
+                continue
+            new[old] = len(tensors)
+            tensors.append(read)
+            buffers.append(tensor.buffer)
+            if read.constant:
+                stored.setdefault(same, read.index)
+        for operator in subgraph.operators:
+            op = _read_op(model, operator)
+            inputs = tuple(new.get(index, -1) for index in op.inputs)
+            if op.kind == CALL:
+                branches = (operator.builtinOptions.thenSubgraphIndex, operator.builtinOptions.elseSubgraphIndex)
+                inputs = (inputs[0], *(result for branch in branches for result in call(branch, inputs[1:])))
+            ops.append(replace(op, inputs=inputs, outputs=tuple(new[index] for index in op.outputs)))
+        return new
+
+    def call(place: int, arguments: tuple[int, ...]) -> list[int]:
+        subgraph = model.subgraphs[place]
+        new = write_out(place, dict(zip(_indices(subgraph.inputs), arguments, strict=True)))
+        return [new[index] for index in _indices(subgraph.outputs)]
+
+    write_out(0, {})
+    return tensors, ops, buffers
 
 
 def _read_tensor(model: Any, index: int, tensor: Any) -> Tensor:

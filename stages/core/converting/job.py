@@ -19,6 +19,7 @@ class Job:
       images: Calibration images, in the list's order.
       interface: The contract of the file to be made.
       folder: Where the file goes.
+      mask_block: Detections of one block of the mask head; 0 leaves it in one piece.
     """
 
     scheme: Scheme
@@ -26,6 +27,7 @@ class Job:
     images: Sequence[Path]
     interface: Interface
     folder: Path
+    mask_block: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--exported", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True, help="JSON list of calibration images")
+    parser.add_argument("--mask-block", type=int, default=0, help="detections of one block of the mask head; 0: whole")
     args = parser.parse_args(argv)
     job = Job(
         scheme=SCHEMES[args.scheme],
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         images=[Path(image) for image in read_json(list[str], args.images)],
         interface=read_interface(args.folder),
         folder=args.folder,
+        mask_block=args.mask_block,
     )
     tool = TOOLS[job.scheme.backend]()
     try:

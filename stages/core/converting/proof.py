@@ -48,7 +48,8 @@ def prove_graph(graph: Graph, scheme: Scheme) -> Proof:
     for layer in layers:
         macs_by_dtype[layer.computes_in] += layer.macs
     macs = sum(macs_by_dtype.values())
-    quantized = [layer.weights for layer in layers if layer.weights.scales]
+    # A branch is read as often as it is called, on the same weights.
+    quantized = {layer.weights.index: layer.weights for layer in layers if layer.weights.scales}.values()
     shared = shares_box_score_scale(graph)
     return Proof(
         ops=prove_ops(graph, layers),

@@ -16,6 +16,7 @@ from stages.core.converting.contradictions import check_graph
 from stages.core.converting.fake_quant import complete_ranges, strip_fake_quant
 from stages.core.converting.flatbuffer import Graph, read_graph, read_model_bytes
 from stages.core.converting.job import Job, Made
+from stages.core.converting.mask_blocks import skip_empty_masks
 from stages.core.converting.ranges import Calibration, Range, measure_ranges
 from stages.core.converting.selection import Between, Selection, select_ops
 from stages.core.converting.uint8_input import feed_uint8
@@ -56,11 +57,13 @@ class Source:
       content: The float32 .tflite file.
       images: Calibration images.
       spec: The input's contract.
+      mask_block: Detections of one block of the mask head; 0 leaves it in one piece.
     """
 
     content: bytes
     images: Sequence[Path]
     spec: ImageInput
+    mask_block: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,8 @@ def make_tflite(job: Job) -> Made:
     path = job.exported / TFLITE_FILES[job.scheme.form]
     content = read_model_bytes(path)
     check_graph(read_graph(content, path), job.interface.outputs, path)
-    file = make_file(Source(content=content, images=job.images, spec=job.interface.input), job.scheme)
+    source = Source(content=content, images=job.images, spec=job.interface.input, mask_block=job.mask_block)
+    file = make_file(source, job.scheme)
     (job.folder / "model.tflite").write_bytes(file.content)
     return file.made
 
@@ -167,12 +171,13 @@ def make_file(source: Source, scheme: Scheme) -> File:
     """The file of one row of the scheme table.
 
     Raises:
-      ArtifactError: if the source is not a whole .tflite flatbuffer.
+      ArtifactError: if the source is not a whole .tflite flatbuffer, or has a mask head that cannot be cut.
       DataError: if calibration images are needed and there are none.
     """
     recipe = RECIPES[scheme.backend, scheme.weights, scheme.activations]
     file = recipe(source, scheme)
-    return replace(file, content=INPUT_EDITS[scheme.input](file.content))
+    content = INPUT_EDITS[scheme.input](file.content)
+    return replace(file, content=skip_empty_masks(content, source.mask_block) if source.mask_block else content)
 
 
 def _note_missing(learned: Mapping[str, Range], missing: Sequence[str]) -> tuple[str, ...]:

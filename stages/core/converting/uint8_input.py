@@ -4,6 +4,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from stages.core.converting.editing import add_tensor, make_op
 from stages.core.converting.flatbuffer import pack_model, parse_model
 from stages.core.errors import ArtifactError
 
@@ -25,9 +26,7 @@ def feed_uint8(content: bytes) -> bytes:
     if len(inputs) != 1 or subgraph.tensors[inputs[0]].type != schema.TensorType.FLOAT32 or not entries:
         raise ArtifactError(f"the converted file has {len(inputs)} inputs, expected one float32 image in a signature")
     pixels = _add_pixels(subgraph, subgraph.tensors[inputs[0]])
-    widen = schema.OperatorT()
-    widen.opcodeIndex = _find_opcode(model, schema.BuiltinOperator.DEQUANTIZE)
-    widen.inputs, widen.outputs = [pixels], [int(inputs[0])]
+    widen = make_op(model, schema.BuiltinOperator.DEQUANTIZE, [pixels], [int(inputs[0])])
     subgraph.operators.insert(0, widen)
     subgraph.inputs = [pixels]
     for entry in entries:
@@ -36,22 +35,9 @@ def feed_uint8(content: bytes) -> bytes:
 
 
 def _add_pixels(subgraph: Any, image: Any) -> int:
-    tensor = schema.TensorT()
-    tensor.name = TENSOR_NAME
-    tensor.shape, tensor.shapeSignature = image.shape, image.shapeSignature
-    tensor.type = schema.TensorType.UINT8
-    tensor.buffer = 0
+    pixels = add_tensor(subgraph, name=TENSOR_NAME, shape=image.shape, dtype=schema.TensorType.UINT8)
+    tensor = subgraph.tensors[pixels]
+    tensor.shapeSignature = image.shapeSignature
     tensor.quantization = schema.QuantizationParametersT()
     tensor.quantization.scale, tensor.quantization.zeroPoint = [1.0], [0]
-    subgraph.tensors.append(tensor)
-    return len(subgraph.tensors) - 1
-
-
-def _find_opcode(model: Any, builtin: int) -> int:
-    for index, code in enumerate(model.operatorCodes):
-        if code.builtinCode == builtin:
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, builtin, 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
+    return pixels

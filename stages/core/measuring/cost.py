@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import stages
@@ -27,7 +28,7 @@ def measure_cost(
     conversion: Conversion,
     *,
     folder: Path,
-    image: Path,
+    images: Sequence[Path],
     runs: int,
     warmup: int,
     max_seconds: float,
@@ -37,7 +38,7 @@ def measure_cost(
 
     Args:
       conversion: result.json of the cell; folder: where it lies.
-      image: A real image to run on.
+      images: Real images, timed in turn.
       runs, warmup: Timed and untimed inferences.
       max_seconds: A slow file is timed for so long, and fewer times.
       num_threads: Threads of one inference.
@@ -52,7 +53,7 @@ def measure_cost(
     except DamagedFileError as error:
         return _unmeasured(conversion, Status.FAILED, str(error), num_threads)
     request = CostRequest(
-        folder=folder, image=image, runs=runs, warmup=warmup, max_seconds=max_seconds, num_threads=num_threads
+        folder=folder, images=tuple(images), runs=runs, warmup=warmup, max_seconds=max_seconds, num_threads=num_threads
     )
     try:
         sample = run_fresh(request, timeout_s=TIMEOUT_S)
@@ -64,6 +65,8 @@ def measure_cost(
         status=Status.OK,
         artifact_sha256=artifact.sha256,
         latency=sample.latency,
+        num_images=len(images),
+        mean_detections=sample.mean_detections,
         init_ms=sample.init_ms,
         peak_rss_bytes=sample.peak_rss_bytes,
         baseline_rss_bytes=sample.baseline_rss_bytes,

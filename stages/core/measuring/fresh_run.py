@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
+from statistics import fmean
 
 from stages.core.command import run_verb
 from stages.core.datasets.prepared import load_image
@@ -25,10 +27,10 @@ EXIT_INFERENCE_FAILED = 4
 
 @dataclass(frozen=True, kw_only=True)
 class CostRequest:
-    """What to measure: a converted folder with its result.json, on which image, how often and for how long at most."""
+    """What to measure: a converted folder with its result.json, on which images, how often and for how long at most."""
 
     folder: Path
-    image: Path
+    images: tuple[Path, ...]
     runs: int
     warmup: int
     max_seconds: float
@@ -40,6 +42,7 @@ class CostSample:
     """What was measured; fields as in `Benchmark`."""
 
     latency: Latency
+    mean_detections: float
     init_ms: float
     peak_rss_bytes: int
     baseline_rss_bytes: int
@@ -49,24 +52,28 @@ class CostSample:
 
 
 def measure_file(request: CostRequest) -> CostSample:
-    """Opens the file and times bare inferences on one image; pre- and post-processing are not in the latency.
+    """Opens the file and times bare inferences on the images in turn; pre- and post-processing are not in the latency.
 
     Raises:
       ArtifactError: if the file is not what its record and interface say.
       InferenceError: if the runtime refuses it.
     """
     artifact = read_artifact(request.folder, read_json(Conversion, request.folder / "result.json"))
-    tensor, _ = preprocess_image(load_image(request.image), artifact.interface.input)
+    tensors = cycle([preprocess_image(load_image(image), artifact.interface.input)[0] for image in request.images])
     open_file = RUNNERS[artifact.backend]()
     baseline_rss_bytes = read_rss_bytes()
     start = time.perf_counter()
     runner = open_file(artifact, request.num_threads, False)
     init_ms = (time.perf_counter() - start) * 1000
-    latency = measure_latency(
-        lambda: runner.infer(tensor), runs=request.runs, warmup=request.warmup, max_seconds=request.max_seconds
-    )
+    detections: list[float] = []
+
+    def run() -> None:
+        detections.append(runner.infer(next(tensors))["num_detections"].item())
+
+    latency = measure_latency(run, runs=request.runs, warmup=request.warmup, max_seconds=request.max_seconds)
     return CostSample(
         latency=latency,
+        mean_detections=fmean(detections[request.warmup :]),
         init_ms=init_ms,
         peak_rss_bytes=read_peak_rss_bytes(),
         baseline_rss_bytes=baseline_rss_bytes,

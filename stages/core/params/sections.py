@@ -77,6 +77,9 @@ class ConvertParams(Section):
     """How many of the fixed calibration list's images are used (from its front)."""
     timeout_s: Positive = 300
     """A file that does not finish one inference in a fresh process by then counts as failed."""
+    mask_block: Annotated[int, Field(ge=0)] = 10
+    """TFLite: the mask head runs on blocks of so many detections, and only on those blocks that have one; 0: always on
+    all of them, for delegates that know no branches (the builtin op IF)."""
 
 
 class ValidateParams(Section):
@@ -97,6 +100,8 @@ class BenchmarkParams(Section):
 
     runs: Annotated[int, Field(ge=50)] = 50
     warmup: Positive = 5
+    images: Positive = 10
+    """Pictures that are timed in turn, from the front of the judged split: latency may depend on what they show."""
     max_seconds: Positive = 120
     """A slow file is timed for so long, and fewer times."""
     num_threads: Positive = 2

@@ -149,7 +149,8 @@ def provenance(content: Content) -> tuple[tuple[str, str], ...]:
         add("delegate", cell.benchmark.delegate)
         add("threads", str(cell.benchmark.num_threads))
         if latency := cell.benchmark.latency:
-            add("timing", f"{latency.runs} runs after {latency.warmup} of warm-up")
+            pictures = f"on {cell.benchmark.num_images} pictures in turn"
+            add("timing", f"{latency.runs} runs after {latency.warmup} of warm-up, {pictures}")
         if protocol:
             add("protocol", f"COCO AP, IoU {protocol.iou_range}, at most {protocol.max_detections} detections an image")
             add("data sha256", protocol.data_sha256)

@@ -33,6 +33,8 @@ class Benchmark:
     """Cost of one shipped file (`models/benchmarked/<model>/<scheme>.json`), measured in a fresh process.
 
     Attributes:
+      num_images: How many pictures were timed in turn. mean_detections: What the file found on one of them, on average;
+        a mask head that skips rows without detections takes as long as that asks for.
       init_ms: From opening the file to ready for the first inference.
       peak_rss_bytes: Peak resident set of that process; baseline_rss_bytes: before the model was opened.
       size_bytes, gzip_bytes: Of the model file(s).
@@ -46,6 +48,8 @@ class Benchmark:
     reason: str = ""
     artifact_sha256: str | None = None
     latency: Latency | None = None
+    num_images: int = 0
+    mean_detections: float | None = None
     init_ms: float | None = None
     peak_rss_bytes: int | None = None
     baseline_rss_bytes: int | None = None

@@ -204,7 +204,8 @@ def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
         numbers |= {"parity/max_abs": max(largest) if parity.max_abs is not None else None}
     if latency := cell.benchmark.latency:
         numbers |= {f"latency/{name}": value for name, value in asdict(latency).items() if name.endswith("_ms")}
-    numbers |= {"init_ms": cell.benchmark.init_ms, "baseline_rss_bytes": cell.benchmark.baseline_rss_bytes}
+    costs = ("mean_detections", "init_ms", "baseline_rss_bytes")
+    numbers |= {name: getattr(cell.benchmark, name) for name in costs}
     if cell.proof:
         numbers |= {"proof/int8_macs_fraction": cell.proof.int8_macs_fraction, "proof/macs": cell.proof.macs}
     return {clean_name(name): float(value) for name, value in numbers.items() if _is_number(value)}
