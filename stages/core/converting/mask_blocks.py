@@ -37,11 +37,13 @@ ROW_BY_ROW = ELEMENTWISE | frozenset(
 """Ops that, in a mask head, make a detection's rows of theirs from that detection's rows of others."""
 
 MIXES_ROWS: dict[str, Callable[[Any], bool]] = {
-    "PACK": lambda options: options.axis == 0,
-    "GATHER": lambda options: options.axis != 0 or options.batchDims != 0,
-    "STRIDED_SLICE": lambda options: not options.beginMask & options.endMask & ~options.shrinkAxisMask & 1,
+    "PACK": lambda options: options is None or options.axis == 0,
+    "GATHER": lambda options: options is not None and (options.axis != 0 or options.batchDims != 0),
+    "STRIDED_SLICE": lambda options: (
+        options is None or not options.beginMask & options.endMask & ~options.shrinkAxisMask & 1
+    ),
 }
-"""Of some of them: from its options whether it does more to the axis of the rows than to keep it."""
+"""Of some of them: from the options, if the file states any, whether the axis of the rows is not just kept."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +95,8 @@ def find_section(graph: Graph) -> Section:
         if producer is None or producer.kind != "RESHAPE":
             raise _cannot_cut(f"{MASKS} is not made of {num_rows} rows")
         result = producer.inputs[0]
+    if graph.tensors[result].dtype != "float32":
+        raise _cannot_cut(f"{MASKS} is made of {graph.tensors[result].dtype}, expected float32")
     places = {id(op): place for place, op in enumerate(graph.ops)}
     suppressions = [place for place, op in enumerate(graph.ops) if op.kind == SUPPRESSION]
     if not suppressions:
@@ -265,6 +269,8 @@ class _Editor:
                 if not shape or shape[0] % self._section.num_rows:
                     raise _cannot_cut(f"{op.kind} gives {shape}, expected multiples of {self._section.num_rows} rows")
             rows.update(op.outputs)
+        if self._section.result not in rows:
+            raise _cannot_cut(f"{MASKS} does not come from rows of detections")
         return frozenset(rows)
 
     def _cut_shape(self, index: int, num: int) -> tuple[int, ...]:
