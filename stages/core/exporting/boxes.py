@@ -50,6 +50,7 @@ def suppress_overlaps(
     max_outputs: int,
     iou_threshold: float,
     score_threshold: float,
+    max_candidates: int | None = None,
 ) -> tuple[Any, Any]:
     """Non-maximum suppression within each group, best `max_outputs` over all groups, in one builtin op.
 
@@ -63,15 +64,16 @@ def suppress_overlaps(
       scores: float32 [N].
       groups: float32 [N], whole numbers: pyramid level or class.
       score_threshold: Boxes whose score is not above it are left out.
+      max_candidates: Only so many of the best boxes take part; None for all.
 
     Returns:
       int32 [max_outputs] indices into `boxes`, best score first, padded by valid indices; int32 [] how many are real.
     """
     with tf.name_scope("suppress_overlaps"):
-        num_boxes = boxes.shape[0]
+        num_boxes = min(boxes.shape[0], max_candidates or boxes.shape[0])
         best, order = tf.math.top_k(scores, k=num_boxes)
         ranks = tf.constant(np.arange(num_boxes, 0, -1, dtype=np.float32)) * tf.cast(best > score_threshold, tf.float32)
-        apart = tf.reshape(groups, [num_boxes, 1]) * (2.0 * max(input_size))
+        apart = tf.reshape(groups, [-1, 1]) * (2.0 * max(input_size))
         indices, num = tf.raw_ops.NonMaxSuppressionV4(
             boxes=tf.gather(boxes + apart, order),
             scores=ranks,

@@ -44,6 +44,7 @@ def pick_detections(
         max_outputs=settings.max_detections,
         iou_threshold=settings.nms_iou_threshold,
         score_threshold=settings.score_threshold,
+        max_candidates=settings.pre_nms_top_k,
     )
     ranks = tf.constant(np.arange(settings.max_detections, dtype=np.float32))
     valid = tf.cast(ranks < tf.cast(num, tf.float32), tf.float32)
@@ -70,4 +71,5 @@ def name_outputs(found: Found, input_size: tuple[int, int]) -> dict[str, Any]:
 
 def describe_nms(settings: PostProcessingSettings) -> str:
     """One line for interface.json."""
-    return f"class-{'agnostic' if settings.class_agnostic_nms else 'aware'} non-maximum suppression"
+    kind = "agnostic" if settings.class_agnostic_nms else "aware"
+    return f"class-{kind} non-maximum suppression of the best {settings.pre_nms_top_k} candidates"

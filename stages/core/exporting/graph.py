@@ -27,6 +27,7 @@ class PostProcessingSettings:
       score_threshold: Detections at or below are dropped, 0..1.
       nms_iou_threshold: Overlap at which the weaker of two boxes is suppressed, 0..1.
       num_proposals: Mask R-CNN: regions that the box head looks at.
+      pre_nms_top_k: How many candidates (a box and one of its classes) suppression looks at, best first.
       class_agnostic_nms: Whether a box also suppresses weaker ones of other classes.
     """
 
@@ -34,6 +35,7 @@ class PostProcessingSettings:
     score_threshold: float
     nms_iou_threshold: float
     num_proposals: int
+    pre_nms_top_k: int = 5000
     class_agnostic_nms: bool = False
 
 

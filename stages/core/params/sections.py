@@ -66,6 +66,9 @@ class ExportParams(Section):
     nms_iou_threshold: Fraction = 0.5
     num_proposals: Annotated[int, Field(gt=0, le=2000)] = 100
     """Mask R-CNN: regions that the box head looks at."""
+    pre_nms_top_k: Annotated[int, Field(gt=0, le=40_000)] = 5000
+    """Suppression looks at so many candidates (a box and one of its classes), best first; Model Garden's generators
+    look at so many of each class."""
     class_agnostic_nms: bool = False
     """Whether a box also suppresses weaker ones of other classes: for scenes where objects never share a place."""
 

@@ -65,3 +65,13 @@ def test_suppression_equals_the_plain_algorithm_in_each_group(ties: bool, num: i
     assert indices.numpy()[: int(count)].tolist() == expected
     assert indices.shape == (num,)
     assert ((indices.numpy() >= 0) & (indices.numpy() < 80)).all()
+
+
+def test_only_the_best_candidates_take_part() -> None:
+    boxes, scores = random_boxes(60), np.random.default_rng(4).uniform(0, 1, 60).astype(np.float32)
+    best = np.sort(np.argsort(-scores)[:20])
+    asked = {"input_size": SIZE, "max_outputs": 30, "iou_threshold": 0.4, "score_threshold": 0.0}
+    few, count = suppress_overlaps(tf.constant(boxes), tf.constant(scores), tf.zeros(60), max_candidates=20, **asked)
+    expected, wanted = suppress_overlaps(tf.constant(boxes[best]), tf.constant(scores[best]), tf.zeros(20), **asked)
+    assert int(count) == int(wanted)
+    assert few.numpy()[: int(count)].tolist() == best[expected.numpy()[: int(count)]].tolist()

@@ -148,8 +148,8 @@ def test_maskrcnn_classes_suppress_each_other_if_asked(maskrcnn: tuple[Any, Any,
     changed = settings(class_agnostic_nms=True)
     graph = build_maskrcnn_graph(config.task.model, model, changed)
     assert (aware.method.split(",")[0], graph.method.split(",")[0]) == (
-        "class-aware non-maximum suppression",
-        "class-agnostic non-maximum suppression",
+        "class-aware non-maximum suppression of the best 5000 candidates",
+        "class-agnostic non-maximum suppression of the best 5000 candidates",
     )
     worst = {}
     for name, built in (("aware", aware), ("agnostic", graph)):
