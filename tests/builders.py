@@ -94,6 +94,7 @@ def row(**changes: Any) -> Row:
         box_ap_drop=0.9,
         mask_ap_drop=None,
         agreement_f1=0.97,
+        num_images=6,
         latency_p50_ms=10.0,
         latency_p90_ms=11.5,
         peak_rss_bytes=62_000_000,

@@ -127,6 +127,7 @@ def cell_to_row(cell: Cell) -> Row:
         box_ap_drop=validation.box_ap_drop if judged else None,
         mask_ap_drop=validation.mask_ap_drop if judged else None,
         agreement_f1=validation.agreement.f1 if judged and validation.agreement else None,
+        num_images=validation.protocol.num_images if judged and validation.protocol else None,
         latency_p50_ms=latency.p50_ms if latency else None,
         latency_p90_ms=latency.p90_ms if latency else None,
         peak_rss_bytes=benchmark.peak_rss_bytes if timed else None,

@@ -90,10 +90,14 @@ def row_remark(row: Row) -> str:
 
 
 def best_rows(metrics: Metrics) -> tuple[tuple[str, Row], ...]:
-    """The row to look at first in each respect, among those that pass: most accurate, fastest, smallest."""
+    """The row to look at first in each respect, among those that pass: most accurate, fastest, smallest.
+
+    The AP of a row that was judged on fewer images than others does not compare with theirs.
+    """
     shippable = [row for row in metrics.rows if row.verdict is Verdict.PASS and row.status is Status.OK]
+    most = max((row.num_images or 0 for row in shippable), default=0)
     wanted: tuple[tuple[str, Callable[[Row], float | None]], ...] = (
-        ("most accurate", lambda row: None if row.box_ap is None else -row.box_ap),
+        ("most accurate", lambda row: None if row.box_ap is None or row.num_images != most else -row.box_ap),
         ("fastest", lambda row: row.latency_p50_ms),
         ("smallest", lambda row: row.size_bytes),
     )

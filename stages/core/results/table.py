@@ -15,7 +15,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the results table (`metrics.json`: rows). AP in points 0..100."""
+    """One line of the results table (`metrics.json`: rows). AP in points 0..100, over `num_images` of the split."""
 
     model: str
     scheme: str
@@ -34,6 +34,7 @@ class Row:
     box_ap_drop: float | None
     mask_ap_drop: float | None
     agreement_f1: float | None
+    num_images: int | None = None
     latency_p50_ms: float | None
     latency_p90_ms: float | None
     peak_rss_bytes: int | None

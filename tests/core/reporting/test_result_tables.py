@@ -94,3 +94,8 @@ def test_only_rows_that_pass_are_recommended() -> None:
         "fastest": "float32",
         "smallest": "int8",
     }
+
+
+def test_a_row_judged_on_fewer_images_is_not_the_most_accurate() -> None:
+    few = row(scheme="int16x8", box_ap=70.0, num_images=2)
+    assert dict(best_rows(metrics(few, row())))["most accurate"].scheme == "int8"
