@@ -14,7 +14,8 @@ from tests.builders import write_cell, write_project
 MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
 ROW_KEYS = """
 model scheme backend source status reason artifact sha256 size_bytes gzip_bytes box_ap mask_ap box_ap_float
-mask_ap_float box_ap_drop mask_ap_drop agreement_f1 latency_p50_ms latency_p90_ms peak_rss_bytes verdict verdict_reasons
+mask_ap_float box_ap_drop mask_ap_drop agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict
+verdict_reasons
 """
 
 

@@ -8,10 +8,8 @@ and gives zeros otherwise. All shapes stay static, the outputs stay the same, an
 It comes last because no quantizer looks into branches.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,49 +17,16 @@ from ai_edge_litert import schema_py_generated as schema
 
 from stages.core.converting.editing import add_constant, add_tensor, drop_unused, make_op
 from stages.core.converting.flatbuffer import Graph, Op, pack_model, parse_model, read_constants, read_graph
-from stages.core.errors import ArtifactError
-
-MASKS, COUNT = "detection_masks", "num_detections"
-SUPPRESSION = "NON_MAX_SUPPRESSION_V4"
-ELEMENTWISE = frozenset({"ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM", "GREATER_EQUAL"})
-"""Ops of two tensors; one that is stored has a row for each detection, or is broadcast to all."""
-SHAPE_INPUTS = {"RESHAPE": 1, "TRANSPOSE_CONV": 0}
-"""Ops that are told the shape of their output, to the place of that among their inputs."""
-ROW_BY_ROW = ELEMENTWISE | frozenset(
-    {
-        *SHAPE_INPUTS,
-        *("CAST", "FLOOR", "RELU", "LOGISTIC", "QUANTIZE", "DEQUANTIZE"),
-        *("CONV_2D", "DEPTHWISE_CONV_2D", "GATHER", "PACK", "STRIDED_SLICE"),
-    }
+from stages.core.converting.mask_section import (
+    ELEMENTWISE,
+    MASKS,
+    SHAPE_INPUTS,
+    Section,
+    find_row_tensors,
+    find_section,
 )
-"""Ops that, in a mask head, make a detection's rows of theirs from that detection's rows of others."""
 
-MIXES_ROWS: dict[str, Callable[[Any], bool]] = {
-    "PACK": lambda options: options is None or options.axis == 0,
-    "GATHER": lambda options: options is not None and (options.axis != 0 or options.batchDims != 0),
-    "STRIDED_SLICE": lambda options: (
-        options is None or not options.beginMask & options.endMask & ~options.shrinkAxisMask & 1
-    ),
-}
-"""Of some of them: from the options, if the file states any, whether the axis of the rows is not just kept."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Section:
-    """The part of a graph that computes nothing but masks.
-
-    Attributes:
-      ops: Places of its ops in the main subgraph, in order.
-      result: Tensor with its result, float32 [D, ...].
-      num_rows: D, the most detections.
-      by_row: Computed tensors with D rows that it reads; others: the other computed ones.
-    """
-
-    ops: tuple[int, ...]
-    result: int
-    num_rows: int
-    by_row: tuple[int, ...]
-    others: tuple[int, ...]
+COUNT = "num_detections"
 
 
 def skip_empty_masks(content: bytes, block: int) -> bytes:
@@ -83,60 +48,6 @@ def skip_empty_masks(content: bytes, block: int) -> bytes:
     return pack_model(editor.model)
 
 
-def find_section(graph: Graph) -> Section:
-    """What a graph computes for its masks alone.
-
-    Raises:
-      ArtifactError: if the masks are not rows of detections that a suppression has left.
-    """
-    result, num_rows = graph.outputs[MASKS], graph.tensors[graph.outputs[MASKS]].shape[1]
-    while graph.tensors[result].shape[0] != num_rows:
-        producer = graph.producers.get(result)
-        if producer is None or producer.kind != "RESHAPE":
-            raise _cannot_cut(f"{MASKS} is not made of {num_rows} rows")
-        result = producer.inputs[0]
-    if graph.tensors[result].dtype != "float32":
-        raise _cannot_cut(f"{MASKS} is made of {graph.tensors[result].dtype}, expected float32")
-    places = {id(op): place for place, op in enumerate(graph.ops)}
-    suppressions = [place for place, op in enumerate(graph.ops) if op.kind == SUPPRESSION]
-    if not suppressions:
-        raise _cannot_cut(f"there is no {SUPPRESSION}")
-    members = _find_ops_only_for(graph, result)
-    inside = {index for place in members for index in graph.ops[place].outputs}
-    read = {tensor.index for place in members for tensor in graph.variable_inputs(graph.ops[place])} - inside
-    by_row = {
-        index
-        for index in read
-        if graph.tensors[index].shape[:1] == (num_rows,) and places[id(graph.producers[index])] > suppressions[-1]
-    }
-    return Section(
-        ops=members,
-        result=result,
-        num_rows=num_rows,
-        by_row=tuple(sorted(by_row)),
-        others=tuple(sorted(read - by_row)),
-    )
-
-
-def _cannot_cut(why: str) -> ArtifactError:
-    return ArtifactError(f"the mask head cannot be cut into blocks: {why}; set convert.mask_block: 0")
-
-
-def _find_ops_only_for(graph: Graph, result: int) -> tuple[int, ...]:
-    """Places of the ops whose outputs go nowhere but into this tensor."""
-    named = {*graph.outputs.values()} - {result}
-    members: set[int] = set()
-    inside: set[int] = set()
-    for place in reversed(range(len(graph.ops))):
-        op = graph.ops[place]
-        readers = [id(reader) for index in op.outputs for reader in graph.consumers.get(index, [])]
-        leads_there = result in op.outputs or (readers and inside.issuperset(readers))
-        if leads_there and not named.intersection(op.outputs):
-            members.add(place)
-            inside.add(id(op))
-    return tuple(sorted(members))
-
-
 @dataclass(eq=False)
 class _Branch:
     """A subgraph that computes `num` rows of masks.
@@ -156,6 +67,7 @@ class _Editor:
     def __init__(self, model: Any, graph: Graph, section: Section, constants: dict[int, np.ndarray]) -> None:
         self.model, self._graph, self._section, self._constants = model, graph, section, constants
         self._main = model.subgraphs[0]
+        self._rows = find_row_tensors(graph, section, lambda place: self._main.operators[place].builtinOptions)
         self._branches: dict[int, tuple[int, int]] = {}
 
     def cut(self, block: int) -> None:
@@ -248,30 +160,6 @@ class _Editor:
         subgraph.name, subgraph.tensors = name, []
         self.model.subgraphs.append(subgraph)
         return subgraph
-
-    @cached_property
-    def _rows(self) -> frozenset[int]:
-        """The section's tensors that hold something for each detection.
-
-        Raises:
-          ArtifactError: if one of them is made by an op that may mix detections.
-        """
-        rows = set(self._section.by_row)
-        for place in self._section.ops:
-            op = self._graph.ops[place]
-            if not rows.intersection(op.inputs):
-                continue
-            mixes = MIXES_ROWS.get(op.kind, lambda options: False)
-            if op.kind not in ROW_BY_ROW or mixes(self._main.operators[place].builtinOptions):
-                raise _cannot_cut(f"the op {op.kind} may mix detections")
-            for index in op.outputs:
-                shape = self._graph.tensors[index].shape
-                if not shape or shape[0] % self._section.num_rows:
-                    raise _cannot_cut(f"{op.kind} gives {shape}, expected multiples of {self._section.num_rows} rows")
-            rows.update(op.outputs)
-        if self._section.result not in rows:
-            raise _cannot_cut(f"{MASKS} does not come from rows of detections")
-        return frozenset(rows)
 
     def _cut_shape(self, index: int, num: int) -> tuple[int, ...]:
         shape = self._graph.tensors[index].shape
