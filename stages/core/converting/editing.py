@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from stages.core.converting.flatbuffer import indices
+
 NO_BUFFER = 0
 """Place of the empty buffer, which every tensor without stored values shares."""
 TYPES = {np.dtype(np.float32): schema.TensorType.FLOAT32, np.dtype(np.int32): schema.TensorType.INT32}
@@ -71,8 +73,8 @@ def add_buffer(model: Any, values: np.ndarray) -> int:
 def drop_unused(model: Any) -> None:
     """Takes out tensors of the main subgraph that no op and no signature refers to, and values that no tensor has."""
     subgraph = model.subgraphs[0]
-    used = {int(index) for op in subgraph.operators for index in (*indices(op.inputs), *indices(op.outputs))}
-    used |= {int(index) for op in subgraph.operators for index in indices(op.intermediates)}
+    used = {index for op in subgraph.operators for index in (*indices(op.inputs), *indices(op.outputs))}
+    used |= {index for op in subgraph.operators for index in indices(op.intermediates)}
     used |= {*indices(subgraph.inputs), *indices(subgraph.outputs)}
     kept = [index for index in range(len(subgraph.tensors)) if index in used]
     new = {old: place for place, old in enumerate(kept)} | {-1: -1}
@@ -89,8 +91,3 @@ def drop_unused(model: Any) -> None:
     for index, buffer in enumerate(model.buffers):
         if index not in referred:
             buffer.data = None
-
-
-def indices(values: Any) -> tuple[int, ...]:
-    """Tensor indices as the flatbuffer has them, an array or nothing."""
-    return tuple(int(value) for value in (values if values is not None else ()))

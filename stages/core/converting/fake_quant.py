@@ -8,8 +8,8 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from stages.core.converting.editing import drop_unused, indices
-from stages.core.converting.flatbuffer import Graph, pack_model, parse_model, read_graph
+from stages.core.converting.editing import drop_unused
+from stages.core.converting.flatbuffer import Graph, indices, pack_model, parse_model, read_graph
 from stages.core.converting.ranges import MIN_RANGE, Range
 
 ROUND, BACK = "QUANTIZE", "DEQUANTIZE"

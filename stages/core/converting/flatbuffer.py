@@ -234,8 +234,8 @@ def _read_written_out(model: Any) -> tuple[list[Tensor], list[Op], list[int]]:
 
     def call(place: int, arguments: tuple[int, ...]) -> list[int]:
         subgraph = model.subgraphs[place]
-        new = write_out(place, dict(zip(_indices(subgraph.inputs), arguments, strict=True)))
-        return [new[index] for index in _indices(subgraph.outputs)]
+        new = write_out(place, dict(zip(indices(subgraph.inputs), arguments, strict=True)))
+        return [new[index] for index in indices(subgraph.outputs)]
 
     write_out(0, {})
     return tensors, ops, buffers
@@ -265,8 +265,8 @@ def _read_op(model: Any, operator: Any) -> Op:
     return Op(
         kind=text(code.customCode) if custom else kind,
         custom=custom,
-        inputs=_indices(operator.inputs),
-        outputs=_indices(operator.outputs),
+        inputs=indices(operator.inputs),
+        outputs=indices(operator.outputs),
     )
 
 
@@ -274,7 +274,8 @@ def _read_names(entries: Any) -> dict[str, int]:
     return {text(entry.name): int(entry.tensorIndex) for entry in entries}
 
 
-def _indices(values: Any) -> tuple[int, ...]:
+def indices(values: Any) -> tuple[int, ...]:
+    """Tensor indices, which the flatbuffer has as an array or not at all."""
     return tuple(int(value) for value in (values if values is not None else ()))
 
 

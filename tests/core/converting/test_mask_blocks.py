@@ -1,7 +1,6 @@
 """Masks in blocks: the same outputs, and no work for rows without a detection."""
 
 from collections.abc import Callable
-from copy import copy
 from functools import cache
 from math import ceil
 from typing import Any
@@ -19,7 +18,7 @@ from stages.core.converting.sparsity import read_sparsity
 from stages.core.errors import ArtifactError
 from stages.core.layout import Layout
 from stages.core.schemes import SCHEMES, Form
-from tests.core.converting.test_recipes import TFLITE_SCHEMES, run, source
+from tests.core.converting.test_recipes import TFLITE_SCHEMES, replace_stored, run, source
 from tests.exported_project import EXPORT, SCHEMES_OF_TRAINED
 
 NUM_ROWS = EXPORT["max_detections"]
@@ -48,17 +47,8 @@ def keep_best(content: bytes, num: int) -> bytes:
     scores = look(content)["detection_scores"][0]
     assert len(np.unique(scores)) == len(scores) == NUM_ROWS, "the threshold must be able to tell them apart"
     edges = np.concatenate([[2.0], scores, [-1.0]])
-    model = parse_model(content, "a good file")
-    main = model.subgraphs[0]
     # The last comparison tells which candidates the last suppression may keep.
-    last = max(place for place, kind in enumerate(kinds_of(model, 0)) if kind == "GREATER")
-    threshold = copy(main.tensors[main.operators[last].inputs[1]])
-    threshold.name, threshold.buffer = "threshold", len(model.buffers)
-    main.operators[last].inputs[1] = len(main.tensors)
-    main.tensors.append(threshold)
-    model.buffers.append(schema.BufferT())
-    model.buffers[-1].data = np.frombuffer(np.float32([edges[num : num + 2].mean()]).tobytes(), np.uint8)
-    return pack_model(model)
+    return replace_stored(content, "GREATER", 1, float(edges[num : num + 2].mean()))
 
 
 @pytest.mark.parametrize("scheme", MASK_SCHEMES)

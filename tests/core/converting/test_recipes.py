@@ -88,20 +88,24 @@ def test_files_are_the_same_each_time(exported_project: Layout) -> None:
     assert make_file(start, SCHEMES["int8"]) == make_file(start, SCHEMES["int8"])
 
 
+def replace_stored(content: bytes, kind: str, place: int, value: float) -> bytes:
+    """The same graph, in which the last op of a kind reads another stored float32."""
+    model = parse_model(content, "a good file")
+    graph, builtin = model.subgraphs[0], getattr(schema.BuiltinOperator, kind)
+    op = [op for op in graph.operators if model.operatorCodes[op.opcodeIndex].builtinCode == builtin][-1]
+    # A tensor of its own: ops share theirs.
+    tensor = copy(graph.tensors[op.inputs[place]])
+    tensor.name, tensor.buffer = "replaced", len(model.buffers)
+    op.inputs[place] = len(graph.tensors)
+    graph.tensors.append(tensor)
+    model.buffers.append(schema.BufferT())
+    model.buffers[-1].data = np.frombuffer(np.float32([value]).tobytes(), np.uint8)
+    return pack_model(model)
+
+
 def find_nothing(content: bytes) -> bytes:
     """The same graph, whose last suppression leaves nothing: it wants higher scores than there are."""
-    model = parse_model(content, "a good file")
-    graph = model.subgraphs[0]
-    kinds = [model.operatorCodes[op.opcodeIndex].builtinCode for op in graph.operators]
-    last = max(index for index, kind in enumerate(kinds) if kind == schema.BuiltinOperator.NON_MAX_SUPPRESSION_V4)
-    # A tensor of its own: suppressions share theirs.
-    threshold = copy(graph.tensors[graph.operators[last].inputs[4]])
-    threshold.name, threshold.buffer = "unreachable", len(model.buffers)
-    graph.operators[last].inputs[4] = len(graph.tensors)
-    graph.tensors.append(threshold)
-    model.buffers.append(schema.BufferT())
-    model.buffers[-1].data = np.frombuffer(np.float32([1e9]).tobytes(), np.uint8)
-    return pack_model(model)
+    return replace_stored(content, "NON_MAX_SUPPRESSION_V4", 4, 1e9)
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8"])
