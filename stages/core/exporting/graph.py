@@ -35,8 +35,8 @@ class PostProcessingSettings:
     score_threshold: float
     nms_iou_threshold: float
     num_proposals: int
-    pre_nms_top_k: int = 5000
-    class_agnostic_nms: bool = False
+    pre_nms_top_k: int
+    class_agnostic_nms: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,6 +18,7 @@ from stages.core.converting.openvino import make_ir
 from stages.core.datasets.prepared import load_image, read_split
 from stages.core.interface import Interface, read_interface
 from stages.core.layout import SAVED_MODEL, TFLITE_FILES, Layout
+from stages.core.params.sections import ExportParams
 from stages.core.running.artifact import Artifact
 from stages.core.running.decode import drop_unused_rows
 from stages.core.running.preprocess import preprocess_image
@@ -45,7 +46,7 @@ def folders(exported_project: Layout, tmp_path_factory: pytest.TempPathFactory) 
     from stages.core.exporting.tflite import save_functions
 
     config, weights = random_model("mobiledet_tiny")
-    settings = PostProcessingSettings(**EXPORT, nms_iou_threshold=0.5, class_agnostic_nms=True)  # type: ignore[arg-type]
+    settings = PostProcessingSettings(**ExportParams(**EXPORT, class_agnostic_nms=True).model_dump())
     graph = build_retinanet_graph(config.task.model, weights, settings)
     folder = tmp_path_factory.mktemp(CLASS_AGNOSTIC)
     save_functions(graph.signatures, folder / SAVED_MODEL)

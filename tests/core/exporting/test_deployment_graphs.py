@@ -11,13 +11,14 @@ from stages.core.errors import ArtifactError
 from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, DeploymentGraph, PostProcessingSettings, level_anchors
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, build_retinanet_graph
+from stages.core.params.sections import ExportParams
 from tests.core.exporting.test_boxes import iou, suppress_by_hand
 from tests.exported_project import SIZE, random_model
 
 
 def settings(**changes: Any) -> PostProcessingSettings:
     base = {"max_detections": 20, "score_threshold": 0.05, "nms_iou_threshold": 0.5, "num_proposals": 64}
-    return PostProcessingSettings(**base | changes)
+    return PostProcessingSettings(**ExportParams(**base | changes).model_dump())
 
 
 def picture(seed: int) -> np.ndarray:
@@ -141,6 +142,14 @@ def test_retinanet_gives_what_plain_suppression_leaves(
     assert found["detection_classes"][0, :num].tolist() == (chosen % 3)[kept].tolist()
     np.testing.assert_allclose(found["detection_boxes"][0, :num] * SIZE, decoded[kept], rtol=1e-4, atol=1e-3)
     assert all(not found[name][0, num:].any() for name in found if name != "num_detections")
+
+
+def test_suppression_sees_the_best_candidates_only(retinanet: tuple[Any, Any, DeploymentGraph]) -> None:
+    config, model, graph = retinanet
+    few = build_retinanet_graph(config.task.model, model, settings(pre_nms_top_k=3))
+    found, all_found = (built.run_reference(picture(0))[0] for built in (few, graph))
+    assert 1 <= found["num_detections"][0] <= 3 < all_found["num_detections"][0]
+    assert found["detection_scores"][0, 0] == all_found["detection_scores"][0, 0]
 
 
 def test_maskrcnn_classes_suppress_each_other_if_asked(maskrcnn: tuple[Any, Any, DeploymentGraph]) -> None:

@@ -15,12 +15,13 @@ from stages.core.exporting.export import GRAPHS
 from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, PostProcessingSettings
 from stages.core.exporting.tflite import convert_functions
 from stages.core.interface import SIGNATURE
+from stages.core.params.sections import ExportParams
 from stages.core.schemes import Precision
 from stages.core.training.quantizing.model import put_weights_on_grid, quantize_model
 from tests.exported_project import MODELS, SIZE, random_model
 from tests.quantized_model import observe
 
-SETTINGS = PostProcessingSettings(max_detections=20, score_threshold=0.05, nms_iou_threshold=0.5, num_proposals=40)
+SETTINGS = PostProcessingSettings(**ExportParams(max_detections=20, num_proposals=40).model_dump())
 PIXELS = np.floor(np.random.default_rng(0).uniform(0, 256, (1, SIZE, SIZE, 3))).astype(np.float32)
 
 
