@@ -11,10 +11,10 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro smoke bccd nuts matrix bench experiments table ui test check format lock clean
+.PHONY: help setup repro smoke bccd nuts matrix bench experiments table ui test test-fast coverage check format lock licences clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## install everything into .venv (the other targets do it by themselves)
 
@@ -29,25 +29,25 @@ $(VENV)/.ready: requirements.lock
 	@touch $@
 
 repro: $(VENV)/.ready ## run the pipeline on params.yaml, publish to MLflow, print the table
-	@python -m examples.run
+	@python -m stages.run
 
 smoke: $(VENV)/.ready ## the same pipeline with tiny settings, in some minutes
-	@python -m examples.run examples/smoke.yaml
+	@python -m stages.run examples/smoke.yaml
 
 bccd: $(VENV)/.ready ## real boxes: blood cells (Pascal VOC) below $DETECTION_SAMPLES
-	@python -m examples.run examples/bccd.yaml
+	@python -m stages.run examples/bccd.yaml
 
 nuts: $(VENV)/.ready ## real masks: nuts (COCO) below $DETECTION_SAMPLES
-	@python -m examples.run examples/nuts.yaml
+	@python -m stages.run examples/nuts.yaml
 
 matrix: $(VENV)/.ready ## every model in every scheme, briefly trained: what converts, what runs, what it costs
-	@python -m examples.run examples/matrix.yaml
+	@python -m stages.run examples/matrix.yaml
 
 bench: $(VENV)/.ready ## measure ours beside the stock way (leave the machine alone meanwhile)
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; python $$script || exit 1; done
 
 experiments: $(VENV)/.ready ## publish what `dvc exp run` measured to MLflow
-	@python -m examples.experiments
+	@python -m stages.publish_experiments
 
 table: $(VENV)/.ready ## print the results table again
 	@python -m stages.report --table
@@ -55,18 +55,27 @@ table: $(VENV)/.ready ## print the results table again
 ui: $(VENV)/.ready ## open MLflow on the results (http://127.0.0.1:5000)
 	@mlflow server --backend-store-uri "$$(python -m stages.publish --uri)" --host 127.0.0.1 --port 5000
 
-test: $(VENV)/.ready ## run the tests
+test: $(VENV)/.ready ## run all tests
 	@pytest -q -n 2 --dist loadfile
+
+test-fast: $(VENV)/.ready ## run the tests that need no training and no TensorFlow
+	@pytest -q -n 2 --dist loadfile -m "not slow"
+
+coverage: $(VENV)/.ready ## run all tests and print which lines of stages/ they reach
+	@pytest -q -n 2 --dist loadfile --cov=stages --cov-report=term:skip-covered
 
 check: $(VENV)/.ready ## format, lint, types, import contracts
 	@ruff format --check . && ruff check . && mypy && lint-imports
 
-format: $(VENV)/.ready ## format the code and mend what the linter can
+format: $(VENV)/.ready ## format the code and fix what the linter can
 	@ruff format . && ruff check --fix .
 
 lock: $(VENV)/.ready ## resolve requirements.lock anew from pyproject.toml
-	@uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 -q \
+	@uv pip compile pyproject.toml --extra all --extra dev --generate-hashes --python-version 3.11 -q \
 	  --custom-compile-command "make lock" -o requirements.lock
+
+licences: $(VENV)/.ready ## write docs/licences.md from what is installed
+	@python .ci/licences.py > docs/licences.md
 
 clean: ## remove results (not .venv, data/raw, dvc.lock)
 	@rm -rf data/prepared models work runs mlflow.db* mlartifacts

@@ -29,13 +29,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tensorflow as tf
 
 from benchmarks.subjects import SETTINGS, draw_pictures, image_input, load_pictures, take_subject
-from stages.core.converting.recipes import Source, make_file
-from stages.core.detectors.table import DETECTORS, Family
+from stages.core.base.native_output import silence_native
+from stages.core.converting.recipes import RecipeInput, make_file
 from stages.core.exporting.export import GRAPHS
 from stages.core.exporting.tflite import convert_functions, save_functions
-from stages.core.interface import SIGNATURE
-from stages.core.schemes import SCHEMES, Backend, Form, Precision, Scheme, Variant
-from stages.core.silence import silence_native
+from stages.core.results.interface import SIGNATURE
+from stages.core.results.kinds import Backend, Form, Precision, Variant
+from stages.core.tables.detectors import DETECTORS, Family
+from stages.core.tables.schemes import SCHEMES, Scheme
 
 BUILTINS = tf.lite.OpsSet.TFLITE_BUILTINS
 OPS = {
@@ -116,14 +117,14 @@ def compare(
 ) -> tuple[float, float]:
     """Seconds of both ways over all schemes; prints a line for each step."""
     functions = {Form.BUILTIN: graph.detect, Form.POSTPROCESS_OP: graph.with_op}
-    sources: dict[Form, Source] = {}
+    sources: dict[Form, RecipeInput] = {}
     total_ours = total_stock = 0.0
     print(f"{'step':<24} {'ours s':>8} {'stock s':>8}")
     for form, function in functions.items():
         with silence_native():
             save_functions({SIGNATURE: function}, folder / form)
             seconds, content, _ = time_once(functools.partial(convert_functions, {SIGNATURE: function}))
-        sources[form] = Source(content=content, images=paths, spec=image_input(size))
+        sources[form] = RecipeInput(content=content, images=paths, spec=image_input(size))
         total_ours += seconds
         print(f"{f'float file, {form}':<24} {seconds:8.2f}")
     for scheme in choose_schemes(list(functions)):

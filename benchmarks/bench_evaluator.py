@@ -24,8 +24,8 @@ from pycocotools.cocoeval import COCOeval
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from stages.core.measuring.coco_ap import measure_ap
-from stages.core.measuring.matching import IouType
+from stages.core.validating.coco_ap import measure_ap
+from stages.core.validating.coco_matching import IouType
 
 SIDE = 320
 NUM_CLASSES = 10

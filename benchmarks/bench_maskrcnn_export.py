@@ -36,15 +36,15 @@ from official.vision.serving.detection import DetectionModule
 
 from benchmarks.side_by_side import NUM_THREADS, Timing, open_tflite, run_once, time_in_turn
 from benchmarks.subjects import SETTINGS, Subject, draw_pictures, image_input, load_pictures, take_subject
-from stages.core.converting.recipes import Source, make_file
+from stages.core.base.native_output import silence_native
+from stages.core.converting.recipes import RecipeInput, make_file
 from stages.core.detectors.build import restore_weights
 from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, DeploymentGraph, PostProcessingSettings
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.tflite import convert_functions
-from stages.core.interface import SIGNATURE
-from stages.core.params.sections import ConvertParams
-from stages.core.schemes import SCHEMES
-from stages.core.silence import silence_native
+from stages.core.params.steps import ConvertParams
+from stages.core.results.interface import SIGNATURE
+from stages.core.tables.schemes import SCHEMES
 
 MODEL = "maskrcnn_mobiledet"
 INT8_TIMEOUT_S = 300
@@ -118,7 +118,7 @@ def make_files(args: argparse.Namespace, folder: Path) -> tuple[dict[str, bytes]
         files = {"stock float32": export_stock(subject, args.size, settings, folder)}
         for scheme in ("float32", "int8"):
             for name, block in ((scheme, ConvertParams().mask_block), (f"{scheme}, every row", 0)):
-                source = Source(content=ours, images=paths, spec=image_input(args.size), mask_block=block)
+                source = RecipeInput(content=ours, images=paths, spec=image_input(args.size), mask_block=block)
                 files[name] = make_file(source, SCHEMES[scheme]).content
     return files, images, subject.weights
 

@@ -25,13 +25,13 @@ import tensorflow as tf
 
 from benchmarks.side_by_side import NUM_THREADS, Timing, open_tflite, time_in_turn
 from benchmarks.subjects import SETTINGS, draw_pictures, image_input, load_pictures, take_subject
-from stages.core.converting.recipes import Source, make_file
+from stages.core.base.native_output import silence_native
+from stages.core.converting.recipes import RecipeInput, make_file
 from stages.core.exporting.graph import DeploymentGraph
 from stages.core.exporting.retinanet import build_retinanet_graph
 from stages.core.exporting.tflite import convert_functions, save_functions
-from stages.core.interface import SIGNATURE
-from stages.core.schemes import SCHEMES
-from stages.core.silence import silence_native
+from stages.core.results.interface import SIGNATURE
+from stages.core.tables.schemes import SCHEMES
 
 VARIANTS = ("mobiledet_edgetpu", "mobiledet_dsp", "mobiledet_gpu", "mobiledet_cpu")
 WITH_STOCK_BOUND = ("mobiledet_cpu",)
@@ -65,7 +65,7 @@ def make_files(
         subject = take_subject(name, size=size, images=images, trained=folder)
         graph = build_retinanet_graph(subject.config.task.model, subject.model, SETTINGS)
         ours = convert_functions({SIGNATURE: graph.detect})
-        quantized = make_file(Source(content=ours, images=paths, spec=image_input(size)), SCHEMES["int8"]).content
+        quantized = make_file(RecipeInput(content=ours, images=paths, spec=image_input(size)), SCHEMES["int8"]).content
         stock = convert_stock_int8(graph, images)
     tf.keras.backend.clear_session()
     return {"float32": ours, "int8": quantized, "stock int8": stock}, subject.weights

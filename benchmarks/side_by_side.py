@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from stages.core.silence import silence_native
+from stages.core.base.native_output import silence_native
 
 NUM_THREADS = 2
 WARMUP = 3

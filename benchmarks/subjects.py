@@ -9,23 +9,17 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import EXPERIMENT_FILE, RESULT_FILE
 from stages.core.datasets.prepared import load_image
 from stages.core.datasets.synthetic import SHAPES, SceneSpec, write_scene
-from stages.core.detectors.build import (
-    ARCHITECTURES,
-    EXPERIMENT_FILE,
-    RESULT_FILE,
-    build_model,
-    read_experiment,
-    restore_weights,
-)
-from stages.core.detectors.table import DETECTORS
+from stages.core.detectors.build import ARCHITECTURES, build_model, read_experiment, restore_weights
 from stages.core.exporting.graph import INPUT_NAME, PostProcessingSettings, padding_color
-from stages.core.interface import ImageInput
-from stages.core.jsonfile import read_json
-from stages.core.params.sections import ExportParams
+from stages.core.params.steps import ExportParams
+from stages.core.processing.preprocess import preprocess_image
+from stages.core.results.interface import ImageInput
 from stages.core.results.training import TrainResult
-from stages.core.running.preprocess import preprocess_image
+from stages.core.tables.detectors import DETECTORS
 
 SETTLING_STEPS = 12
 WEIGHT_NOISE = 0.05

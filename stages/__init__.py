@@ -1,1 +1,1 @@
-"""The verbs: one module per DVC stage, each thin; what they compute lives in `stages.core`."""
+"""The commands: one module per DVC stage, each thin; what they compute lives in `stages.core`."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from stages.core.command import parse_args, run_verb
-from stages.core.datasets.prepared import read_judged_split
-from stages.core.jsonfile import read_json, write_json
-from stages.core.layout import Layout
-from stages.core.measuring.cost import measure_cost
-from stages.core.measuring.summary import summarize_benchmark
+from stages.core.base.jsonfile import read_json, write_json
+from stages.core.base.layout import RESULT_FILE, Layout
+from stages.core.benchmarking.benchmark import measure_cost
+from stages.core.benchmarking.summary import summarize_benchmark
+from stages.core.command_line import parse_args, run_stage
+from stages.core.datasets.prepared import read_evaluation_split
 from stages.core.params.tree import load_params
 from stages.core.results.conversion import Conversion
 
@@ -18,9 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     params, layout = load_params(args.root), Layout(args.root)
     settings = params.benchmark
     folder = layout.converted(args.model, args.scheme)
-    split = read_judged_split(layout.split(params.validation.split))
+    split = read_evaluation_split(layout.split(params.validation.split))
     benchmark = measure_cost(
-        read_json(Conversion, folder / "result.json"),
+        read_json(Conversion, folder / RESULT_FILE),
         folder=folder,
         images=[image.path for image in split.images[: settings.images]],
         runs=settings.runs,
@@ -34,4 +34,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_stage(main)

@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from stages.core.command import parse_args, run_verb
+from stages.core.base.hashing import hash_file
+from stages.core.base.layout import Layout
+from stages.core.command_line import parse_args, run_stage
 from stages.core.converting.convert import convert_model
 from stages.core.datasets.prepared import read_calibration
-from stages.core.hashing import hash_file
-from stages.core.layout import Layout
 from stages.core.params.tree import load_params
 from stages.core.results.status import Status
-from stages.core.schemes import SCHEMES
+from stages.core.tables.schemes import SCHEMES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,4 +35,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_stage(main)

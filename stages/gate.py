@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stages.core.command import EXIT_GATE_RED, parse_args, run_verb
-from stages.core.gating import failures, judge_rows
-from stages.core.layout import Layout
+from stages.core.base.layout import Layout
+from stages.core.command_line import EXIT_GATE_RED, parse_args, run_stage
+from stages.core.gating.gate import failures, judge_rows
 from stages.core.params.tree import load_params
 from stages.core.reporting.collect import check_complete, read_metrics
 from stages.core.reporting.tables import headline
@@ -27,4 +27,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_stage(main)

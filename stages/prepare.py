@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from stages.core.command import parse_args, run_verb
-from stages.core.datasets.preparing import prepare_data
-from stages.core.layout import Layout
+from stages.core.base.layout import Layout
+from stages.core.command_line import parse_args, run_stage
+from stages.core.datasets.prepare import prepare_data
 from stages.core.params.tree import load_params
 
 
@@ -22,4 +22,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_stage(main)

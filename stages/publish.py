@@ -4,14 +4,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from stages.core.command import parse_args, run_verb
-from stages.core.layout import Layout
+from stages.core.base.layout import Layout
+from stages.core.command_line import parse_args, run_stage
 from stages.core.params.tree import load_params
 from stages.core.tracking.address import hide_password, resolve_uri
 from stages.core.tracking.outcome import TrackingUnavailableError
 from stages.core.tracking.plan import plan_publication
+from stages.core.tracking.publish import publish_in_time
 from stages.core.tracking.state import read_state
-from stages.core.tracking.worker import publish_in_time
 
 FLAGS = {"uri": "only print the address of the tracking store"}
 
@@ -39,4 +39,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_stage(main)

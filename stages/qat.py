@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from stages.core.command import parse_args, run_verb
-from stages.core.detectors.table import DETECTORS
-from stages.core.layout import Layout
+from stages.core.base.layout import Layout
+from stages.core.command_line import parse_args, run_stage
 from stages.core.params.tree import load_params
-from stages.core.schemes import Variant
-from stages.core.training.command import run_training
+from stages.core.results.kinds import SOURCES, Variant
+from stages.core.tables.detectors import DETECTORS
+from stages.core.training.launch import run_training
+from stages.core.training.needed import skip_if_not_needed
 from stages.core.training.refinement import Refinement, read_source
-from stages.core.variants import SOURCES, skip_unneeded
 
 VARIANTS = (Variant.QAT, Variant.PRUNED_QAT)
 
@@ -18,13 +18,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Writes `models/qat/<model>`, or `models/pruned_qat/<model>` with `--variant pruned_qat`."""
     args = parse_args("qat", argv, about=__doc__, model=True, variants=VARIANTS)
     params, layout, variant = load_params(args.root), Layout(args.root), Variant(args.variant)
-    if skip_unneeded(params, layout, args.model, variant):
+    if skip_if_not_needed(params, layout, args.model, variant):
         return 0
     source = layout.variant(args.model, SOURCES[variant])
     read_source(source, args.model)
 
     def refine() -> Refinement:
-        from stages.core.training.qat import QuantizationAware
+        from stages.core.quantizing.qat import QuantizationAware
 
         return QuantizationAware(variant=variant, source=source)
 
@@ -33,4 +33,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_stage(main)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from stages.core.command import parse_args, run_verb
-from stages.core.layout import Layout
+from stages.core.base.layout import PAGE_FILE, Layout
+from stages.core.command_line import parse_args, run_stage
 from stages.core.params.tree import load_params
 from stages.core.reporting.collect import read_metrics
-from stages.core.reporting.tables import artifact_places, headline, print_table
-from stages.core.reporting.write import read_content, write_report
+from stages.core.reporting.report import read_content, write_report
+from stages.core.reporting.tables import artifact_paths, headline, print_table
 
 FLAGS = {"table": "only print the table that is there already, and where the page is"}
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args("report", argv, about=__doc__, flags=FLAGS)
     layout = Layout(args.root)
     if args.table:
-        print_table(read_metrics(layout), artifact_places(args.root, layout.report))
+        print_table(read_metrics(layout), artifact_paths(args.root, layout.report))
         return 0
     params = load_params(args.root)
     content = read_content(
@@ -30,9 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         score_threshold=params.report.score_threshold,
     )
     write_report(content, layout.report)
-    print(f"{headline(content.metrics)} {layout.report.relative_to(args.root)}/index.html")
+    print(f"{headline(content.metrics)} {layout.report.relative_to(args.root)}/{PAGE_FILE}")
     return 0
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_stage(main)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from stages.core.command import parse_args, run_verb
-from stages.core.detectors.table import DETECTORS
-from stages.core.layout import Layout
+from stages.core.base.layout import Layout
+from stages.core.command_line import parse_args, run_stage
 from stages.core.params.tree import load_params
-from stages.core.training.command import run_training
+from stages.core.tables.detectors import DETECTORS
+from stages.core.training.launch import run_training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,4 +17,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_stage(main)

@@ -1,17 +1,18 @@
-"""Judge one converted file on the prepared split: AP beside the float model's, parity, agreement."""
+"""Evaluate one converted file on the evaluation split: AP beside the float model's, parity, agreement."""
 
 from collections.abc import Sequence
 
-from stages.core.command import parse_args, run_verb
-from stages.core.datasets.prepared import read_judged_split, read_prepare_report
-from stages.core.jsonfile import read_json, write_json
-from stages.core.layout import Layout
-from stages.core.measuring.judging import judge_conversion
-from stages.core.measuring.summary import summarize_validation
+from stages.core.base.jsonfile import read_json, write_json
+from stages.core.base.layout import RESULT_FILE, Layout
+from stages.core.command_line import parse_args, run_stage
+from stages.core.datasets.prepared import read_evaluation_split, read_prepare_report
 from stages.core.params.tree import load_params
-from stages.core.reference import save_reference
+from stages.core.processing.stored_outputs import save_outputs
 from stages.core.results.conversion import Conversion
-from stages.core.schemes import Variant
+from stages.core.results.interface import read_interface
+from stages.core.results.kinds import Variant
+from stages.core.validating.summary import summarize_validation
+from stages.core.validating.validate import validate_conversion
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,24 +21,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     params, layout = load_params(args.root), Layout(args.root)
     settings = params.validation
     folder = layout.converted(args.model, args.scheme)
-    split = read_judged_split(layout.split(settings.split))
-    validation, pictures = judge_conversion(
-        read_json(Conversion, folder / "result.json"),
+    split = read_evaluation_split(layout.split(settings.split))
+    validation, outputs = validate_conversion(
+        read_json(Conversion, folder / RESULT_FILE),
         folder=folder,
-        exported=layout.exported(args.model, Variant.TRAINED),
+        interface=read_interface(layout.exported(args.model, Variant.TRAINED)),
+        reference_path=layout.reference(args.model),
         split=split,
         data_sha256=read_prepare_report(layout.prepare_report).splits[settings.split].sha256,
         num_threads=settings.num_threads,
         max_seconds=settings.max_seconds,
         subset_images=settings.subset_images,
         agreement_score=settings.agreement_score,
-        num_pictures=params.report.num_pictures,
     )
-    save_reference(pictures, layout.moved(args.model, args.scheme))
+    save_outputs(outputs, layout.validated_outputs(args.model, args.scheme))
     write_json(validation, layout.validated(args.model, args.scheme))
     print(summarize_validation(validation))
     return 0
 
 
 if __name__ == "__main__":
-    run_verb(main)
+    run_stage(main)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ai_edge_litert import schema_py_generated as schema
 
-from stages.core.converting.flatbuffer import pack_model, parse_model
+from stages.core.graphs.flatbuffer import pack_model, parse_model
 from tests.tflite_builder import SIZE, Graph
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"

@@ -9,15 +9,14 @@ import numpy as np
 import yaml
 from PIL import Image, ImageDraw
 
-from stages.core.converting.tools import FILES
-from stages.core.detectors.table import DETECTORS
-from stages.core.hashing import hash_files, hash_value
-from stages.core.interface import ImageInput, Interface, PostProcessing, TensorOutput, write_interface
-from stages.core.jsonfile import write_json
-from stages.core.layout import Layout
-from stages.core.reference import Reference, save_reference
+from stages.core.base.hashing import hash_files, hash_value
+from stages.core.base.jsonfile import write_json
+from stages.core.base.layout import MODEL_FILES, Layout
+from stages.core.processing.stored_outputs import StoredOutputs, save_outputs
 from stages.core.results.benchmark import Benchmark, Latency, Machine
 from stages.core.results.conversion import Conversion, OpProof, Proof
+from stages.core.results.interface import ImageInput, Interface, PostProcessing, TensorOutput, write_interface
+from stages.core.results.kinds import Backend, Form, Precision
 from stages.core.results.status import Status
 from stages.core.results.table import Row, Verdict
 from stages.core.results.training import TrainResult
@@ -30,7 +29,8 @@ from stages.core.results.validation import (
     Protocol,
     Validation,
 )
-from stages.core.schemes import SCHEMES, Backend, Form, Precision
+from stages.core.tables.detectors import DETECTORS
+from stages.core.tables.schemes import SCHEMES
 
 LABELS = {"1": "circle", "2": "square", "3": "triangle"}
 SHA = "ab" * 32
@@ -105,7 +105,7 @@ def row(**changes: Any) -> Row:
 
 
 def conversion(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Conversion:
-    artifact, *companions = FILES[SCHEMES[scheme].backend]
+    artifact, *companions = MODEL_FILES[SCHEMES[scheme].backend]
     base = Conversion(
         model=model,
         scheme=scheme,
@@ -350,7 +350,7 @@ def outline(category: int, x: int, y: int, side: int) -> list[tuple[float, float
 
 def model_outputs(
     objects: dict[int, list[dict[str, Any]]], *, masks: bool, noise: float, seed: int = 1, max_detections: int = 100
-) -> Reference:
+) -> StoredOutputs:
     """What a good model would give for these objects on a 128x128 input (pictures of 160x128, scaled by 0.8)."""
     rng = np.random.default_rng(seed)
     num, rows = len(objects), max_detections
@@ -374,7 +374,7 @@ def model_outputs(
                 stencil = Image.new("L", (28, 28))
                 ImageDraw.Draw(stencil).polygon(outline(entry["category_id"], 0, 0, 28), fill=1)
                 outputs["detection_masks"][index, place] = np.asarray(stencil)
-    return Reference(
+    return StoredOutputs(
         split="val",
         image_ids=np.asarray(sorted(objects), np.int64),
         outputs=outputs,
@@ -395,7 +395,7 @@ def write_cell(
     """The records of one model in one scheme, and a file (or two) that stands for the model."""
     folder = layout.converted(model, scheme)
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / name for name in FILES[SCHEMES[scheme].backend]]
+    files = [folder / name for name in MODEL_FILES[SCHEMES[scheme].backend]]
     for file in files:
         file.write_bytes(f"{model} {scheme} {file.suffix}".encode() * 100)
     sha256 = hash_files(files)
@@ -449,15 +449,17 @@ def write_project(
         write_json(train_result(model), trained / "result.json")
         write_json(history(masks=masks), trained / "history.json")
         write_interface(interface(model, "float32"), exported)
-        save_reference(model_outputs(objects, masks=masks, noise=0.002), exported / "reference.npz")
+        save_outputs(model_outputs(objects, masks=masks, noise=0.002), layout.reference(model))
         for scheme in schemes:
             if not applies(model, scheme):
                 write_absent_cell(layout, model, scheme)
-                save_reference(model_outputs({}, masks=masks, noise=0.0), layout.moved(model, scheme))
+                save_outputs(model_outputs({}, masks=masks, noise=0.0), layout.validated_outputs(model, scheme))
                 continue
             write_cell(layout, model, scheme)
             noise = 0.002 + DROPS[scheme] * 0.02
-            save_reference(model_outputs(objects, masks=masks, noise=noise, seed=2), layout.moved(model, scheme))
+            save_outputs(
+                model_outputs(objects, masks=masks, noise=noise, seed=2), layout.validated_outputs(model, scheme)
+            )
     return layout
 
 

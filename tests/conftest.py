@@ -2,8 +2,8 @@
 
 import pytest
 
+from stages.core.base.layout import Layout
 from stages.core.converting.tools import forbid_telemetry
-from stages.core.layout import Layout
 from tests.exported_project import write_exported_project
 
 forbid_telemetry()  # tests import OpenVINO in this process too, not only through the table of tools

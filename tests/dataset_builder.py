@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stages.core.params.sections import PrepareParams
+from stages.core.params.steps import PrepareParams
 
 SQUARE = (10.0, 20.0, 40.0, 50.0)
 """[x_min, y_min, x_max, y_max] of the one object that a picture has unless told otherwise."""

@@ -4,8 +4,8 @@ from typing import Any
 
 from stages.core.detectors.build import build_experiment
 from stages.core.detectors.data import TrainingData
-from stages.core.detectors.table import DETECTORS
 from stages.core.params.training import TrainSettings
+from stages.core.tables.detectors import DETECTORS
 
 DATA = TrainingData(
     train_records="data/prepared/train/*.tfrecord",

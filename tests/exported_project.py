@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.core.hashing import hash_file
-from stages.core.jsonfile import write_json
-from stages.core.layout import Layout
+from stages.core.base.hashing import hash_file
+from stages.core.base.jsonfile import write_json
+from stages.core.base.layout import Layout
+from stages.core.results.kinds import Variant
 from stages.core.results.preparation import CalibrationImage, CalibrationList
-from stages.core.schemes import SCHEMES, Variant
+from stages.core.tables.schemes import SCHEMES
 from tests.builders import LABELS, train_result, write_split
 
 SIZE = 128
@@ -29,7 +30,7 @@ def random_model(name: str, *, seed: int = 0) -> tuple[Any, Any]:
     import tf_keras
 
     from stages.core.detectors.build import ARCHITECTURES, build_model
-    from stages.core.detectors.table import DETECTORS, Family
+    from stages.core.tables.detectors import DETECTORS, Family
 
     tf_keras.utils.set_random_seed(seed)
     config = ARCHITECTURES[DETECTORS[name].family](DETECTORS[name])
@@ -78,7 +79,7 @@ def write_prepared(layout: Layout, *, num_images: int = 6) -> None:
 
 def write_exported_project(root: Path) -> Layout:
     """params.yaml, prepared data, and both tiny models trained and exported."""
-    from stages.export import main
+    from stages import export, reference
 
     layout = Layout(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -92,5 +93,6 @@ def write_exported_project(root: Path) -> Layout:
     write_prepared(layout)
     for name in MODELS:
         write_trained(layout.variant(name, "trained"), name)
-        assert main(["--model", name, "--root", str(root)]) == 0
+        for stage in (export, reference):
+            assert stage.main(["--model", name, "--root", str(root)]) == 0
     return layout

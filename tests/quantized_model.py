@@ -6,7 +6,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from stages.core.training.quantizing.quantizers import FakeQuant
+from stages.core.quantizing.quantizers import FakeQuant
 
 
 def observe(model: Any, pictures: tf.Tensor) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.core.jsonfile import write_json
-from stages.core.layout import Layout
-from stages.core.schemes import Variant
+from stages.core.base.jsonfile import write_json
+from stages.core.base.layout import Layout
+from stages.core.results.kinds import Variant
 from tests.builders import train_result
 
 SIZE = 64
@@ -39,8 +39,8 @@ def write_weights(layout: Layout, name: str, variant: Variant, *, num_zeros: int
 
     from stages.core.detectors.build import build_experiment, build_model, register_experiments, write_experiment
     from stages.core.detectors.data import read_training_data
-    from stages.core.detectors.table import DETECTORS
     from stages.core.params.training import TrainSettings
+    from stages.core.tables.detectors import DETECTORS
 
     folder, detector = layout.variant(name, variant), DETECTORS[name]
     folder.mkdir(parents=True)

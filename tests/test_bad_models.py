@@ -9,17 +9,16 @@ import pytest
 import yaml
 
 from stages import benchmark, convert, gate, report, validate
-from stages.core.converting.tools import FILES
-from stages.core.errors import ArtifactError
-from stages.core.hashing import hash_file
-from stages.core.jsonfile import read_json, write_json
-from stages.core.layout import Layout
+from stages.core.base.errors import ArtifactError
+from stages.core.base.hashing import hash_file
+from stages.core.base.jsonfile import read_json, write_json
+from stages.core.base.layout import MODEL_FILES, Layout
 from stages.core.results.benchmark import Benchmark
 from stages.core.results.conversion import Conversion
+from stages.core.results.kinds import Backend
 from stages.core.results.preparation import CalibrationList
 from stages.core.results.status import Status
 from stages.core.results.validation import Validation
-from stages.core.schemes import Backend
 from tests.bad_models import BAD_MODELS, POINTER, BadModel, reverse_outputs
 from tests.builders import history, train_result
 from tests.core.running.test_openvino_runner import build_ir
@@ -102,7 +101,7 @@ def write_ir_cell(layout: Layout) -> Path:
     scheme = "openvino_float32"
     folder = layout.converted(MODEL, scheme)
     artifact = build_ir(folder)
-    name, *companions = FILES[Backend.OPENVINO]
+    name, *companions = MODEL_FILES[Backend.OPENVINO]
     conversion = Conversion(
         model=MODEL,
         scheme=scheme,

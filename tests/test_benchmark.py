@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from stages import benchmark
-from stages.core.errors import ArtifactError, DataError
-from stages.core.jsonfile import read_json
-from stages.core.layout import Layout
+from stages.core.base.errors import ArtifactError, DataError
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import Layout
 from stages.core.results.benchmark import Benchmark
 from stages.core.results.status import Status
 from tests.builders import write_split
@@ -62,7 +62,7 @@ def test_a_split_without_images_is_said(layout: Layout) -> None:
     layout.params.write_text(yaml.safe_dump(params))
     write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
 
-    with pytest.raises(DataError, match="no images to judge the model on"):
+    with pytest.raises(DataError, match="no images to evaluate the model on"):
         run_cell(layout, "mobiledet_tiny")
 
 

@@ -8,18 +8,22 @@ from pathlib import Path
 import pytest
 
 from stages.convert import main
+from stages.core.base.errors import DataError, MissingResultError
+from stages.core.base.hashing import hash_files
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import MODEL_FILES, Layout
+from stages.core.base.processes import run_in_child
 from stages.core.converting.convert import interface_for
-from stages.core.converting.tools import FILES
+from stages.core.converting.job import ConversionJob
+from stages.core.converting.make import make_and_prove
 from stages.core.datasets.prepared import read_calibration
-from stages.core.errors import DataError, MissingResultError
-from stages.core.hashing import hash_files
-from stages.core.interface import read_interface, write_interface
-from stages.core.jsonfile import read_json, write_json
-from stages.core.layout import Layout
 from stages.core.results.conversion import Conversion, Proof
+from stages.core.results.interface import read_interface, write_interface
+from stages.core.results.kinds import Form
 from stages.core.results.status import Status
-from stages.core.schemes import SCHEMES, Form
+from stages.core.tables.schemes import SCHEMES
 from tests.builders import applies
+from tests.crashing_maker import make_badly
 from tests.exported_project import MODELS, SCHEMES_OF_TRAINED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +61,7 @@ def test_every_row_converts_and_runs(exported_project: Layout, model: str, schem
         assert (conversion.artifact, conversion.sha256, conversion.size_bytes) == (None, None, None)
         assert {path.name for path in folder.iterdir()} == {"interface.json", "result.json"}
         return
-    files = [folder / name for name in FILES[row.backend]]
+    files = [folder / name for name in MODEL_FILES[row.backend]]
     assert (conversion.status, conversion.reason) == (Status.OK, "")
     assert {path.name for path in folder.iterdir()} == {
         *(path.name for path in files),
@@ -65,7 +69,7 @@ def test_every_row_converts_and_runs(exported_project: Layout, model: str, schem
         "proof.json",
         "result.json",
     }
-    assert (conversion.artifact, *conversion.companions) == FILES[row.backend]
+    assert (conversion.artifact, *conversion.companions) == MODEL_FILES[row.backend]
     assert conversion.sha256 == hash_files(files)
     assert conversion.size_bytes == sum(path.stat().st_size for path in files)
     assert bool(conversion.calibration_images) == row.needs_calibration
@@ -88,7 +92,7 @@ class Ending:
 ENDINGS = [
     Ending("segfault", "the runtime crashed (SIGSEGV) while making the file"),
     Ending("abort", "the runtime crashed (SIGABRT) while making the file"),
-    Ending("hang", "no result within 4 s while making the file"),
+    Ending("hang", "no answer within 4 s while making the file"),
     Ending("refuse", "the graph has no detections"),
     Ending("stumble", "ValueError: unsupported op"),
     Ending("chatter", "no detections"),
@@ -101,7 +105,7 @@ ENDINGS = [
 def test_however_making_ends_only_that_row_is_lost(
     project: Layout, monkeypatch: pytest.MonkeyPatch, ending: Ending
 ) -> None:
-    monkeypatch.setattr("stages.core.converting.convert.MODULE", "tests.crashing_maker")
+    monkeypatch.setattr("stages.core.converting.convert.make_and_prove", make_badly)
     monkeypatch.setattr("stages.core.converting.convert.MAKE_TIMEOUT_S", 4.0 if ending.id == "hang" else 60.0)
     exported = project.exported("mobiledet_tiny", "trained")
     (exported / "ending").write_text(ending.id)
@@ -161,11 +165,22 @@ def test_the_verb_imports_nothing_heavy(project: Layout) -> None:
 
 @pytest.mark.parametrize("scheme", ["int8", "openvino_int8"])
 def test_making_a_file_imports_neither_tensorflow_nor_telemetry(project: Layout, scheme: str, tmp_path: Path) -> None:
-    exported, images = project.exported("mobiledet_tiny", "trained"), tmp_path / "images.json"
+    exported = project.exported("mobiledet_tiny", "trained")
     write_interface(interface_for(SCHEMES[scheme], read_interface(exported)), tmp_path)
-    write_json([str(path) for path in read_calibration(project.calibration, limit=1)], images)
-    places = ("--exported", str(exported), "--folder", str(tmp_path), "--images", str(images))
-    assert import_and_run("stages.core.converting.make", scheme, *places) == "0 []"
+    job = ConversionJob(
+        scheme=SCHEMES[scheme],
+        exported=exported,
+        images=read_calibration(project.calibration, limit=1),
+        interface=read_interface(tmp_path),
+        folder=tmp_path,
+    )
+    assert run_in_child(make_and_list_foreign, job, FOREIGN, timeout_s=300, doing="making the file") == []
+
+
+def make_and_list_foreign(job: ConversionJob, foreign: tuple[str, ...]) -> list[str]:
+    before = {name for name in foreign if sys.modules.get(name)}
+    make_and_prove(job)
+    return [name for name in foreign if sys.modules.get(name) and name not in before]
 
 
 def import_and_run(module: str, *arguments: str) -> str:

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.core.converting.flatbuffer import read_graph
+from stages.core.base.errors import DataError
+from stages.core.base.jsonfile import write_json
+from stages.core.base.layout import Layout
 from stages.core.datasets.prepared import load_image, read_split
-from stages.core.errors import DataError
-from stages.core.interface import read_interface
-from stages.core.jsonfile import write_json
-from stages.core.layout import Layout
-from stages.core.reference import load_reference
-from stages.core.running.preprocess import preprocess_image
-from stages.core.running.runner import open_runner
+from stages.core.graphs.flatbuffer import read_graph
+from stages.core.processing.preprocess import preprocess_image
+from stages.core.processing.stored_outputs import load_outputs
+from stages.core.results.interface import read_interface
+from stages.core.running.open import open_runner
 from stages.export import main
 from tests.builders import LABELS
 from tests.exported_project import EXPORT, MODELS, SIZE
@@ -33,7 +33,6 @@ def test_folder_is_complete_and_nothing_else_is_left(exported_project: Layout, m
         "saved_model",
         *FILES[model],
         "interface.json",
-        "reference.npz",
     }
     assert [path.name for path in folder.parent.iterdir()] == ["trained"]
 
@@ -69,7 +68,7 @@ def test_float_file_gives_the_reference(
     exported_project: Layout, model: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = exported_project.exported(model, "trained")
-    interface, reference = read_interface(folder), load_reference(folder / "reference.npz")
+    interface, reference = read_interface(folder), load_outputs(exported_project.reference(model))
     content = (folder / "model.tflite").read_bytes()
     artifact = write_artifact(tmp_path_factory.mktemp(model), content, replace(interface, raw_outputs=()))
     runner = open_runner(artifact, num_threads=1)
@@ -88,7 +87,7 @@ def test_float_file_gives_the_reference(
 
 def test_inputs_of_the_op_are_the_references_raw_outputs(exported_project: Layout, tmp_path: Path) -> None:
     folder = exported_project.exported("mobiledet_tiny", "trained")
-    interface, reference = read_interface(folder), load_reference(folder / "reference.npz")
+    interface, reference = read_interface(folder), load_outputs(exported_project.reference("mobiledet_tiny"))
     artifact = write_artifact(tmp_path, (folder / "postprocess_op.tflite").read_bytes(), interface)
     runner = open_runner(artifact, num_threads=1, keep_raw=True)
     split = read_split(exported_project.split("val"))

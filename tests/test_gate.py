@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.core.command import EXIT_GATE_RED
-from stages.core.errors import MissingResultError
-from stages.core.layout import Layout
+from stages.core.base.errors import MissingResultError
+from stages.core.base.layout import Layout
+from stages.core.command_line import EXIT_GATE_RED
 from stages.gate import main
 from stages.report import main as report
 from tests.builders import write_cell, write_project

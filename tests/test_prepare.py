@@ -24,14 +24,14 @@ from dataset_builder import (
 )
 
 from stages import prepare
+from stages.core.base.errors import DataError, UserError
+from stages.core.base.hashing import hash_file
 from stages.core.datasets import workers
+from stages.core.datasets.prepare import flatten_name, prepare_data
 from stages.core.datasets.prepared import read_calibration, read_labels, read_prepare_report, read_split
-from stages.core.datasets.preparing import flatten_name, prepare_data
 from stages.core.datasets.readers import READERS
 from stages.core.datasets.samples import Sample
-from stages.core.errors import DataError, UserError
-from stages.core.hashing import hash_file
-from stages.core.params.sections import PrepareParams
+from stages.core.params.steps import PrepareParams
 from stages.core.results.preparation import PrepareReport
 
 SMALL = {"num_train": 6, "num_val": 3, "num_test": 2, "size": 64}

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from stages import prepare, prune
-from stages.core.detectors.table import DETECTORS
-from stages.core.errors import MissingResultError, ParamsError, UserError
-from stages.core.hashing import hash_file
-from stages.core.jsonfile import read_json
-from stages.core.layout import Layout
-from stages.core.params.sections import ExportParams
+from stages.core.base.errors import MissingResultError, ParamsError, UserError
+from stages.core.base.hashing import hash_file
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import Layout
+from stages.core.params.steps import ExportParams
+from stages.core.results.history import read_history
+from stages.core.results.kinds import Variant
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
-from stages.core.schemes import Variant
-from stages.core.training.history import read_history
+from stages.core.tables.detectors import DETECTORS
 from tests import refined_project
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,10 +124,10 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
     import tensorflow as tf
 
     from stages.core.converting.sparsity import read_sparsity
-    from stages.core.detectors.build import load_trained
     from stages.core.exporting.export import build_graph, write_tflites
     from stages.core.exporting.graph import PostProcessingSettings
-    from stages.core.training.kernels import list_kernels
+    from stages.core.exporting.load import load_trained
+    from stages.core.pruning.kernels import list_kernels
 
     with monkeypatch.context() as patch:
         refined_project.stop_at(15, patch)
@@ -149,7 +149,7 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
 
     assert stored(Variant.PRUNED) == stored(Variant.TRAINED)
     _, model = load_trained(folder)
-    kernels = {kernel.place: kernel for kernel in list_kernels(model)}
+    kernels = {kernel.path: kernel for kernel in list_kernels(model)}
     for place, mask in masks.items():  # the masks of step 15, and no others, made the zeros of step 20
         zeros = kernels[place].variable.numpy() == 0
         np.testing.assert_array_equal(zeros, mask == 0, err_msg=place)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.layout import Layout
+from stages.core.base.layout import Layout
 from stages.publish import main
 from stages.report import main as report
 from tests.builders import write_cell, write_dvc_lock, write_project

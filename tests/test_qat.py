@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from stages import prepare, qat
-from stages.core.errors import MissingResultError, ParamsError, UserError
-from stages.core.jsonfile import read_json, write_json
-from stages.core.layout import Layout
+from stages.core.base.errors import MissingResultError, ParamsError, UserError
+from stages.core.base.jsonfile import read_json, write_json
+from stages.core.base.layout import Layout
+from stages.core.results.history import read_history
+from stages.core.results.kinds import Variant
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
-from stages.core.schemes import Variant
-from stages.core.training.history import read_history
 from tests import refined_project
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,9 +121,10 @@ def values_of(folder: Path, *, quantized: bool) -> dict[str, np.ndarray]:
     """Trainable weights of a folder by name, as they were stored."""
     import tensorflow as tf
 
-    from stages.core.detectors.build import RESULT_FILE, build_model, read_experiment, restore_weights
-    from stages.core.detectors.table import DETECTORS
-    from stages.core.training.quantizing.model import quantize_model
+    from stages.core.base.layout import RESULT_FILE
+    from stages.core.detectors.build import build_model, read_experiment, restore_weights
+    from stages.core.quantizing.model import quantize_model
+    from stages.core.tables.detectors import DETECTORS
 
     result = read_json(TrainResult, folder / RESULT_FILE)
     model = build_model(read_experiment(folder / "experiment.yaml", DETECTORS[result.model]))
@@ -138,9 +139,9 @@ def values_of(folder: Path, *, quantized: bool) -> dict[str, np.ndarray]:
 def test_a_training_that_was_stopped_goes_on_and_keeps_zeros(
     project: Layout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from stages.core.detectors.build import load_trained
-    from stages.core.training.quantizing.attach import walk_layers
-    from stages.core.training.quantizing.quantizers import FakeQuant
+    from stages.core.exporting.load import load_trained
+    from stages.core.quantizing.attach import walk_layers
+    from stages.core.quantizing.quantizers import FakeQuant
 
     with monkeypatch.context() as patch:
         refined_project.stop_at(5, patch)

@@ -16,13 +16,13 @@ import pytest
 import yaml
 
 from stages import prepare, train
-from stages.core.errors import CheckpointError, ParamsError, TrainingError
-from stages.core.hashing import hash_file
-from stages.core.jsonfile import read_json
-from stages.core.layout import Layout
+from stages.core.base.errors import CheckpointError, ParamsError, TrainingError
+from stages.core.base.hashing import hash_file
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import Layout
 from stages.core.params.tree import merge_trees
+from stages.core.results.history import read_history
 from stages.core.results.training import TrainResult
-from stages.core.training.history import read_history
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "mobiledet_tiny"
@@ -86,8 +86,8 @@ def history_of(root: Path) -> tuple[dict[str, float | None], ...]:
 
 def weights_of(root: Path) -> dict[str, np.ndarray]:
     """Variables of a trained model by place."""
-    from stages.core.detectors.build import load_trained
-    from stages.core.training.initialize import list_detector_variables
+    from stages.core.detectors.variables import list_detector_variables
+    from stages.core.exporting.load import load_trained
 
     _, model = load_trained(Layout(root).variant(MODEL, "trained"))
     return {place: variable.numpy() for place, variable in list_detector_variables(model).items()}
@@ -136,7 +136,7 @@ def test_loading_gives_the_kept_weights(trained: Layout) -> None:
 
 
 def test_a_damaged_checkpoint_is_not_loaded(trained: Layout, tmp_path: Path) -> None:
-    from stages.core.detectors.build import load_trained
+    from stages.core.exporting.load import load_trained
 
     folder = tmp_path / "trained"
     shutil.copytree(trained.variant(MODEL, "trained"), folder)

@@ -11,13 +11,14 @@ import pytest
 import yaml
 
 from stages import validate
-from stages.core.errors import ArtifactError, MissingResultError
-from stages.core.jsonfile import read_json
-from stages.core.layout import Layout
-from stages.core.reference import load_reference
+from stages.core.base.errors import ArtifactError, MissingResultError
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import Layout
+from stages.core.datasets.subset import choose_subset
+from stages.core.params.steps import MAX_SHOWN_IMAGES
+from stages.core.processing.stored_outputs import load_outputs
 from stages.core.results.status import Status
 from stages.core.results.validation import Validation
-from stages.core.subset import choose_pictures, choose_subset
 from tests.tflite_builder import build_crasher, build_detector, build_refused, build_segmenter
 from tests.tiny_project import MODELS, write_conversion, write_tiny_project
 
@@ -101,9 +102,9 @@ def test_outputs_on_the_pictures_are_kept_without_garbage(layout: Layout) -> Non
 
     run_cell(layout, "mobiledet_tiny")
 
-    kept = load_reference(layout.moved("mobiledet_tiny", "int8"))
-    floats = load_reference(layout.exported("mobiledet_tiny", "trained") / "reference.npz")
-    assert set(kept.image_ids.tolist()) == set(choose_pictures(range(1, 13), num_pictures=4, subset_images=50))
+    kept = load_outputs(layout.validated_outputs("mobiledet_tiny", "int8"))
+    floats = load_outputs(layout.reference("mobiledet_tiny"))
+    assert set(kept.image_ids.tolist()) == set(choose_subset(range(1, 13), MAX_SHOWN_IMAGES))
     for index, image_id in enumerate(kept.image_ids.tolist()):
         num = int(kept.outputs["num_detections"][index])
         scores = kept.outputs["detection_scores"][index]
@@ -116,7 +117,7 @@ def test_a_slow_row_is_judged_on_the_fixed_subset(layout: Layout, monkeypatch: p
     layout.params.write_text(yaml.safe_dump(params))
     write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
     clock = iter(np.arange(0, 1000, 0.5).tolist())  # half a second per look at the clock
-    monkeypatch.setattr("stages.core.measuring.gathering.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("stages.core.validating.gathering.time.perf_counter", lambda: next(clock))
 
     result = run_cell(layout, "mobiledet_tiny")
 
@@ -126,8 +127,8 @@ def test_a_slow_row_is_judged_on_the_fixed_subset(layout: Layout, monkeypatch: p
     assert "max_seconds (5)" in result.protocol.subset
     assert result.agreement is not None
     assert {image.image_id for image in result.agreement.most_moved} == set(choose_subset(range(1, 13), 5))
-    pictures = set(load_reference(layout.moved("mobiledet_tiny", "int8")).image_ids.tolist())
-    assert pictures == set(choose_subset(range(1, 13), 4))
+    pictures = set(load_outputs(layout.validated_outputs("mobiledet_tiny", "int8")).image_ids.tolist())
+    assert pictures == set(choose_subset(range(1, 13), 5))
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.NOT_APPLICABLE])
@@ -137,7 +138,7 @@ def test_a_cell_without_a_file_keeps_its_row(status: Status, layout: Layout) -> 
     result = run_cell(layout, "mobiledet_tiny")
 
     assert (result.status, result.reason, result.accuracy) == (status, "Flex ops: FlexErf", None)
-    assert len(load_reference(layout.moved("mobiledet_tiny", "int8")).image_ids) == 0
+    assert len(load_outputs(layout.validated_outputs("mobiledet_tiny", "int8")).image_ids) == 0
 
 
 @pytest.mark.parametrize(
@@ -152,18 +153,18 @@ def test_a_file_that_its_runtime_cannot_run_is_a_failed_row(content: bytes, reas
 
     assert result.status is Status.FAILED
     assert reason in result.reason
-    assert layout.moved("maskrcnn_tiny", "int8").is_file()
+    assert layout.validated_outputs("maskrcnn_tiny", "int8").is_file()
 
 
 def change_split(layout: Layout) -> None:
-    path = layout.exported("mobiledet_tiny", "trained") / "reference.npz"
+    path = layout.reference("mobiledet_tiny")
     with np.load(path) as file:
         arrays: dict[str, Any] = dict(file) | {"split": np.asarray("test")}
     np.savez(path, **arrays)
 
 
 def remove_reference(layout: Layout) -> None:
-    (layout.exported("mobiledet_tiny", "trained") / "reference.npz").unlink()
+    (layout.reference("mobiledet_tiny")).unlink()
 
 
 def change_file(layout: Layout) -> None:
@@ -178,8 +179,8 @@ def rename_output(layout: Layout) -> None:
 @pytest.mark.parametrize(
     ("spoil", "error", "words"),
     [
-        (change_split, ArtifactError, ["'test'", "'val'", "export"]),
-        (remove_reference, MissingResultError, ["reference.npz", "export"]),
+        (change_split, ArtifactError, ["'test'", "'val'", "reference"]),
+        (remove_reference, MissingResultError, ["mobiledet_tiny.npz", "reference"]),
         (change_file, ArtifactError, ["model.tflite", "sha256", "convert"]),
     ],
     ids=["reference_of_another_split", "no_reference", "another_file"],

@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import Builder, flexbuffers
 
-from stages.core.interface import SIGNATURE
+from stages.core.results.interface import SIGNATURE
 
 SIZE = 8
 QUADRANTS_YXYX = np.asarray([[0, 0, 0.5, 0.5], [0, 0.5, 0.5, 1], [0.5, 0, 1, 0.5], [0.5, 0.5, 1, 1]], np.float32)

@@ -9,18 +9,18 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from stages.core.hashing import hash_file
-from stages.core.interface import ImageInput, Interface, PostProcessing, TensorOutput, write_interface
-from stages.core.jsonfile import write_json
-from stages.core.layout import Layout
-from stages.core.reference import Reference, save_reference
+from stages.core.base.hashing import hash_file
+from stages.core.base.jsonfile import write_json
+from stages.core.base.layout import Layout
+from stages.core.processing.preprocess import preprocess_image
+from stages.core.processing.stored_outputs import StoredOutputs, save_outputs
 from stages.core.results.conversion import Conversion
+from stages.core.results.interface import ImageInput, Interface, PostProcessing, TensorOutput, write_interface
+from stages.core.results.kinds import Backend
 from stages.core.results.preparation import PrepareReport, SplitSummary
 from stages.core.results.status import Status
 from stages.core.running.artifact import Artifact
-from stages.core.running.preprocess import preprocess_image
-from stages.core.running.runner import open_runner
-from stages.core.schemes import Backend
+from stages.core.running.open import open_runner
 from tests.tflite_builder import SIZE, build_detector, build_segmenter
 
 LABELS = {"1": "red", "2": "green", "3": "blue"}
@@ -110,7 +110,7 @@ def write_pictures(folder: Path, *, num_images: int, seed: int = 0) -> dict[int,
 
 
 def write_float_model(layout: Layout, model: str, pixels: dict[int, np.ndarray], *, num_raw: int = 4) -> None:
-    """interface.json and reference.npz of the float model: the hand-made file with a gain of 1."""
+    """interface.json and the reference outputs of the float model: the hand-made file with a gain of 1."""
     folder = layout.exported(model, "trained")
     artifact = write_artifact(folder, MODELS[model](), tiny_interface(model))
     runner = open_runner(artifact, num_threads=1, keep_raw=True)
@@ -118,14 +118,14 @@ def write_float_model(layout: Layout, model: str, pixels: dict[int, np.ndarray],
     for picture in pixels.values():
         outputs.append(dict(runner.infer(preprocess_image(picture, artifact.interface.input)[0])))
         raw.append(dict(runner.raw_outputs))
-    reference = Reference(
+    reference = StoredOutputs(
         split="val",
         image_ids=np.asarray(list(pixels), np.int64),
         outputs={name: np.concatenate([row[name] for row in outputs]) for name in outputs[0]},
         raw_image_ids=np.asarray(list(pixels)[:num_raw] if raw[0] else [], np.int64),
         raw_outputs={name: np.concatenate([row[name] for row in raw[:num_raw]]) for name in raw[0]},
     )
-    save_reference(reference, folder / "reference.npz")
+    save_outputs(reference, layout.reference(model))
 
 
 def write_tiny_project(root: Path, *, num_images: int = 12, params: dict[str, Any] | None = None) -> Layout:

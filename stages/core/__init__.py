@@ -1,1 +1,1 @@
-"""The nouns: values, tables and computations that know nothing of stages."""
+"""Values, tables and computations that know nothing of stages."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.core.hashing import hash_files
+from stages.core.base.hashing import hash_files
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLE = yaml.safe_load((ROOT / "examples" / "smoke.yaml").read_text())
@@ -53,7 +53,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
         "DVC_NO_ANALYTICS": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    command = [sys.executable, "-m", "examples.run", "examples/smoke.yaml", "--folder", str(folder)]
+    command = [sys.executable, "-m", "stages.run", "examples/smoke.yaml", "--folder", str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return SmokeRun(folder, done.stdout, environment)
@@ -138,3 +138,66 @@ def test_metrics_and_plots_are_known_to_dvc(smoke: SmokeRun) -> None:
     shown = smoke.call("dvc", "metrics", "show", "--json")
     assert shown.returncode == 0, shown.stderr
     assert "box_ap" in shown.stdout
+
+
+STALE = {
+    "stages/core/base/errors.py": set(),
+    "stages/core/command_line.py": set(),
+    "stages/core/params/steps.py": set(),
+    "stages/core/results/validation.py": set(),
+    "stages/core/tables/schemes.py": {"prune", "qat", "convert", "report", "gate"},
+    "stages/core/tables/detectors.py": {"train", "prune", "qat", "export", "report", "gate"},
+    "stages/core/datasets/voc.py": {"prepare"},
+    "stages/core/datasets/prepared.py": {
+        *("prepare", "train", "prune", "qat", "export", "reference", "convert", "validate", "benchmark", "report")
+    },
+    "stages/core/training/fit.py": {"train", "prune", "qat"},
+    "stages/core/pruning/kernels.py": {"prune"},
+    "stages/core/quantizing/attach.py": {"qat", "export"},
+    "stages/core/exporting/boxes.py": {"export"},
+    "stages/core/referencing/reference.py": {"reference"},
+    "stages/core/converting/ranges.py": {"convert"},
+    "stages/core/running/tflite.py": {"convert", "validate", "benchmark"},
+    "stages/core/masks/pasting.py": {"validate", "report"},
+    "stages/core/validating/agreement.py": {"validate"},
+    "stages/core/benchmarking/latency.py": {"benchmark"},
+    "stages/core/reporting/templates/style.css": {"report", "gate"},
+    "stages/core/gating/gate.py": {"report", "gate"},
+    "stages/validate.py": {"validate"},
+    "params.yaml report.num_pictures 3": {"report"},
+    "params.yaml validate.split test": {"reference", "validate", "benchmark", "report"},
+    "params.yaml gate.max_size_mb 7.5": {"report", "gate"},
+    "params.yaml publish.timeout_s 5": set(),
+    "params.yaml train.mobiledet_tiny.steps 101": {"train", "prune", "qat"},
+}
+"""What is changed, a file of code or a parameter, to the stages that are then stale by themselves."""
+
+
+def change(folder: Path, what: str) -> Path:
+    """Changes one thing in a run's folder; the path of the file that was changed."""
+    file, *parameter = what.split()
+    path = folder / file
+    if not parameter:
+        path.write_text(path.read_text() + "\n")
+        return path
+    tree = section = yaml.safe_load(path.read_text())
+    *parents, key = parameter[0].split(".")
+    for parent in parents:
+        section = section[parent]
+    assert key in section
+    section[key] = yaml.safe_load(parameter[1])
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return path
+
+
+@pytest.mark.parametrize("what", STALE)
+def test_a_change_makes_stale_what_it_can_change(smoke: SmokeRun, what: str) -> None:
+    path = smoke.folder / what.split()[0]
+    before = path.read_bytes()
+    try:
+        change(smoke.folder, what)
+        asked = smoke.call("dvc", "status", "--json")
+    finally:
+        path.write_bytes(before)
+    assert asked.returncode == 0, asked.stderr
+    assert {stage.partition("@")[0] for stage in json.loads(asked.stdout)} == STALE[what]

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stages.core.converting.flatbuffer import Graph
-from stages.core.converting.layers import Layer
-from stages.core.errors import ArtifactError
-from stages.core.interface import TensorOutput
+from stages.core.base.errors import ArtifactError
+from stages.core.graphs.flatbuffer import Graph
+from stages.core.graphs.layers import Layer
 from stages.core.results.conversion import LayerSparsity
-from stages.core.schemes import Scheme
+from stages.core.results.interface import TensorOutput
+from stages.core.tables.schemes import Scheme
 
 MIN_ACTIVATION_MACS = 0.9
 """Share of MACs that must compute on the scheme's activations. Not all: a layer may be kept float where that pays."""

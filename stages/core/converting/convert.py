@@ -2,29 +2,30 @@
 
 import dataclasses
 import os
-import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.core.converting.child import run_child
-from stages.core.converting.job import Made
-from stages.core.converting.make import MADE_FILE, MODULE, PROOF_FILE
+from stages.core.base.errors import DataError, UserError
+from stages.core.base.folders import replaced_folder
+from stages.core.base.hashing import hash_files
+from stages.core.base.jsonfile import read_json, write_json
+from stages.core.base.layout import MODEL_FILES, PROOF_FILE, RESULT_FILE, TFLITE_FILES
+from stages.core.base.processes import ProcessFailedError, run_in_child
+from stages.core.base.versions import read_versions
+from stages.core.converting.job import ConversionJob, Made
+from stages.core.converting.make import make_and_prove
 from stages.core.converting.probe import probe_file
-from stages.core.converting.tools import FILES, PACKAGES
-from stages.core.errors import DataError
-from stages.core.hashing import hash_files
-from stages.core.interface import InputDtype, Interface, read_interface, write_interface
-from stages.core.jsonfile import read_json, write_json
-from stages.core.layout import TFLITE_FILES
+from stages.core.converting.tools import PACKAGES
 from stages.core.results.conversion import Conversion, Proof
+from stages.core.results.interface import InputDtype, Interface, read_interface, write_interface
+from stages.core.results.kinds import Form, Precision
+from stages.core.results.not_needed import read_not_needed
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
-from stages.core.schemes import Form, Precision, Scheme
-from stages.core.variants import read_unneeded
-from stages.core.versions import read_versions
+from stages.core.tables.schemes import Scheme
 
-RESULT_FILE = "result.json"
 MAKE_TIMEOUT_S = 1800.0
 POSTPROCESS_OP_METHOD = "TFLite_Detection_PostProcess: fast, class-agnostic non-maximum suppression"
 INPUT_DTYPES: dict[Precision, InputDtype] = {Precision.FLOAT32: "float32", Precision.UINT8: "uint8"}
@@ -60,21 +61,27 @@ def convert_model(
     """
     if scheme.needs_calibration and not images:
         raise DataError("the calibration list is empty; run `prepare` again")
-    if unneeded := read_unneeded(exported):
-        return _leave_out(scheme, unneeded, out_dir)
+    if not_needed := read_not_needed(exported):
+        return _leave_out(scheme, not_needed, out_dir)
     interface = interface_for(scheme, read_interface(exported))
-    partial = out_dir.with_name(f".{out_dir.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with replaced_folder(out_dir) as partial:
         write_interface(interface, partial)
-        status, reason = Status.OK, missing_form(scheme, exported)
+        status, reason, made = Status.OK, missing_form(scheme, exported), Made()
         if reason:
             status = Status.NOT_APPLICABLE
-        elif reason := _make_and_check(scheme, exported, images, partial, timeout_s, mask_block):
-            # Paths below models/, so that results do not depend on where the project lies.
-            status, reason = Status.FAILED, _shorten_paths(reason, exported.parents[2], partial)
-        made = _take_made(partial)
+        else:
+            job = ConversionJob(
+                scheme=scheme,
+                exported=exported,
+                images=images if scheme.has_integer_activations else (),
+                interface=interface,
+                folder=partial,
+                mask_block=mask_block,
+            )
+            made, reason = _make_and_check(job, timeout_s)
+            if reason:
+                # Paths below models/, so that results do not depend on where the project is.
+                status, reason = Status.FAILED, _shorten_paths(reason, exported.parents[2], partial)
         conversion = Conversion(
             model=interface.model,
             scheme=scheme.name,
@@ -82,7 +89,7 @@ def convert_model(
             source=scheme.source,
             status=status,
             reason=reason,
-            **_describe_files([partial / name for name in FILES[scheme.backend]]),
+            **_describe_files([partial / name for name in MODEL_FILES[scheme.backend]]),
             calibration_images=made.calibration_images,
             calibration_sha256=calibration_sha256 if made.calibration_images else None,
             calibration_detections=made.calibration_detections,
@@ -90,27 +97,22 @@ def convert_model(
             versions=read_versions(*PACKAGES[scheme.backend]),
         )
         write_json(conversion, partial / RESULT_FILE)
-        shutil.rmtree(out_dir, ignore_errors=True)
-        partial.replace(out_dir)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return conversion
 
 
-def _leave_out(scheme: Scheme, unneeded: TrainResult, out_dir: Path) -> Conversion:
-    """The cell of a scheme whose weights were not made."""
+def _leave_out(scheme: Scheme, not_needed: TrainResult, out_dir: Path) -> Conversion:
+    """The row of a scheme whose weights were not made."""
     conversion = Conversion(
-        model=unneeded.model,
+        model=not_needed.model,
         scheme=scheme.name,
         backend=scheme.backend,
         source=scheme.source,
         status=Status.NOT_APPLICABLE,
-        reason=unneeded.reason,
+        reason=not_needed.reason,
         versions={},
     )
-    shutil.rmtree(out_dir, ignore_errors=True)
-    out_dir.mkdir(parents=True)
-    write_json(conversion, out_dir / RESULT_FILE)
+    with replaced_folder(out_dir) as partial:
+        write_json(conversion, partial / RESULT_FILE)
     return conversion
 
 
@@ -133,39 +135,21 @@ def missing_form(scheme: Scheme, exported: Path) -> str:
     return "TFLite_Detection_PostProcess ends one-stage detectors only: it has no masks and no second stage"
 
 
-def _make_and_check(
-    scheme: Scheme, exported: Path, images: Sequence[Path], folder: Path, timeout_s: float, mask_block: int
-) -> str:
-    """Why there is no file that holds; empty if there is one."""
-    listed = folder / "images.json"
-    write_json([str(path) for path in images] if scheme.has_integer_activations else [], listed)
-    asked = (
-        "--exported",
-        str(exported),
-        "--folder",
-        str(folder),
-        "--images",
-        str(listed),
-        "--mask-block",
-        str(mask_block),
-    )
-    reason = run_child(MODULE, scheme.name, *asked, timeout_s=MAKE_TIMEOUT_S, doing="making the file", show=True)
-    listed.unlink()
-    if reason:
-        return reason
-    proof = read_json(Proof, folder / PROOF_FILE)
+def _make_and_check(job: ConversionJob, timeout_s: float) -> tuple[Made, str]:
+    """What making the file told, and why there is no file that holds; the reason is empty if there is one."""
+    try:
+        made = run_in_child(make_and_prove, job, timeout_s=MAKE_TIMEOUT_S, doing="making the file", show_stderr=True)
+    except (UserError, ProcessFailedError) as error:
+        return Made(), " ".join(str(error).split())
+    except Exception as error:
+        # A quantizer's or runtime's own kind of refusal; a bug of ours would show its traceback here.
+        print(*getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+        return Made(), f"{type(error).__name__}: {' '.join(str(error).split())}"
+    proof = read_json(Proof, job.folder / PROOF_FILE)
     if proof.contradictions:
-        return f"the file contradicts its scheme: {'; '.join(proof.contradictions)}"
-    return probe_file(folder / FILES[scheme.backend][0], scheme.backend, timeout_s=timeout_s)
-
-
-def _take_made(folder: Path) -> Made:
-    path = folder / MADE_FILE
-    if not path.is_file():
-        return Made()
-    made = read_json(Made, path)
-    path.unlink()
-    return made
+        return made, f"the file contradicts its scheme: {'; '.join(proof.contradictions)}"
+    path = job.folder / MODEL_FILES[job.scheme.backend][0]
+    return made, probe_file(path, job.scheme.backend, timeout_s=timeout_s)
 
 
 def _shorten_paths(reason: str, models: Path, partial: Path) -> str:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from stages.core.converting.flatbuffer import indices
+from stages.core.graphs.flatbuffer import indices
 
 NO_BUFFER = 0
-"""Place of the empty buffer, which every tensor without stored values shares."""
+"""Position of the empty buffer, which every tensor without stored values shares."""
 TYPES = {np.dtype(np.float32): schema.TensorType.FLOAT32, np.dtype(np.int32): schema.TensorType.INT32}
 
 
-def find_opcode(model: Any, builtin: int) -> int:
-    """Place of a builtin op among the model's operator codes, where it is added if it is not there yet."""
+def ensure_opcode(model: Any, builtin: int) -> int:
+    """Position of a builtin op among the model's operator codes, where it is added if it is not there yet."""
     for index, code in enumerate(model.operatorCodes):
         if code.builtinCode == builtin:
             return index
@@ -37,7 +37,7 @@ def make_op(model: Any, builtin: int, inputs: Sequence[int], outputs: Sequence[i
       options: The op's options (`schema.<Name>OptionsT`), if it has any.
     """
     operator = schema.OperatorT()
-    operator.opcodeIndex = find_opcode(model, builtin)
+    operator.opcodeIndex = ensure_opcode(model, builtin)
     operator.inputs, operator.outputs = list(inputs), list(outputs)
     if options is not None:
         operator.builtinOptions = options
@@ -63,7 +63,7 @@ def add_constant(model: Any, subgraph: Any, values: np.ndarray, *, name: str) ->
 
 
 def add_buffer(model: Any, values: np.ndarray) -> int:
-    """Place of new stored values."""
+    """Position of new stored values."""
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
     model.buffers.append(buffer)
@@ -77,7 +77,7 @@ def drop_unused(model: Any) -> None:
     used |= {index for op in subgraph.operators for index in indices(op.intermediates)}
     used |= {*indices(subgraph.inputs), *indices(subgraph.outputs)}
     kept = [index for index in range(len(subgraph.tensors)) if index in used]
-    new = {old: place for place, old in enumerate(kept)} | {-1: -1}
+    new = {old: position for position, old in enumerate(kept)} | {-1: -1}
     for op in subgraph.operators:
         op.inputs, op.outputs = [new[i] for i in indices(op.inputs)], [new[i] for i in indices(op.outputs)]
         op.intermediates = [new[i] for i in indices(op.intermediates)] or None

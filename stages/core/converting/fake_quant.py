@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.core.converting.editing import drop_unused
-from stages.core.converting.flatbuffer import Graph, indices, pack_model, parse_model, read_graph
 from stages.core.converting.ranges import MIN_RANGE, Range
+from stages.core.graphs.flatbuffer import Graph, indices, pack_model, parse_model, read_graph
 
 ROUND, BACK = "QUANTIZE", "DEQUANTIZE"
 STEPS = {"uint8": (0, 255), "int8": (-128, 127)}

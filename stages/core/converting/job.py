@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.core.interface import Interface
 from stages.core.results.conversion import Proof
-from stages.core.schemes import Scheme
+from stages.core.results.interface import Interface
+from stages.core.tables.schemes import Scheme
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ConversionJob:
     """What to make.
 
     Attributes:
@@ -32,7 +32,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What making a file told (`made.json`, read and removed by `convert`).
+    """What making a file told beside the file.
 
     Attributes:
       calibration_images: On how many images ranges were measured.
@@ -58,5 +58,5 @@ class Tool:
     """
 
     files: tuple[str, ...]
-    make: Callable[[Job], Made]
+    make: Callable[[ConversionJob], Made]
     prove: Callable[[Path, Scheme], Proof]

@@ -16,15 +16,15 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from stages.core.converting.editing import add_constant, add_tensor, drop_unused, make_op
-from stages.core.converting.flatbuffer import Graph, Op, pack_model, parse_model, read_constants, read_graph
 from stages.core.converting.mask_section import (
     ELEMENTWISE,
     MASKS,
     SHAPE_INPUTS,
-    Section,
+    MaskSection,
     find_row_tensors,
     find_section,
 )
+from stages.core.graphs.flatbuffer import Graph, Op, pack_model, parse_model, read_constants, read_graph
 
 COUNT = "num_detections"
 
@@ -64,10 +64,10 @@ class _Branch:
 class _Editor:
     """The edit of one file; `model` holds the result after `cut`."""
 
-    def __init__(self, model: Any, graph: Graph, section: Section, constants: dict[int, np.ndarray]) -> None:
+    def __init__(self, model: Any, graph: Graph, section: MaskSection, constants: dict[int, np.ndarray]) -> None:
         self.model, self._graph, self._section, self._constants = model, graph, section, constants
         self._main = model.subgraphs[0]
-        self._rows = find_row_tensors(graph, section, lambda place: self._main.operators[place].builtinOptions)
+        self._rows = find_row_tensors(graph, section, lambda position: self._main.operators[position].builtinOptions)
         self._branches: dict[int, tuple[int, int]] = {}
 
     def cut(self, block: int) -> None:
@@ -81,18 +81,18 @@ class _Editor:
         calls.append(make_op(self.model, schema.BuiltinOperator.CONCATENATION, results, [section.result], options))
         readers = self._find_readers()
         old = list(self._main.operators)
-        kept = [op for place, op in enumerate(old) if place not in {*section.ops, *readers}]
+        kept = [op for position, op in enumerate(old) if position not in {*section.ops, *readers}]
         # The count of detections may be an op after the masks.
-        self._main.operators = [*kept, *calls, *(old[place] for place in readers)]
+        self._main.operators = [*kept, *calls, *(old[position] for position in readers)]
         drop_unused(self.model)
 
     def _find_readers(self) -> list[int]:
-        """Places of the ops that depend on the section's result, in order."""
+        """Positions of the ops that depend on the section's result, in order."""
         known, found = {self._section.result}, []
-        for place, op in enumerate(self._graph.ops):
+        for position, op in enumerate(self._graph.ops):
             if known.intersection(op.inputs):
                 known.update(op.outputs)
-                found.append(place)
+                found.append(position)
         return found
 
     def _call_branch(self, start: int, num: int) -> tuple[list[Any], int]:
@@ -136,7 +136,7 @@ class _Editor:
         """Index of a new subgraph with the section's ops for `num` rows."""
         branch = _Branch(num, self._add_subgraph(f"masks_of_{num}"))
         branch.subgraph.inputs = [self._take(branch, i) for i in (*self._section.by_row, *self._section.others)]
-        branch.subgraph.operators = [self._copy_op(branch, place) for place in self._section.ops]
+        branch.subgraph.operators = [self._copy_op(branch, position) for position in self._section.ops]
         branch.subgraph.outputs = [branch.new[self._section.result]]
         return len(self.model.subgraphs) - 1
 
@@ -175,11 +175,11 @@ class _Editor:
             branch.new[index] = len(branch.subgraph.tensors) - 1
         return branch.new[index]
 
-    def _copy_op(self, branch: _Branch, place: int) -> Any:
-        op, operator = self._graph.ops[place], deepcopy(self._main.operators[place])
+    def _copy_op(self, branch: _Branch, position: int) -> Any:
+        op, operator = self._graph.ops[position], deepcopy(self._main.operators[position])
         cut = self._cut_constants(op, branch.num) if self._rows.issuperset(op.outputs) else {}
         operator.inputs = [
-            add_constant(self.model, branch.subgraph, cut[at], name=f"{op.kind.lower()}_{place}_{at}")
+            add_constant(self.model, branch.subgraph, cut[at], name=f"{op.kind.lower()}_{position}_{at}")
             if at in cut
             else (self._take(branch, index) if index >= 0 else index)
             for at, index in enumerate(op.inputs)
@@ -191,7 +191,7 @@ class _Editor:
         return operator
 
     def _cut_constants(self, op: Op, num: int) -> dict[int, np.ndarray]:
-        """Stored inputs of an op on rows that change with the number of rows, by their place among the inputs."""
+        """Stored inputs of an op on rows that change with the number of rows, by their index among the inputs."""
         tensors, output = self._graph.tensors, op.outputs[0]
         if op.kind in SHAPE_INPUTS:
             return {SHAPE_INPUTS[op.kind]: np.asarray(self._cut_shape(output, num), np.int32)}

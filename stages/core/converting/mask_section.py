@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stages.core.converting.flatbuffer import Graph
-from stages.core.errors import ArtifactError
+from stages.core.base.errors import ArtifactError
+from stages.core.graphs.flatbuffer import Graph
 
 MASKS = "detection_masks"
 SUPPRESSION = "NON_MAX_SUPPRESSION_V4"
 ELEMENTWISE = frozenset({"ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM", "GREATER_EQUAL"})
 """Ops of two tensors; one that is stored has a row for each detection, or is broadcast to all."""
 SHAPE_INPUTS = {"RESHAPE": 1, "TRANSPOSE_CONV": 0}
-"""Ops that are told the shape of their output, to the place of that among their inputs."""
+"""Ops that are told the shape of their output, to the position of that among their inputs."""
 ROW_BY_ROW = ELEMENTWISE | frozenset(
     {
         *SHAPE_INPUTS,
@@ -33,11 +33,11 @@ MIXES_ROWS: dict[str, Callable[[Any], bool]] = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Section:
+class MaskSection:
     """The part of a graph that computes nothing but masks.
 
     Attributes:
-      ops: Places of its ops in the main subgraph, in order.
+      ops: Positions of its ops in the main subgraph, in order.
       result: Tensor with its result, float32 [D, ...].
       num_rows: D, the most detections.
       by_row: Computed tensors with D rows that it reads; others: the other computed ones.
@@ -50,7 +50,7 @@ class Section:
     others: tuple[int, ...]
 
 
-def find_section(graph: Graph) -> Section:
+def find_section(graph: Graph) -> MaskSection:
     """What a graph computes for its masks alone.
 
     Raises:
@@ -64,19 +64,19 @@ def find_section(graph: Graph) -> Section:
         result = producer.inputs[0]
     if graph.tensors[result].dtype != "float32":
         raise cannot_cut(f"{MASKS} is made of {graph.tensors[result].dtype}, expected float32")
-    places = {id(op): place for place, op in enumerate(graph.ops)}
-    suppressions = [place for place, op in enumerate(graph.ops) if op.kind == SUPPRESSION]
+    positions = {id(op): position for position, op in enumerate(graph.ops)}
+    suppressions = [position for position, op in enumerate(graph.ops) if op.kind == SUPPRESSION]
     if not suppressions:
         raise cannot_cut(f"there is no {SUPPRESSION}")
     members = _find_ops_only_for(graph, result)
-    inside = {index for place in members for index in graph.ops[place].outputs}
-    read = {tensor.index for place in members for tensor in graph.variable_inputs(graph.ops[place])} - inside
+    inside = {index for position in members for index in graph.ops[position].outputs}
+    read = {tensor.index for position in members for tensor in graph.variable_inputs(graph.ops[position])} - inside
     by_row = {
         index
         for index in read
-        if graph.tensors[index].shape[:1] == (num_rows,) and places[id(graph.producers[index])] > suppressions[-1]
+        if graph.tensors[index].shape[:1] == (num_rows,) and positions[id(graph.producers[index])] > suppressions[-1]
     }
-    return Section(
+    return MaskSection(
         ops=members,
         result=result,
         num_rows=num_rows,
@@ -91,37 +91,37 @@ def cannot_cut(why: str) -> ArtifactError:
 
 
 def _find_ops_only_for(graph: Graph, result: int) -> tuple[int, ...]:
-    """Places of the ops whose outputs go nowhere but into this tensor."""
+    """Positions of the ops whose outputs go nowhere but into this tensor."""
     named = {*graph.outputs.values()} - {result}
     members: set[int] = set()
     inside: set[int] = set()
-    for place in reversed(range(len(graph.ops))):
-        op = graph.ops[place]
+    for position in reversed(range(len(graph.ops))):
+        op = graph.ops[position]
         readers = [id(reader) for index in op.outputs for reader in graph.consumers.get(index, [])]
         leads_there = result in op.outputs or (readers and inside.issuperset(readers))
         if leads_there and not named.intersection(op.outputs):
-            members.add(place)
+            members.add(position)
             inside.add(id(op))
     return tuple(sorted(members))
 
 
-def find_row_tensors(graph: Graph, section: Section, options: Callable[[int], Any]) -> frozenset[int]:
+def find_row_tensors(graph: Graph, section: MaskSection, options: Callable[[int], Any]) -> frozenset[int]:
     """The section's tensors that hold something for each detection.
 
     Args:
       graph, section: What to look at.
-      options: Place of an op to its options in the file.
+      options: Position of an op to its options in the file.
 
     Raises:
       ArtifactError: if one of them is made by an op that may mix detections.
     """
     rows = set(section.by_row)
-    for place in section.ops:
-        op = graph.ops[place]
+    for position in section.ops:
+        op = graph.ops[position]
         if not rows.intersection(op.inputs):
             continue
         mixes = MIXES_ROWS.get(op.kind, lambda options: False)
-        if op.kind not in ROW_BY_ROW or mixes(options(place)):
+        if op.kind not in ROW_BY_ROW or mixes(options(position)):
             raise cannot_cut(f"the op {op.kind} may mix detections")
         for index in op.outputs:
             shape = graph.tensors[index].shape

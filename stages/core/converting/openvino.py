@@ -11,26 +11,27 @@ import openvino.properties.hint as hints
 from rich.console import Console
 from rich.progress import track
 
-from stages.core.converting.ir import model_to_graph, read_ir_graph
-from stages.core.converting.job import Job, Made
+from stages.core.base.errors import ArtifactError, MissingResultError
+from stages.core.base.layout import MODEL_FILES, SAVED_MODEL
+from stages.core.converting.job import ConversionJob, Made
 from stages.core.converting.proof import prove_graph
 from stages.core.converting.selection import Between, select_ops
 from stages.core.converting.sorting import speed_up_searches
 from stages.core.datasets.prepared import load_image
-from stages.core.errors import ArtifactError, MissingResultError
-from stages.core.interface import ImageInput, Interface
-from stages.core.layout import SAVED_MODEL
+from stages.core.graphs.ir import model_to_graph, read_ir_graph
+from stages.core.processing.preprocess import preprocess_image
 from stages.core.results.conversion import Proof
+from stages.core.results.interface import ImageInput, Interface
+from stages.core.results.kinds import Backend, Precision
 from stages.core.running.openvino import describe_ports
-from stages.core.running.preprocess import preprocess_image
-from stages.core.schemes import Precision, Scheme
+from stages.core.tables.schemes import Scheme
 
 KINDS_BETWEEN = {kind: Between() for kind in ("Add", "Clamp", "Relu")}
 """Ops between layers that may be quantized with them; the activations belong to the layer before them."""
 PASSIVE_KINDS = frozenset({"Constant", "Parameter", "Result", "Convert", "ShapeOf"})
 
 
-def make_ir(job: Job) -> Made:
+def make_ir(job: ConversionJob) -> Made:
     """Writes model.xml and model.bin.
 
     Raises:
@@ -41,11 +42,11 @@ def make_ir(job: Job) -> Made:
     model = read_saved_model(job.exported / SAVED_MODEL, job.interface)
     made = Made()
     if job.scheme.activations is Precision.INT8:
-        model, made = quantize_layers(model, job)
-    # The source's place on this machine is written into the file otherwise.
+        model, made = quantize_ir(model, job)
+    # The source's path on this machine is written into the file otherwise.
     if "conversion_parameters" in model.get_rt_info():
         del model.rt_info["conversion_parameters"]
-    path = job.folder / "model.xml"
+    path = job.folder / MODEL_FILES[Backend.OPENVINO][0]
     ov.save_model(model, path, compress_to_fp16=job.scheme.weights is Precision.FLOAT16)
     return made
 
@@ -76,7 +77,7 @@ def read_saved_model(folder: Path, interface: Interface) -> Any:
     return model
 
 
-def quantize_layers(model: Any, job: Job) -> tuple[Any, Made]:
+def quantize_ir(model: Any, job: ConversionJob) -> tuple[Any, Made]:
     """Convolutions, fully-connected layers and additions between them in int8; all that computes coordinates in float.
 
     Weights get one scale per output channel. Sources: NNCF, `nncf.quantize`; Nagel et al., "Data-Free Quantization
@@ -85,7 +86,7 @@ def quantize_layers(model: Any, job: Job) -> tuple[Any, Made]:
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    images, num_detections = choose_images(model, job.images, job.interface)
+    images, num_detections = choose_calibration_images(model, job.images, job.interface)
     tensors = [load_tensor(path, job.interface.input) for path in images]
     ignored = ignored_names(model)
     quantized = nncf.quantize(
@@ -102,7 +103,7 @@ def quantize_layers(model: Any, job: Job) -> tuple[Any, Made]:
     return quantized, Made(calibration_images=len(images), calibration_detections=num_detections, notes=notes)
 
 
-def choose_images(model: Any, images: Sequence[Path], interface: Interface) -> tuple[list[Path], int]:
+def choose_calibration_images(model: Any, images: Sequence[Path], interface: Interface) -> tuple[list[Path], int]:
     """Calibration images on which the float model finds something, and how much it finds in all.
 
     A mask head is only run through on those: on an image without detections it sees empty regions.

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from stages.core.converting.contradictions import find_contradictions, find_density
-from stages.core.converting.flatbuffer import Graph, read_graph, read_model_bytes
-from stages.core.converting.layers import LAYER_KINDS, Layer, find_layers
 from stages.core.converting.sparsity import read_sparsity
+from stages.core.graphs.flatbuffer import Graph, read_graph, read_model_bytes
+from stages.core.graphs.layers import LAYER_KINDS, Layer, find_layers
 from stages.core.results.conversion import OpProof, Proof
-from stages.core.schemes import Scheme
+from stages.core.tables.schemes import Scheme
 
 INTEGERS = frozenset({"int4", "int8", "uint8", "int16"})
 SUPPRESSORS = {
@@ -18,7 +18,7 @@ SUPPRESSORS = {
     "NON_MAX_SUPPRESSION_V4": (0, 1),
     "NonMaxSuppression": (0, 1),
 }
-"""Op to the places of boxes and scores among its inputs."""
+"""Op to the positions of boxes and scores among its inputs."""
 BARRIERS = frozenset({*LAYER_KINDS, "TOPK_V2", "NON_MAX_SUPPRESSION_V4", "TopK", "NonMaxSuppression"})
 """Ops behind which another quantity begins: a layer's output is where a head's tensor starts."""
 
@@ -100,7 +100,7 @@ def shares_box_score_scale(graph: Graph) -> bool:
     """
     for op in graph.ops:
         if op.kind in SUPPRESSORS:
-            boxes, scores = (_quantized_ancestors(graph, op.inputs[place]) for place in SUPPRESSORS[op.kind])
+            boxes, scores = (_quantized_ancestors(graph, op.inputs[position]) for position in SUPPRESSORS[op.kind])
             if boxes & scores:
                 return True
     return False

@@ -10,11 +10,11 @@ from ai_edge_litert.interpreter import Interpreter
 from rich.console import Console
 from rich.progress import track
 
+from stages.core.base.errors import ArtifactError, DataError
+from stages.core.base.native_output import silence_native
 from stages.core.datasets.prepared import load_image
-from stages.core.errors import ArtifactError, DataError
-from stages.core.interface import ImageInput
-from stages.core.running.preprocess import preprocess_image
-from stages.core.silence import silence_native
+from stages.core.processing.preprocess import preprocess_image
+from stages.core.results.interface import ImageInput
 
 NUM_THREADS = 2
 MIN_RANGE = 1e-3
@@ -23,7 +23,7 @@ MIN_RANGE = 1e-3
 
 @dataclass(frozen=True)
 class Range:
-    """Smallest and largest value of a tensor; zero lies between, because every quantized type must hold it exactly."""
+    """Smallest and largest value of a tensor; zero is between, because every quantized type must hold it exactly."""
 
     low: float
     high: float
@@ -64,12 +64,12 @@ def measure_ranges(
             model_content=content, num_threads=NUM_THREADS, experimental_preserve_all_tensors=True
         )
         interpreter.allocate_tensors()
-    place = interpreter.get_input_details()[0]["index"]
+    position = interpreter.get_input_details()[0]["index"]
     order, num_detections = sorted(tensors), 0
     lows, highs = np.empty((len(images), len(order))), np.empty((len(images), len(order)))
     for row, path in enumerate(track(images, "calibrating", console=Console(stderr=True), transient=True)):
         tensor, _ = preprocess_image(load_image(path), spec)
-        interpreter.set_tensor(place, tensor.astype(np.float32, copy=False))
+        interpreter.set_tensor(position, tensor.astype(np.float32, copy=False))
         interpreter.invoke()
         for column, index in enumerate(order):
             values = interpreter.get_tensor(index)

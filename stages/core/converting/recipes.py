@@ -12,17 +12,18 @@ import numpy as np
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer.qtyping import TFLOperationName
 
+from stages.core.base.layout import MODEL_FILES, TFLITE_FILES
 from stages.core.converting.contradictions import check_graph
 from stages.core.converting.fake_quant import complete_ranges, strip_fake_quant
-from stages.core.converting.flatbuffer import Graph, read_graph, read_model_bytes
-from stages.core.converting.job import Job, Made
+from stages.core.converting.job import ConversionJob, Made
 from stages.core.converting.mask_blocks import skip_empty_masks
 from stages.core.converting.ranges import Calibration, Range, measure_ranges
 from stages.core.converting.selection import Between, Selection, select_ops
 from stages.core.converting.uint8_input import feed_uint8
-from stages.core.interface import ImageInput
-from stages.core.layout import TFLITE_FILES
-from stages.core.schemes import Backend, Precision, Scheme
+from stages.core.graphs.flatbuffer import Graph, read_graph, read_model_bytes
+from stages.core.results.interface import ImageInput
+from stages.core.results.kinds import Backend, Precision
+from stages.core.tables.schemes import Scheme
 
 LAYER_OPS = (
     TFLOperationName.CONV_2D,
@@ -50,7 +51,7 @@ weighted, and summed by a convolution. Only where ranges are measured: training 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class RecipeInput:
     """What a recipe starts from.
 
     Attributes:
@@ -74,10 +75,10 @@ class File:
     made: Made = field(default_factory=Made)
 
 
-Recipe = Callable[[Source, Scheme], File]
+Recipe = Callable[[RecipeInput, Scheme], File]
 
 
-def make_tflite(job: Job) -> Made:
+def make_tflite(job: ConversionJob) -> Made:
     """Writes the .tflite of one row.
 
     Raises:
@@ -87,19 +88,19 @@ def make_tflite(job: Job) -> Made:
     path = job.exported / TFLITE_FILES[job.scheme.form]
     content = read_model_bytes(path)
     check_graph(read_graph(content, path), job.interface.outputs, path)
-    source = Source(content=content, images=job.images, spec=job.interface.input, mask_block=job.mask_block)
+    source = RecipeInput(content=content, images=job.images, spec=job.interface.input, mask_block=job.mask_block)
     file = make_file(source, job.scheme)
-    (job.folder / "model.tflite").write_bytes(file.content)
+    (job.folder / MODEL_FILES[Backend.TFLITE][0]).write_bytes(file.content)
     return file.made
 
 
-def keep_floats(source: Source, scheme: Scheme) -> File:
+def keep_floats(source: RecipeInput, scheme: Scheme) -> File:
     """The file as it is."""
     del scheme
     return File(content=source.content)
 
 
-def cast_weights(source: Source, scheme: Scheme) -> File:
+def cast_weights(source: RecipeInput, scheme: Scheme) -> File:
     """Weights stored as shorter floats, widened when the file is opened."""
     tool = quantizer.Quantizer(bytearray(source.content))
     for op in LAYER_OPS:
@@ -107,7 +108,7 @@ def cast_weights(source: Source, scheme: Scheme) -> File:
     return File(content=_quantize(tool))
 
 
-def quantize_weights(source: Source, scheme: Scheme) -> File:
+def quantize_weights_only(source: RecipeInput, scheme: Scheme) -> File:
     """Integer weights, one scale per output channel; the runtime quantizes activations as it goes."""
     tool = quantizer.Quantizer(bytearray(source.content))
     for op in LAYER_OPS:
@@ -115,7 +116,7 @@ def quantize_weights(source: Source, scheme: Scheme) -> File:
     return File(content=_quantize(tool))
 
 
-def quantize_layers(source: Source, scheme: Scheme) -> File:
+def quantize_to_integers(source: RecipeInput, scheme: Scheme) -> File:
     """Integer weights and activations in the layers and between them; all that computes coordinates stays float.
 
     Ranges are those that quantization-aware training left in the file; the others are measured on the images.
@@ -154,9 +155,9 @@ def choose_kinds(scheme: Scheme, *, learned: bool) -> dict[str, Between]:
 RECIPES: dict[tuple[Backend, Precision, Precision], Recipe] = {
     (Backend.TFLITE, Precision.FLOAT32, Precision.FLOAT32): keep_floats,
     (Backend.TFLITE, Precision.FLOAT16, Precision.FLOAT32): cast_weights,
-    (Backend.TFLITE, Precision.INT8, Precision.FLOAT32): quantize_weights,
-    (Backend.TFLITE, Precision.INT8, Precision.INT8): quantize_layers,
-    (Backend.TFLITE, Precision.INT8, Precision.INT16): quantize_layers,
+    (Backend.TFLITE, Precision.INT8, Precision.FLOAT32): quantize_weights_only,
+    (Backend.TFLITE, Precision.INT8, Precision.INT8): quantize_to_integers,
+    (Backend.TFLITE, Precision.INT8, Precision.INT16): quantize_to_integers,
 }
 """(backend, weights, activations) to what makes such a file."""
 
@@ -167,7 +168,7 @@ INPUT_EDITS: dict[Precision, Callable[[bytes], bytes]] = {
 """Type of the image tensor to what gives the finished file that input."""
 
 
-def make_file(source: Source, scheme: Scheme) -> File:
+def make_file(source: RecipeInput, scheme: Scheme) -> File:
     """The file of one row of the scheme table.
 
     Raises:

@@ -1,10 +1,10 @@
-"""Which ops of a float graph are quantized: the layers, and what lies between layers. The rest computes coordinates."""
+"""Which ops of a float graph are quantized: the layers, and what is between layers. The rest computes coordinates."""
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from stages.core.converting.flatbuffer import Graph, Op
-from stages.core.converting.layers import LAYER_KINDS
+from stages.core.graphs.flatbuffer import Graph, Op
+from stages.core.graphs.layers import LAYER_KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Selection:
 def select_ops(graph: Graph, kinds_between: Mapping[str, Between]) -> Selection:
     """Chooses by structure, not by name: an op joins only where it saves a way to float and back.
 
-    An addition of two feature maps lies between convolutions; the same op in box arithmetic has a neighbour that is
+    An addition of two feature maps is between convolutions; the same op in box arithmetic has a neighbour that is
     neither a layer nor selected, so it stays float, and so does everything that computes coordinates.
 
     Args:

@@ -6,7 +6,7 @@ import numpy as np
 from openvino import opset11
 
 MOST = 46_340
-"""Places of the best that 32-bit numbers can order: the square of it fits."""
+"""Positions of the best that 32-bit numbers can order: the square of it fits."""
 
 
 def speed_up_searches(model: Any) -> None:
@@ -19,9 +19,9 @@ def speed_up_searches(model: Any) -> None:
     for node in list(model.get_ops()):
         if node.get_type_name() == "TopK" and _is_replaceable(node):
             num = node.input(0).get_partial_shape()[0].get_length()
-            best, places = find_best(node.input_value(0), num, int(node.input_value(1).get_node().data.item()))
+            best, positions = find_best(node.input_value(0), num, int(node.input_value(1).get_node().data.item()))
             node.output(0).replace(best)
-            node.output(1).replace(places)
+            node.output(1).replace(positions)
 
 
 def _is_replaceable(node: Any) -> bool:
@@ -38,14 +38,14 @@ def _is_replaceable(node: Any) -> bool:
 
 
 def find_best(values: Any, num: int, k: int) -> tuple[Any, Any]:
-    """The `k` largest of `num` values, largest first, and their places; of equal values the first come first.
+    """The `k` largest of `num` values, largest first, and their positions; of equal values the first come first.
 
     Args:
       values: Output of shape [num], without NaN.
       num, k: 1 <= k <= num < 2**30, k <= `MOST`.
 
     Returns:
-      Outputs of shape [k]: the values, and their places as int32.
+      Outputs of shape [k]: the values, and their positions as int32.
     """
     best, order = _search(values, k)
     if k == num:
@@ -56,24 +56,24 @@ def find_best(values: Any, num: int, k: int) -> tuple[Any, Any]:
     equals = opset11.select(opset11.equal(values, threshold), from_end, _int32(0))
     keys = opset11.select(opset11.greater(values, threshold), opset11.add(from_end, _int32(num)), equals)
     chosen = _search(keys, k)[1]
-    # `chosen` lists places in ascending order, but for those at the threshold, which come last anyway.
+    # `chosen` lists positions in ascending order, but for those at the threshold, which come last anyway.
     best, order = _search(_take(values, chosen), k)
     return best, _take(chosen, _order_equals(best, order, k))
 
 
 def _order_equals(best: Any, order: Any, k: int) -> Any:
-    """`order` (places of the sorted values `best`) with the places of equal values ascending."""
+    """`order` (positions of the sorted values `best`) with the positions of equal values ascending."""
     if k == 1:
         return order
     steps = opset11.not_equal(_take(best, _count(k, 1)), _take(best, _count(k - 1)))
     groups = opset11.concat([_int32([0]), opset11.cum_sum(opset11.convert(steps, "i32"), _int32(0))], 0)
-    places, ascending = _search(order, k, mode="min")
+    positions, ascending = _search(order, k, mode="min")
     keys = opset11.add(opset11.multiply(_take(groups, ascending), _int32(k)), _count(k))
-    return _take(places, _search(keys, k, mode="min")[1])
+    return _take(positions, _search(keys, k, mode="min")[1])
 
 
-def _take(values: Any, places: Any) -> Any:
-    return opset11.gather(values, places, _int32(0)).output(0)
+def _take(values: Any, positions: Any) -> Any:
+    return opset11.gather(values, positions, _int32(0)).output(0)
 
 
 def _search(values: Any, k: int, mode: str = "max") -> tuple[Any, Any]:

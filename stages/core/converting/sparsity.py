@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.converting.flatbuffer import Tensor, read_constants, read_graph
-from stages.core.converting.layers import find_layers
-from stages.core.errors import ArtifactError
+from stages.core.base.errors import ArtifactError
+from stages.core.graphs.flatbuffer import Tensor, read_constants, read_graph
+from stages.core.graphs.layers import find_layers
 from stages.core.results.conversion import LayerSparsity
 
 COUNTED = frozenset({"float32", "float16", "int8", "uint8", "int16"})
-"""Types of stored weights whose values lie one by one in the file."""
+"""Types of stored weights whose values are stored one by one in the file."""
 
 
 def read_sparsity(content: bytes, source: Path | str = "model") -> tuple[LayerSparsity, ...]:

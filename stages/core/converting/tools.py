@@ -3,14 +3,9 @@
 import sys
 from collections.abc import Callable
 
+from stages.core.base.layout import MODEL_FILES
 from stages.core.converting.job import Tool
-from stages.core.schemes import Backend
-
-FILES: dict[Backend, tuple[str, ...]] = {
-    Backend.TFLITE: ("model.tflite",),
-    Backend.OPENVINO: ("model.xml", "model.bin"),
-}
-"""What a converted folder holds beside its JSON files, the model file first."""
+from stages.core.results.kinds import Backend
 
 PACKAGES: dict[Backend, tuple[str, ...]] = {
     Backend.TFLITE: ("ai-edge-litert", "ai-edge-quantizer", "numpy"),
@@ -23,7 +18,7 @@ def _load_tflite() -> Tool:
     from stages.core.converting.proof import prove_tflite
     from stages.core.converting.recipes import make_tflite
 
-    return Tool(files=FILES[Backend.TFLITE], make=make_tflite, prove=prove_tflite)
+    return Tool(files=MODEL_FILES[Backend.TFLITE], make=make_tflite, prove=prove_tflite)
 
 
 def forbid_telemetry() -> None:
@@ -38,7 +33,7 @@ def _load_openvino() -> Tool:
     forbid_telemetry()
     from stages.core.converting.openvino import make_ir, prove_ir
 
-    return Tool(files=FILES[Backend.OPENVINO], make=make_ir, prove=prove_ir)
+    return Tool(files=MODEL_FILES[Backend.OPENVINO], make=make_ir, prove=prove_ir)
 
 
 TOOLS: dict[Backend, Callable[[], Tool]] = {Backend.TFLITE: _load_tflite, Backend.OPENVINO: _load_openvino}

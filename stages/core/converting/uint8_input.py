@@ -4,9 +4,9 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from stages.core.base.errors import ArtifactError
 from stages.core.converting.editing import add_tensor, make_op
-from stages.core.converting.flatbuffer import pack_model, parse_model
-from stages.core.errors import ArtifactError
+from stages.core.graphs.flatbuffer import pack_model, parse_model
 
 TENSOR_NAME = "image_uint8"
 

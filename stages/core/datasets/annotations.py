@@ -10,7 +10,7 @@ from stages.core.datasets.samples import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImage:
-    """A sample with its place in the prepared data: normalised id and file name inside `<split>/images`."""
+    """A sample as it is stored in the prepared data: normalised id and file name inside `<split>/images`."""
 
     image_id: int
     file_name: str

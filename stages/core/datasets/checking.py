@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from stages.core.datasets.decoding import DecodedImage, RefusedError, decode_image
-from stages.core.datasets.masks import MaskError, encode_mask, mask_to_box, segmentation_to_mask
-from stages.core.datasets.samples import Box, Rle, Sample, SampleObject, SourceImage, SourceObject
+from stages.core.datasets.samples import Sample, SampleObject, SourceImage, SourceObject
+from stages.core.masks.segmentations import Box, MaskError, Rle, encode_mask, mask_to_box, segmentation_to_mask
 from stages.core.results.preparation import ImageFate
 
 ROUNDING_PX = 1e-3
@@ -172,7 +172,7 @@ def clip_box(box: Box, height: int, width: int) -> Box:
     """The part of a box inside the image, in pixels [x_min, y_min, x_max, y_max].
 
     Raises:
-      RefusedError: if it is not finite, has no area, or lies outside.
+      RefusedError: if it is not finite, has no area, or is outside.
     """
     if not all(math.isfinite(value) for value in box):
         raise RefusedError("box_not_finite", str(list(box)))

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.core.base.errors import DataError
 from stages.core.datasets.checking import locate_image
 from stages.core.datasets.decoding import RefusedError
-from stages.core.datasets.folders import describe_folder
-from stages.core.datasets.samples import SPLITS, Box, Source, SourceImage, SourceObject, Split
-from stages.core.errors import DataError
+from stages.core.datasets.folder_hints import describe_folder
+from stages.core.datasets.samples import SPLITS, Source, SourceImage, SourceObject, Split
+from stages.core.masks.segmentations import Box
 from stages.core.results.preparation import ImageFate
 
 Tree = dict[str, Any]
@@ -229,13 +230,15 @@ def find_images(folder: Path, annotations: Path, images: str | None, entries: li
         if images is not None
         else [annotations.parent, annotations.parent / "images", folder, folder / "images"]
     )
-    candidates = list(dict.fromkeys(place for top in tops for place in (top, top / stem)))
-    for place in candidates:
-        if any(_is_there(place, entry["file_name"]) for entry in entries[:PROBED_IMAGES]):
-            return place
+    candidates = list(dict.fromkeys(candidate for top in tops for candidate in (top, top / stem)))
+    for candidate in candidates:
+        if any(_is_there(candidate, entry["file_name"]) for entry in entries[:PROBED_IMAGES]):
+            return candidate
     if not entries:
         return tops[0]
-    looked = ", ".join(str(place) for place in candidates if place.is_dir()) or f"{tops[0]} (no such folder)"
+    looked = (
+        ", ".join(str(candidate) for candidate in candidates if candidate.is_dir()) or f"{tops[0]} (no such folder)"
+    )
     raise DataError(
         f"{annotations}: none of its images is there (first: {entries[0]['file_name']!r}); looked in {looked}; "
         "set prepare.images"

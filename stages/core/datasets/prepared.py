@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.core.errors import DataError, MissingResultError
-from stages.core.hashing import hash_file
-from stages.core.jsonfile import read_json
+from stages.core.base.errors import DataError, MissingResultError
+from stages.core.base.hashing import hash_file
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import ANNOTATIONS_FILE
 from stages.core.results.preparation import CalibrationList, PrepareReport
 
 
@@ -59,7 +60,7 @@ def read_split(folder: Path) -> PreparedSplit:
       MissingResultError: if the split was not prepared.
       DataError: if its annotation file is damaged.
     """
-    annotations = folder / "annotations.json"
+    annotations = folder / ANNOTATIONS_FILE
     try:
         tree = json.loads(annotations.read_bytes())
         images = tuple(
@@ -73,7 +74,7 @@ def read_split(folder: Path) -> PreparedSplit:
     return PreparedSplit(folder.name, annotations, images)
 
 
-def read_judged_split(folder: Path) -> PreparedSplit:
+def read_evaluation_split(folder: Path) -> PreparedSplit:
     """Reads the split that `validate.split` names.
 
     Raises:
@@ -82,7 +83,7 @@ def read_judged_split(folder: Path) -> PreparedSplit:
     split = read_split(folder)
     if not split.images:
         raise DataError(
-            f"{folder}: no images to judge the model on; set validate.split: val, or prepare a {folder.name} split "
+            f"{folder}: no images to evaluate the model on; set validate.split: val, or prepare a {folder.name} split "
             f"(prepare.split.{folder.name}, or one that the source brings) and run `prepare` again"
         )
     return split

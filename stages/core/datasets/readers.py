@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from stages.core.base.errors import ParamsError
 from stages.core.datasets.coco import read_coco
 from stages.core.datasets.samples import Source
 from stages.core.datasets.synthetic import read_synthetic
 from stages.core.datasets.voc import read_voc
 from stages.core.datasets.workers import Workers
-from stages.core.errors import ParamsError
-from stages.core.params.sections import PrepareParams
+from stages.core.params.steps import PrepareParams
 
 Reader = Callable[[PrepareParams, Path, Path, Workers], Source]
 """(parameters, folder that `prepare.path` names, empty folder for files of its own, workers) to a source."""

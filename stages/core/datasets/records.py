@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from stages.core.base.hashing import hash_file
 from stages.core.datasets.samples import Sample
-from stages.core.hashing import hash_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,31 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from stages.core.masks.segmentations import Box, Rle
 from stages.core.results.preparation import ImageFate
-
-Box = tuple[float, float, float, float]
-"""[x_min, y_min, x_max, y_max] in pixels; the maxima are exclusive."""
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rle:
-    """A binary mask as COCO's compressed run-length code.
-
-    Attributes:
-      height, width: Of the whole image, in pixels.
-      counts: Compressed counts, column by column, as ASCII.
-    """
-
-    height: int
-    width: int
-    counts: str
-
-    def to_coco(self) -> dict[str, Any]:
-        """The `segmentation` entry of a COCO annotation."""
-        return {"size": [self.height, self.width], "counts": self.counts}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +41,7 @@ class SourceImage:
     """An image as the annotation has it; the file may be missing or anything at all.
 
     Attributes:
-      folder: Where the images lie; `file` is relative to it and must not lead out of it.
+      folder: Where the images are; `file` is relative to it and must not lead out of it.
       size: (height, width) as annotated; None where the annotation does not say.
       split: The split that the source assigns; None where that is left to the seed.
     """
@@ -93,7 +73,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleObject:
-    """A checked object: its box lies inside the image and has an area, its mask is as large as the image.
+    """A checked object: its box is inside the image and has an area, its mask is as large as the image.
 
     Attributes:
       area: Square pixels: as annotated, else of the mask, else of the box.

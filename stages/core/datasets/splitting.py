@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 
+from stages.core.base.errors import DataError
 from stages.core.datasets.samples import SPLITS, Sample, Split
-from stages.core.errors import DataError
 from stages.core.results.preparation import ImageFate
 
 KEEPS_COPIES: tuple[Split, ...] = ("test", "val", "train")
-"""When the source puts copies of one image into several splits, the first of these keeps its copies: what is judged
+"""When the source puts copies of one image into several splits, the first of these keeps its copies: what is evaluated
 stays as published, what is trained on gives way."""
 
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stages.core.datasets.masks import encode_mask, mask_to_box
 from stages.core.datasets.samples import SPLITS, Source, SourceImage, SourceObject, Split
 from stages.core.datasets.workers import Workers
+from stages.core.masks.segmentations import encode_mask, mask_to_box
 
 JPEG_QUALITY = 95
 MIN_VISIBLE_FRACTION = 0.4

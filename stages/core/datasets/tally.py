@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from stages.core.base.errors import DataError
+from stages.core.base.hashing import hash_value
 from stages.core.datasets.checking import CheckedImage
 from stages.core.datasets.samples import Sample, Split
-from stages.core.errors import DataError
-from stages.core.hashing import hash_value
 from stages.core.results.preparation import ImageFate, PrepareReport, SplitSummary
 
 ON_REQUEST = frozenset({"difficult", "not_listed"})

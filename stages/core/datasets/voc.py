@@ -12,10 +12,11 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
+from stages.core.base.errors import DataError
 from stages.core.datasets.decoding import SUFFIXES
-from stages.core.datasets.folders import describe_folder
-from stages.core.datasets.samples import SPLITS, Box, Source, SourceImage, SourceObject, Split
-from stages.core.errors import DataError
+from stages.core.datasets.folder_hints import describe_folder
+from stages.core.datasets.samples import SPLITS, Source, SourceImage, SourceObject, Split
+from stages.core.masks.segmentations import Box
 from stages.core.results.preparation import ImageFate
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
@@ -59,17 +60,17 @@ def read_voc(folder: Path, *, images: str | None, keep_difficult: bool) -> Sourc
 
 
 def find_xml_folder(folder: Path) -> Path:
-    """`Annotations/`, or the folder itself when the XML lies there."""
+    """`Annotations/`, or the folder itself when the XML is there."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder (prepare.path)")
-    for place in (folder / "Annotations", folder):
-        if any(place.glob("*.xml")):
-            return place
+    for candidate in (folder / "Annotations", folder):
+        if any(candidate.glob("*.xml")):
+            return candidate
     raise DataError(f"{folder}: no VOC annotations (Annotations/*.xml); {describe_folder(folder)}")
 
 
 def find_image_folder(folder: Path, xml_folder: Path, images: str | None) -> Path:
-    """Where the images lie; an explicit folder must exist."""
+    """Where the images are; an explicit folder must exist."""
     if images is not None:
         if not (folder / images).is_dir():
             raise DataError(f"{folder / images}: no such folder (prepare.images)")

@@ -10,21 +10,15 @@ import yaml
 from official.core import base_task, exp_factory, task_factory
 from official.core import config_definitions as cfg
 
+from stages.core.base.errors import ArtifactError, CheckpointError, DataError
+from stages.core.base.layout import EXPERIMENT_FILE
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.maskrcnn import maskrcnn_architecture, maskrcnn_experiment
 from stages.core.detectors.overrides import apply_overrides
 from stages.core.detectors.recipe import apply_refinement
 from stages.core.detectors.retinanet import retinanet_architecture, retinanet_experiment
-from stages.core.detectors.table import DETECTORS, Detector, Family
-from stages.core.errors import ArtifactError, CheckpointError, DataError
-from stages.core.jsonfile import read_json
 from stages.core.params.training import TrainSettings
-from stages.core.results.training import TrainResult
-from stages.core.schemes import Variant
-from stages.core.training.quantizing.model import put_weights_on_grid, quantize_model
-
-EXPERIMENT_FILE = "experiment.yaml"
-RESULT_FILE = "result.json"
+from stages.core.tables.detectors import DETECTORS, Detector, Family
 
 ARCHITECTURES: dict[Family, Callable[[Detector], cfg.ExperimentConfig]] = {
     Family.RETINANET: retinanet_architecture,
@@ -117,35 +111,6 @@ def read_experiment(path: Path, detector: Detector) -> cfg.ExperimentConfig:
     except (yaml.YAMLError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{path}: not the configuration of a {detector.family} ({error})") from None
     return config
-
-
-def load_trained(trained_dir: Path) -> tuple[cfg.ExperimentConfig, Any]:
-    """A trained model as it was kept.
-
-    Args:
-      trained_dir: `models/<variant>/<model>`, of any variant.
-
-    Returns:
-      The configuration and the `tf_keras.Model` with the weights of result.json's checkpoint. After
-      quantization-aware training, the weights lie on int8's grid and the model rounds its activations.
-
-    Raises:
-      MissingResultError: if there is no result.json.
-      ArtifactError: if the configuration is missing or does not fit.
-      CheckpointError: if the checkpoint is missing, damaged, or does not fit the model.
-    """
-    result = read_json(TrainResult, trained_dir / RESULT_FILE)
-    if result.model not in DETECTORS:
-        raise ArtifactError(f"{trained_dir / RESULT_FILE}: unknown model {result.model!r} (known: {list(DETECTORS)})")
-    config = read_experiment(trained_dir / EXPERIMENT_FILE, DETECTORS[result.model])
-    model = build_model(config)
-    if result.variant not in (Variant.QAT, Variant.PRUNED_QAT):
-        restore_weights(model, trained_dir / result.checkpoint)
-        return config, model
-    quantize_model(model)
-    restore_weights(model, trained_dir / result.checkpoint)
-    put_weights_on_grid(model)
-    return config, model
 
 
 def restore_weights(model: Any, prefix: Path) -> None:

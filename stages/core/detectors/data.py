@@ -3,10 +3,10 @@
 import json
 from dataclasses import dataclass
 
+from stages.core.base.errors import DataError, TrainingError
+from stages.core.base.layout import Layout
 from stages.core.datasets.prepared import read_labels, read_prepare_report, read_split
-from stages.core.detectors.table import DETECTORS, Detector
-from stages.core.errors import DataError, TrainingError
-from stages.core.layout import Layout
+from stages.core.tables.detectors import DETECTORS, Detector
 
 
 @dataclass(frozen=True, kw_only=True)

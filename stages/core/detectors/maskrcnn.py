@@ -11,14 +11,14 @@ from official.vision.configs import maskrcnn as mr
 
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
-from stages.core.detectors.table import Detector
 from stages.core.params.training import TrainSettings
+from stages.core.tables.detectors import Detector
 
 MAX_LEVEL = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Width:
+class MaskRCNNWidth:
     """Channels and depth of one size of the architecture.
 
     Attributes:
@@ -39,11 +39,13 @@ class Width:
     sampled_masks: int
 
 
-MOBILE = Width(min_level=3, filters=64, head_convs=2, fc_dims=256, num_proposals=200, sampled_rois=64, sampled_masks=16)
-CLASSIC = Width(
+MOBILE = MaskRCNNWidth(
+    min_level=3, filters=64, head_convs=2, fc_dims=256, num_proposals=200, sampled_rois=64, sampled_masks=16
+)
+CLASSIC = MaskRCNNWidth(
     min_level=2, filters=256, head_convs=4, fc_dims=1024, num_proposals=500, sampled_rois=128, sampled_masks=32
 )
-TINY = Width(
+TINY = MaskRCNNWidth(
     min_level=3,
     backbone_scale=0.25,
     filters=32,
@@ -91,7 +93,7 @@ def maskrcnn_experiment(detector: Detector, settings: TrainSettings, data: Train
     return config
 
 
-def _backbone(detector: Detector, width: Width) -> backbones.Backbone:
+def _backbone(detector: Detector, width: MaskRCNNWidth) -> backbones.Backbone:
     if detector.backbone.startswith("MobileDet"):
         mobiledet = backbones.MobileDet(model_id=detector.backbone, filter_size_scale=width.backbone_scale)
         return backbones.Backbone(type="mobiledet", mobiledet=mobiledet)
@@ -99,7 +101,7 @@ def _backbone(detector: Detector, width: Width) -> backbones.Backbone:
     return backbones.Backbone(type="resnet", resnet=backbones.ResNet(model_id=depth))
 
 
-def _roi_generator(width: Width) -> mr.ROIGenerator:
+def _roi_generator(width: MaskRCNNWidth) -> mr.ROIGenerator:
     """Fewer candidates than on COCO's crowded scenes: the region NMS is what training waits for on a CPU."""
     return mr.ROIGenerator(
         pre_nms_top_k=2 * width.num_proposals,

@@ -10,7 +10,7 @@ from typing import Any
 from official.core import config_definitions as cfg
 from official.modeling.hyperparams import base_config
 
-from stages.core.errors import ParamsError
+from stages.core.base.errors import ParamsError
 
 SECTIONS = ("task", "trainer", "runtime")
 
@@ -40,24 +40,24 @@ def apply_overrides(config: cfg.ExperimentConfig, overrides: dict[str, Any], *, 
 def _check_tree(config: Any, tree: dict[str, Any], where: str) -> None:
     known = [key for key in vars(config) if key not in config.RESERVED_ATTR]
     for key, value in tree.items():
-        place = f"{where}.{key}"
+        path = f"{where}.{key}"
         _check_known(key, known, where)
         current = getattr(config, key)
         if isinstance(value, dict):
-            _check_section(config, key, current, value, place)
+            _check_section(config, key, current, value, path)
         elif isinstance(current, base_config.Config) and value is not None:
-            raise ParamsError(f"{place}: expected a mapping, found {value!r}")
+            raise ParamsError(f"{path}: expected a mapping, found {value!r}")
         else:
-            _check_kind(current, value, place)
+            _check_kind(current, value, path)
 
 
-def _check_section(config: Any, key: str, current: Any, value: dict[str, Any], place: str) -> None:
+def _check_section(config: Any, key: str, current: Any, value: dict[str, Any], path: str) -> None:
     """Checks a mapping against the section that stands there, or that the field is declared to take."""
     if current is not None and not isinstance(current, base_config.Config | str | list | tuple):
-        raise ParamsError(f"{place}: expected {_kind(current)}, found a mapping")
+        raise ParamsError(f"{path}: expected {_kind(current)}, found a mapping")
     kind = type(current) if isinstance(current, base_config.Config) else type(config)._get_subconfig_type(key)
     if kind is not base_config.Config:  # a bare Config is a free mapping, such as weights by input name
-        _check_tree(current if isinstance(current, kind) else kind(), value, place)
+        _check_tree(current if isinstance(current, kind) else kind(), value, path)
 
 
 def _check_known(key: str, known: Any, where: str) -> None:
@@ -67,7 +67,7 @@ def _check_known(key: str, known: Any, where: str) -> None:
         raise ParamsError(f"{where}.{key}: unknown key{hint} (known: {', '.join(sorted(known))})")
 
 
-def _check_kind(current: Any, value: Any, place: str) -> None:
+def _check_kind(current: Any, value: Any, path: str) -> None:
     if current is None or value is None:
         return
     allowed: tuple[type, ...] = {float: (float, int), list: (list, tuple), tuple: (list, tuple)}.get(
@@ -77,7 +77,7 @@ def _check_kind(current: Any, value: Any, place: str) -> None:
     if isinstance(current, str) and isinstance(value, list):
         return  # Model Garden's paths and module lists are one string or several
     if not isinstance(value, allowed) or is_bool_for_number:
-        raise ParamsError(f"{place}: expected {_kind(current)}, found {value!r}")
+        raise ParamsError(f"{path}: expected {_kind(current)}, found {value!r}")
 
 
 def _kind(value: Any) -> str:

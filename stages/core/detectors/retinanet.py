@@ -12,15 +12,15 @@ from official.vision.configs import retinanet as rn
 
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
-from stages.core.detectors.table import Detector
 from stages.core.params.training import TrainSettings
+from stages.core.tables.detectors import Detector
 
 MIN_LEVEL, MAX_LEVEL = 3, 6
 """Strides 8..64. Level 7 would pad inputs to multiples of 128."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Width:
+class RetinaNetWidth:
     """Channels and depth of one size of the architecture.
 
     Attributes:
@@ -33,8 +33,8 @@ class Width:
     head_convs: int
 
 
-FULL = Width(backbone_scale=1.0, filters=64, head_convs=4)
-TINY = Width(backbone_scale=0.25, filters=32, head_convs=1)
+FULL = RetinaNetWidth(backbone_scale=1.0, filters=64, head_convs=4)
+TINY = RetinaNetWidth(backbone_scale=0.25, filters=32, head_convs=1)
 
 
 def retinanet_architecture(detector: Detector) -> cfg.ExperimentConfig:

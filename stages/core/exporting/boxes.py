@@ -35,7 +35,7 @@ def decode_boxes(encoded: Any, anchors: Any, weights: tuple[float, ...] = (1.0, 
         return tf.concat([center - half, center + half], axis=1)
 
 
-def clip_boxes(boxes: Any, input_size: tuple[int, int]) -> Any:
+def clip_to_input(boxes: Any, input_size: tuple[int, int]) -> Any:
     """Boxes [N, 4] in pixels, cut at the borders of the input tensor."""
     height, width = (float(side) for side in input_size)
     return tf.maximum(tf.minimum(boxes, tf.constant([height, width, height, width])), 0.0)

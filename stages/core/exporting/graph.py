@@ -1,6 +1,6 @@
 """What a deployment graph is: one static function from pixels to detections, and what a caller must know of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,9 @@ import tensorflow as tf
 from official.vision.ops import anchor, preprocess_ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from stages.core.interface import SIGNATURE, TensorOutput
+from stages.core.results.interface import RAW_SIGNATURE, SIGNATURE, TensorOutput
 
 INPUT_NAME = "image"
-RAW_SIGNATURE = "raw_heads"
 
 MEAN_RGB: tuple[float, ...] = tuple(preprocess_ops.MEAN_RGB)
 STDDEV_RGB: tuple[float, ...] = tuple(preprocess_ops.STDDEV_RGB)
@@ -67,16 +66,6 @@ class DeploymentGraph:
         """SavedModel signature to concrete function: only functions that TensorFlow itself computes rightly."""
         raw = {} if self.raw_heads is None else {RAW_SIGNATURE: self.raw_heads}
         return {SIGNATURE: self.detect, **raw}
-
-    def run_reference(self, image: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """One image [1, H, W, 3] float32 -> (outputs, raw outputs) of the float model, with the batch dimension."""
-        pixels = tf.constant(image)
-        raw = {} if self.raw_heads is None else self.raw_heads(pixels)
-        return _to_arrays(self.detect(pixels)), _to_arrays(raw)
-
-
-def _to_arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in tensors.items()}
 
 
 def image_spec(input_size: tuple[int, int]) -> Any:

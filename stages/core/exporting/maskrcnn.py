@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from stages.core.errors import ArtifactError
-from stages.core.exporting.boxes import clip_boxes, decode_boxes, suppress_overlaps
-from stages.core.exporting.found import Found, describe_nms, name_outputs, pick_detections
+from stages.core.base.errors import ArtifactError
+from stages.core.exporting.boxes import clip_to_input, decode_boxes, suppress_overlaps
+from stages.core.exporting.detection_tensors import Found, describe_nms, name_outputs, pick_detections
 from stages.core.exporting.graph import (
     DeploymentGraph,
     PostProcessingSettings,
@@ -23,8 +23,8 @@ from stages.core.exporting.graph import (
     normalize_pixels,
 )
 from stages.core.exporting.roi_align import PyramidTable, align_regions
-from stages.core.interface import TensorOutput
-from stages.core.training.quantizing.model import output_range
+from stages.core.quantizing.model import output_range
+from stages.core.results.interface import TensorOutput
 
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -111,7 +111,7 @@ def _propose_regions(
             encoded.append(tf.gather(tf.reshape(encodings[level], [-1, 4]), indices))
             priors.append(tf.gather(tf.constant(level_anchor), indices))
             groups.append(np.full(num, group, np.float32))
-        boxes = clip_boxes(decode_boxes(tf.concat(encoded, 0), tf.concat(priors, 0)), input_size)
+        boxes = clip_to_input(decode_boxes(tf.concat(encoded, 0), tf.concat(priors, 0)), input_size)
         indices, _ = suppress_overlaps(
             boxes,
             tf.concat(scores, 0),
@@ -146,7 +146,7 @@ def _classify_regions(
         encoded = tf.reshape(encoded[:, -repeats:], [-1, 4])
         priors = tf.reshape(tf.tile(regions, [1, repeats]), [-1, 4])
         weights = tuple(model._cascade_layer_to_weights[0])
-        boxes = clip_boxes(decode_boxes(encoded, priors, weights), input_size)
+        boxes = clip_to_input(decode_boxes(encoded, priors, weights), input_size)
         if repeats != num_classes:
             boxes = tf.reshape(tf.tile(boxes, [1, num_classes]), [-1, 4])
         classes = tf.constant(np.tile(np.arange(num_classes, dtype=np.float32), num_regions))

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from stages.core.exporting.boxes import decode_boxes
-from stages.core.exporting.found import describe_nms, name_outputs, pick_detections
+from stages.core.exporting.detection_tensors import describe_nms, name_outputs, pick_detections
 from stages.core.exporting.graph import (
     DeploymentGraph,
     PostProcessingSettings,
@@ -19,8 +19,8 @@ from stages.core.exporting.graph import (
     level_anchors,
     normalize_pixels,
 )
-from stages.core.exporting.post_processing import post_process
-from stages.core.interface import TensorOutput
+from stages.core.exporting.postprocess_op import post_process
+from stages.core.results.interface import TensorOutput
 
 RAW_BOXES, RAW_SCORES = "raw_boxes", "raw_scores"
 
@@ -95,10 +95,10 @@ def _choose_candidates(
       float32 [most, 4] boxes in pixels, [most] scores, [most] classes from 0.
     """
     num_classes = scores.shape[1] - 1
-    best, places = tf.math.top_k(tf.reshape(scores[:, 1:], [-1]), k=most)
+    best, positions = tf.math.top_k(tf.reshape(scores[:, 1:], [-1]), k=most)
     # Exact in float below 2**24, and half a step away from the border where a quotient could round to the wrong side.
-    owners = tf.floor((tf.cast(places, tf.float32) + 0.5) * (1.0 / num_classes))
-    classes = tf.cast(places, tf.float32) - owners * num_classes
+    owners = tf.floor((tf.cast(positions, tf.float32) + 0.5) * (1.0 / num_classes))
+    classes = tf.cast(positions, tf.float32) - owners * num_classes
     rows = tf.cast(owners, tf.int32)
     boxes = decode_boxes(tf.gather(encoded, rows), tf.gather(tf.constant(anchors), rows), box_weights)
     return boxes, best, classes

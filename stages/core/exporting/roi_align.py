@@ -42,7 +42,7 @@ def align_regions(table: PyramidTable, boxes: Any, *, crop_size: int, sample_off
       table: The pyramid.
       boxes: float32 [N, 4], [y_min, x_min, y_max, x_max] in input pixels.
       crop_size: Cells per side of the result.
-      sample_offset: Place of the sample within its cell, 0..1.
+      sample_offset: Position of the sample within its cell, 0..1.
 
     Returns:
       float32 [N, crop_size, crop_size, channels].

@@ -36,7 +36,7 @@ def _most_telling(error: ValidationError) -> Any:
 
 
 def known_keys(section: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Keys that `section` knows at a place inside it."""
+    """Keys that `section` knows at a path inside it."""
     current: Any = section
     for part in loc:
         if get_origin(current) is dict:

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stages.core.detectors.table import DETECTORS
 from stages.core.params.names import check_names
 from stages.core.params.section import Fraction, Positive, Section
+from stages.core.tables.detectors import DETECTORS
 
 
 class AugmentationParams(Section):
@@ -35,7 +35,7 @@ class AnchorParams(Section):
 
 
 class TrainSettings(Section):
-    """Training of one model: the knobs that people sweep. Everything else is reached through `overrides`."""
+    """Training of one model: the parameters that people sweep. Everything else is reached through `overrides`."""
 
     input_size: tuple[Positive, Positive] = (256, 256)
     """(height, width) of the network's input in pixels; multiples of 64."""
@@ -60,7 +60,7 @@ class TrainSettings(Section):
     """Which parts of the init checkpoint are used: all, or backbone and/or decoder. A single name needs no list."""
     freeze_backbone: bool = False
     seed: int = 0
-    validation_interval: Positive = 500
+    validation_interval: Positive = 1000
     """Steps between evaluations on val; the best checkpoint by AP is kept."""
     checkpoint_interval: Positive = 250
     """Steps between checkpoints that a killed training resumes from."""
@@ -118,11 +118,15 @@ class RefineParams(Section):
 class QatParams(RefineParams):
     """Quantization-aware training: fine-tuning with the rounding of int8 simulated."""
 
+    steps: Positive = 100
+    validation_interval: Positive = 100
+
 
 class PruneParams(RefineParams):
     """Magnitude pruning: fine-tuning while the smallest weights are set to zero."""
 
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    validation_interval: Positive = 400
     target_sparsity: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of zeros that every pruned kernel has in the end."""
     sparsity_schedule: Literal["polynomial", "constant"] = "polynomial"
@@ -145,7 +149,7 @@ class PruneParams(RefineParams):
     block_size: tuple[Positive, Positive] | None = None
     """(rows, columns) of weights that are kept or cut together, in a kernel as a matrix [height * width * in, out]."""
     block_pooling: Literal["AVG", "MAX"] = "AVG"
-    """What a block is judged by: mean or largest magnitude."""
+    """What a block is ranked by: mean or largest magnitude."""
 
     @field_validator("layers")
     @classmethod

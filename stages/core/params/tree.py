@@ -10,12 +10,12 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from stages.core.detectors.table import DETECTORS
-from stages.core.errors import ParamsError
+from stages.core.base.errors import ParamsError
+from stages.core.base.layout import PARAMS_FILE
 from stages.core.params.explaining import explain
 from stages.core.params.names import check_name, check_names
 from stages.core.params.section import Section
-from stages.core.params.sections import (
+from stages.core.params.steps import (
     BenchmarkParams,
     ConvertParams,
     ExportParams,
@@ -26,7 +26,8 @@ from stages.core.params.sections import (
     ValidateParams,
 )
 from stages.core.params.training import PruneParams, QatParams, RefineParams, TrainSettings
-from stages.core.schemes import SCHEMES
+from stages.core.tables.detectors import DETECTORS
+from stages.core.tables.schemes import SCHEMES
 
 
 class Params(Section):
@@ -43,7 +44,7 @@ class Params(Section):
     validation: ValidateParams = Field(default=ValidateParams(), alias="validate")
     benchmark: BenchmarkParams = BenchmarkParams()
     report: ReportParams = ReportParams()
-    gate: GateParams = GateParams(max_ap_drop={})
+    gate: GateParams = GateParams()
     publish: PublishParams = PublishParams()
 
     @field_validator("models")
@@ -82,14 +83,14 @@ class Params(Section):
             raise ParamsError(f"params.yaml: {explain(error, ('train', model), TrainSettings)}") from None
 
     def refine_settings(self, model: str, section: RefineParams) -> TrainSettings:
-        """The training of `model` with the knobs of `prune` or `qat` in place of its own.
+        """The training of `model` with the parameters of `prune` or `qat` instead of its own.
 
         No moving average of the weights: it would average masks and quantization ranges too.
         """
-        knobs = {name: getattr(section, name) for name in RefineParams.model_fields if name != "models"}
+        changes = {name: getattr(section, name) for name in RefineParams.model_fields if name != "models"}
         if section.batch_size is None:
-            del knobs["batch_size"]
-        return self.train_settings(model).model_copy(update={**knobs, "ema_decay": 0.0})
+            del changes["batch_size"]
+        return self.train_settings(model).model_copy(update={**changes, "ema_decay": 0.0})
 
 
 def merge_trees(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def load_params(root: Path) -> Params:
     Raises:
       ParamsError: with one line that names the file, the key, what was found and what is allowed.
     """
-    return parse_params(load_yaml(root / "params.yaml"))
+    return parse_params(load_yaml(root / PARAMS_FILE))
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

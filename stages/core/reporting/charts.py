@@ -121,7 +121,7 @@ def thin(points: Sequence[tuple[int, float]], limit: int = 240) -> list[tuple[in
 
 
 def place_labels(marks: Sequence[Mark]) -> tuple[Mark, ...]:
-    """Gives labels a place beside their points where they cover neither a point nor each other; best points first."""
+    """Puts labels beside their points where they cover neither a point nor each other; best points first."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in (mark.at for mark in marks)]
     placed: dict[int, tuple[float, float]] = {}
     order = sorted(range(len(marks)), key=lambda index: ("best", "red", "dominated").index(marks[index].kind))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from stages.core.errors import MissingResultError
-from stages.core.gating import judge_rows
-from stages.core.jsonfile import read_json
-from stages.core.layout import Layout
-from stages.core.params.sections import GateParams
+from stages.core.base.errors import MissingResultError
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import PROOF_FILE, RESULT_FILE, Layout
+from stages.core.gating.gate import judge_rows
+from stages.core.params.steps import GateParams
 from stages.core.results.benchmark import Benchmark
 from stages.core.results.conversion import Conversion, Proof
 from stages.core.results.status import Status
@@ -27,7 +27,7 @@ class Cell:
 
     Attributes:
       proof: None where the conversion made no file.
-      folder: Where the model file, its interface and its proof lie.
+      folder: Where the model file, its interface and its proof are.
     """
 
     conversion: Conversion
@@ -63,11 +63,11 @@ def read_cell(layout: Layout, model: str, scheme: str) -> Cell:
     """The records of one model in one scheme."""
     folder = layout.converted(model, scheme)
     cell = f"--model {model} --scheme {scheme}"
-    conversion = read_record(Conversion, folder / "result.json", f"stages.convert {cell}")
-    has_proof = conversion.status is Status.OK or (folder / "proof.json").exists()
+    conversion = read_record(Conversion, folder / RESULT_FILE, f"stages.convert {cell}")
+    has_proof = conversion.status is Status.OK or (folder / PROOF_FILE).exists()
     return Cell(
         conversion=conversion,
-        proof=read_record(Proof, folder / "proof.json", f"stages.convert {cell}") if has_proof else None,
+        proof=read_record(Proof, folder / PROOF_FILE, f"stages.convert {cell}") if has_proof else None,
         validation=read_record(Validation, layout.validated(model, scheme), f"stages.validate {cell}"),
         benchmark=read_record(Benchmark, layout.benchmarked(model, scheme), f"stages.benchmark {cell}"),
         folder=folder,
@@ -76,7 +76,7 @@ def read_cell(layout: Layout, model: str, scheme: str) -> Cell:
 
 def read_training(layout: Layout, model: str, variant: str = "trained") -> TrainResult:
     """What training one model gave."""
-    return read_record(TrainResult, layout.variant(model, variant) / "result.json", f"stages.train --model {model}")
+    return read_record(TrainResult, layout.variant(model, variant) / RESULT_FILE, f"stages.train --model {model}")
 
 
 def read_record(kind: type[T], path: Path, command: str) -> T:

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.core.errors import MissingResultError
-from stages.core.training.history import Entry, read_history
+from stages.core.base.errors import MissingResultError
+from stages.core.results.history import Entry, read_history
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.core.reporting.later_trainings import qat_notes, sparsity_cards
-from stages.core.reporting.pictures import embed_image
-from stages.core.reporting.sections import (
+from stages.core.reporting.content import (
     Content,
     heat_tables,
     provenance,
@@ -15,6 +13,8 @@ from stages.core.reporting.sections import (
     training_cards,
     worst_parity,
 )
+from stages.core.reporting.pictures import embed_image
+from stages.core.reporting.refinements import qat_notes, sparsity_cards
 from stages.core.reporting.tables import best_rows, columns_of, format_number, headline, row_remark
 
 TEMPLATES = Path(__file__).parent / "templates"

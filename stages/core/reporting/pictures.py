@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stages.core.base.errors import MissingResultError
+from stages.core.base.layout import Layout
 from stages.core.datasets.prepared import PreparedImage, PreparedSplit, load_image
-from stages.core.errors import MissingResultError
-from stages.core.interface import Interface, read_interface
-from stages.core.layout import Layout
-from stages.core.reference import Reference, load_reference
+from stages.core.datasets.subset import choose_subset
+from stages.core.processing.decode import outputs_to_detections
+from stages.core.processing.preprocess import place_image
+from stages.core.processing.stored_outputs import StoredOutputs, load_outputs
 from stages.core.reporting.collect import Cell
 from stages.core.reporting.shapes import Shape, annotations_to_shapes, detections_to_shapes
-from stages.core.running.decode import outputs_to_detections
-from stages.core.running.preprocess import place_image
+from stages.core.results.interface import Interface, read_interface
+from stages.core.results.kinds import Variant
 
 EMBEDDED_SIDE = 640
 """Longest side in pixels of a picture embedded in the page; what is drawn on it stays sharp at any size."""
 
-Judged = tuple[Reference, Interface]
+Judged = tuple[StoredOutputs, Interface]
 """Outputs on some images, and how to read them."""
 
 
@@ -44,7 +46,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One image of the judged split, as one model sees it."""
+    """One image of the evaluation split, as one model sees it."""
 
     model: str
     image: PreparedImage
@@ -58,7 +60,7 @@ def read_pictures(
 
     Args:
       cells: What was converted; a scheme without stored detections gets an empty panel that says why.
-      split: The judged split.
+      split: The evaluation split.
       num_pictures: At most so many per model.
       score_threshold: Detections below are not drawn.
     """
@@ -66,7 +68,7 @@ def read_pictures(
     pictures: list[Picture] = []
     for model in dict.fromkeys(cell.model for cell in cells):
         own = [cell for cell in cells if cell.model == model]
-        float_model = _read_float(layout, own[0])
+        float_model = _read_float(layout, model)
         by_scheme = {cell.scheme: _read_cell(layout, cell) for cell in own}
         stored = [judged[0] for judged in (*by_scheme.values(), float_model) if judged]
         for image_id in choose_ids(stored, split.by_id, num_pictures):
@@ -82,15 +84,10 @@ def read_pictures(
     return tuple(pictures)
 
 
-def choose_ids(stored: Iterable[Reference], known: Iterable[int], num: int) -> tuple[int, ...]:
-    """Ids of the images that most runs have outputs for, and among those the lowest; only ids of the split."""
-    counts: dict[int, int] = dict.fromkeys(known, 0)
-    for reference in stored:
-        for image_id in reference.image_ids.tolist():
-            if image_id in counts:
-                counts[image_id] += 1
-    ranked = sorted((image_id for image_id, count in counts.items() if count), key=lambda key: (-counts[key], key))
-    return tuple(sorted(ranked[:num]))
+def choose_ids(stored: Iterable[StoredOutputs], known: Collection[int], num: int) -> tuple[int, ...]:
+    """Ids to show, ascending: the first images of the fixed draw for which any model has outputs."""
+    available = {image_id for outputs in stored for image_id in outputs.image_ids.tolist()}
+    return tuple(sorted([image_id for image_id in choose_subset(known, len(known)) if image_id in available][:num]))
 
 
 def read_annotations(split: PreparedSplit) -> dict[int, list[dict[str, Any]]]:
@@ -110,21 +107,21 @@ def embed_image(path: Path, side: int = EMBEDDED_SIDE) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _read_float(layout: Layout, cell: Cell) -> Judged | None:
-    folder = layout.exported(cell.model, cell.conversion.source)
-    return _read_judged(folder, folder / "reference.npz")
+def _read_float(layout: Layout, model: str) -> Judged | None:
+    """The float model is the one as first trained, whatever weights the schemes start from."""
+    return _read_judged(layout.exported(model, Variant.TRAINED), layout.reference(model))
 
 
 def _read_cell(layout: Layout, cell: Cell) -> Judged | None:
     """Nothing where the stored detections were made by another file than the converted one."""
     if cell.conversion.sha256 is None or cell.validation.artifact_sha256 != cell.conversion.sha256:
         return None
-    return _read_judged(cell.folder, layout.moved(cell.model, cell.scheme))
+    return _read_judged(cell.folder, layout.validated_outputs(cell.model, cell.scheme))
 
 
 def _read_judged(folder: Path, outputs: Path) -> Judged | None:
     try:
-        return load_reference(outputs), read_interface(folder)
+        return load_outputs(outputs), read_interface(folder)
     except MissingResultError:
         return None
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.core.gating import BYTES_PER_MB
-from stages.core.jsonfile import write_json
+from stages.core.base.jsonfile import write_json
+from stages.core.gating.gate import BYTES_PER_MB
 from stages.core.reporting.curves import Curve
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict

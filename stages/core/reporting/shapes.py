@@ -6,10 +6,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from faster_coco_eval.core import mask as coco_mask
 
-from stages.core.detections import Detections
-from stages.core.measuring.pasting import paste_mask
+from stages.core.masks.pasting import paste_mask
+from stages.core.masks.segmentations import decode_segmentation
+from stages.core.processing.detections import Detections
 
 Outline = tuple[tuple[float, float], ...]
 
@@ -84,12 +84,7 @@ def segmentation_to_outlines(segmentation: Any, image_size: tuple[int, int]) -> 
         return ()
     if isinstance(segmentation, list):
         return tuple(tuple(zip(flat[0::2], flat[1::2], strict=True)) for flat in segmentation)
-    code = segmentation
-    if isinstance(code["counts"], list):
-        code = coco_mask.frPyObjects(code, *image_size)
-    elif isinstance(code["counts"], str):
-        code = {**code, "counts": code["counts"].encode()}
-    return mask_to_outlines(coco_mask.decode(code).astype(bool), top=0, left=0)
+    return mask_to_outlines(decode_segmentation(segmentation, *image_size), top=0, left=0)
 
 
 def mask_to_outlines(mask: np.ndarray, *, top: int, left: int) -> tuple[Outline, ...]:
@@ -97,7 +92,7 @@ def mask_to_outlines(mask: np.ndarray, *, top: int, left: int) -> tuple[Outline,
 
     Args:
       mask: bool [rows, columns].
-      top, left: Where the mask lies in the image.
+      top, left: Where the mask is in the image.
     """
     if not mask.any():
         return ()

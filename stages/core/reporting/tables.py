@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stages.core.gating import BYTES_PER_MB, failures
+from stages.core.base.layout import PAGE_FILE
+from stages.core.gating.gate import BYTES_PER_MB, failures
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict
 
@@ -92,7 +93,7 @@ def row_remark(row: Row) -> str:
 def best_rows(metrics: Metrics) -> tuple[tuple[str, Row], ...]:
     """The row to look at first in each respect, among those that pass: most accurate, fastest, smallest.
 
-    The AP of a row that was judged on fewer images than others does not compare with theirs.
+    The AP of a row that was evaluated on fewer images than others does not compare with theirs.
     """
     shippable = [row for row in metrics.rows if row.verdict is Verdict.PASS and row.status is Status.OK]
     most = max((row.num_images or 0 for row in shippable), default=0)
@@ -163,9 +164,9 @@ def print_table(metrics: Metrics, places: Sequence[tuple[str, str]], console: Co
         console.print(f"{what:<{width}}  {escape(where)}", soft_wrap=True)
 
 
-def artifact_places(root: Path, report: Path) -> tuple[tuple[str, str], ...]:
+def artifact_paths(root: Path, report: Path) -> tuple[tuple[str, str], ...]:
     """Where the report page and the tracking UI are, for the end of a run; paths relative to the project's root."""
-    page = report / "index.html"
+    page = report / PAGE_FILE
     return (("report", str(page.relative_to(root))), ("runs", "make ui  (MLflow on http://127.0.0.1:5000)"))
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from stages.core.layout import Layout
+from stages.core.base.layout import HISTORY_FILE, RESULT_FILE, Layout
 from stages.core.reporting.collect import read_training
 from stages.core.reporting.curves import Curve, read_curves
+from stages.core.results.kinds import SOURCES
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
-from stages.core.variants import SOURCES
 
 
 def read_trainings(layout: Layout, models: Sequence[str]) -> dict[str, TrainResult]:
@@ -17,7 +17,7 @@ def read_trainings(layout: Layout, models: Sequence[str]) -> dict[str, TrainResu
         found[model] = read_training(layout, model)
         for variant in SOURCES:
             # Stages for weights that no scheme asks for may not have run, or have said so.
-            if (layout.variant(model, variant) / "result.json").is_file():
+            if (layout.variant(model, variant) / RESULT_FILE).is_file():
                 result = read_training(layout, model, variant)
                 if result.status is Status.OK:
                     found[f"{model} {variant}"] = result
@@ -27,6 +27,6 @@ def read_trainings(layout: Layout, models: Sequence[str]) -> dict[str, TrainResu
 def read_training_curves(layout: Layout, trainings: Mapping[str, TrainResult]) -> dict[str, tuple[Curve, ...]]:
     """The history of each training, by the same names."""
     return {
-        name: read_curves(layout.variant(result.model, result.variant) / "history.json")
+        name: read_curves(layout.variant(result.model, result.variant) / HISTORY_FILE)
         for name, result in trainings.items()
     }

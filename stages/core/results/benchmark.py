@@ -1,4 +1,4 @@
-"""What a shipped file costs."""
+"""What a converted file costs."""
 
 from dataclasses import dataclass, field
 
@@ -30,10 +30,10 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Cost of one shipped file (`models/benchmarked/<model>/<scheme>.json`), measured in a fresh process.
+    """Cost of one converted file (`models/benchmarked/<model>/<scheme>.json`), measured in a fresh process.
 
     Attributes:
-      num_images: How many pictures were timed in turn. mean_detections: What the file found on one of them, on average;
+      num_images: How many images were timed in turn. mean_detections: What the file found on one of them, on average;
         a mask head that skips rows without detections takes as long as that asks for.
       init_ms: From opening the file to ready for the first inference.
       peak_rss_bytes: Peak resident set of that process; baseline_rss_bytes: before the model was opened.

@@ -1,4 +1,4 @@
-"""How accurate a shipped file is.
+"""How accurate a converted file is.
 
 AP values are points (0..100); `None` means "could not be measured" and is never a number in disguise.
 """
@@ -91,10 +91,10 @@ class Protocol:
     """What a number was measured on and how.
 
     Attributes:
-      split: Which split was judged.
+      split: Which split was evaluated.
       num_images: How many of its images; split_images: how many it has.
-      subset: Why fewer than all were judged; empty when all were.
-      image_ids_sha256: Hash of the sorted list of judged image ids.
+      subset: Why fewer than all were evaluated; empty when all were.
+      image_ids_sha256: Hash of the sorted list of evaluated image ids.
       data_sha256: Hash of the split.
       iou_range, max_detections, score_floor: COCO protocol.
     """
@@ -112,7 +112,7 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """Accuracy of one shipped file (`models/validated/<model>/<scheme>.json`).
+    """Accuracy of one converted file (`models/validated/<model>/<scheme>.json`).
 
     `accuracy` is the file's; `reference` the float model's under the same post-processing on the same images; a drop is
     reference minus file, in points (negative: the file is better).

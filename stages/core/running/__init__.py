@@ -1,1 +1,1 @@
-"""Running a shipped file: pixels in, `Detections` out, one runner per runtime."""
+"""Running a converted file: pixels in, `Detections` out, one runner per runtime."""

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.core.errors import ArtifactError
-from stages.core.hashing import hash_files
-from stages.core.interface import Interface, read_interface
+from stages.core.base.errors import ArtifactError
+from stages.core.base.hashing import hash_files
+from stages.core.base.layout import RESULT_FILE
 from stages.core.results.conversion import Conversion
-from stages.core.schemes import Backend
+from stages.core.results.interface import Interface, read_interface
+from stages.core.results.kinds import Backend
 
 _LFS_POINTER = b"version https://git-lfs"
 
@@ -53,9 +54,7 @@ def read_artifact(folder: Path, conversion: Conversion) -> Artifact:
       ArtifactError: if the file is missing, empty, a Git LFS pointer, truncated or another one.
     """
     if conversion.artifact is None or conversion.sha256 is None:
-        raise ArtifactError(
-            f"{folder / 'result.json'}: status {conversion.status} but no artifact; run `convert` again"
-        )
+        raise ArtifactError(f"{folder / RESULT_FILE}: status {conversion.status} but no artifact; run `convert` again")
     files = tuple(folder / name for name in (conversion.artifact, *conversion.companions))
     for path in files:
         _check_file(path)

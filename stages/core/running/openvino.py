@@ -9,14 +9,14 @@ import openvino as ov
 import openvino.properties as props
 import openvino.properties.hint as hints
 
-from stages.core.detections import Detections
-from stages.core.errors import ArtifactError
-from stages.core.interface import Interface
+from stages.core.base.errors import ArtifactError, InferenceError
+from stages.core.base.versions import read_versions
+from stages.core.processing.decode import outputs_to_detections
+from stages.core.processing.detections import Detections
+from stages.core.processing.preprocess import preprocess_image
+from stages.core.results.interface import Interface
 from stages.core.running.artifact import Artifact
-from stages.core.running.decode import outputs_to_detections
-from stages.core.running.preprocess import preprocess_image
-from stages.core.running.runner import InferenceError, first_line
-from stages.core.versions import read_versions
+from stages.core.running.runner import first_line
 
 _PACKAGE = "openvino"
 DEVICE = "CPU"

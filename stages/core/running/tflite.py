@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from stages.core.detections import Detections
-from stages.core.errors import ArtifactError
-from stages.core.interface import Interface, TensorOutput
+from stages.core.base.errors import ArtifactError, InferenceError
+from stages.core.base.native_output import silence_native
+from stages.core.base.versions import read_versions
+from stages.core.graphs.flatbuffer import check_mark
+from stages.core.processing.decode import outputs_to_detections
+from stages.core.processing.detections import Detections
+from stages.core.processing.preprocess import preprocess_image
+from stages.core.results.interface import Interface, TensorOutput
 from stages.core.running.artifact import Artifact
-from stages.core.running.decode import outputs_to_detections
-from stages.core.running.preprocess import preprocess_image
-from stages.core.running.runner import InferenceError, first_line
-from stages.core.running.tflite_graph import RawHeads, check_mark, find_raw_heads
-from stages.core.silence import silence_native
-from stages.core.versions import read_versions
+from stages.core.running.raw_heads import RawHeads, find_raw_heads
+from stages.core.running.runner import first_line
 
 _PACKAGE = "ai-edge-litert"
 DELEGATE = "DELEGATE"
@@ -30,7 +31,8 @@ class TfliteRunner:
         self.interface: Interface = artifact.interface
         self.runtime = f"{_PACKAGE} {read_versions(_PACKAGE)[_PACKAGE]}"
         self.outputs: Mapping[str, np.ndarray] = {}
-        check_mark(artifact.path)
+        with artifact.path.open("rb") as file:
+            check_mark(file.read(8), artifact.path)
         heads = None
         if keep_raw and self.interface.raw_outputs:
             heads = find_raw_heads(artifact.path, len(self.interface.raw_outputs))
@@ -88,7 +90,7 @@ class TfliteRunner:
 def count_undelegated(ops: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Kind to number of the ops that no delegate took over.
 
-    A delegate leaves a node of its own behind the original ones, with its partition's inputs and outputs: what lies
+    A delegate leaves a node of its own behind the original ones, with its partition's inputs and outputs: what is
     between those was taken over.
 
     Args:

@@ -1,1 +1,1 @@
-"""MLflow: the only place that imports it."""
+"""MLflow: the only package that imports it."""

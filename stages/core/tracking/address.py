@@ -9,7 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from stages.core.errors import ParamsError
+from stages.core.base.errors import ParamsError
 
 STORE_KINDS = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks")
 """Kinds of tracking store that MLflow knows."""

@@ -8,22 +8,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import ArtifactError
-from stages.core.gating import failures
-from stages.core.hashing import hash_file, hash_files, hash_value
-from stages.core.layout import Layout
+from stages.core.base.errors import ArtifactError
+from stages.core.base.hashing import hash_file, hash_files, hash_value
+from stages.core.base.layout import INTERFACE_FILE, MARKDOWN_FILE, PAGE_FILE, PROOF_FILE, RESULT_FILE, Layout
+from stages.core.base.versions import read_versions
+from stages.core.gating.gate import failures
 from stages.core.params.tree import Params, load_yaml
 from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics
+from stages.core.reporting.content import worst_parity
 from stages.core.reporting.curves import Curve
-from stages.core.reporting.sections import worst_parity
 from stages.core.reporting.trainings import read_training_curves, read_trainings
 from stages.core.results.table import Metrics, Row, Verdict
 from stages.core.results.training import TrainResult
 from stages.core.results.validation import AveragePrecision
-from stages.core.schemes import SCHEMES
+from stages.core.tables.schemes import SCHEMES
 from stages.core.tracking.address import artifact_root
 from stages.core.tracking.state import UNKNOWN, ProjectState
-from stages.core.versions import read_versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ def plan_parent(
 
     Args:
       params: params.yaml as a tree.
-      trainings, curves: By model, or model and variant; a curve `train/total_loss` is published below that name.
+      trainings, curves: By model, or model and variant; a curve is published below both.
     """
     red = len(failures(metrics))
     report = [path for path in sorted(layout.report.iterdir()) if path.name != "pictures"]
@@ -122,14 +122,14 @@ def plan_parent(
     inputs = [(path, "inputs") for path in (layout.params, layout.dvc_lock) if path.exists()]
     numbers = {"rows": float(len(metrics.rows)), "rows_red": float(red)}
     for result in trainings.values():
-        place = f"{result.model}/{result.variant}"
-        numbers |= {f"{place}/{name}": value for name, value in result.validation.items() if value is not None}
-    described = (layout.report / "report.md").read_text() if (layout.report / "report.md").exists() else ""
+        path = f"{result.model}/{result.variant}"
+        numbers |= {f"{path}/{name}": value for name, value in result.validation.items() if value is not None}
+    described = (layout.report / MARKDOWN_FILE).read_text() if (layout.report / MARKDOWN_FILE).exists() else ""
     models = list(dict.fromkeys(row.model for row in metrics.rows))
     return RunPlan(
         name=f"{' + '.join(models)} ({state.experiment or state.key.removeprefix('metrics-')[:8]})",
         key=f"parent:{state.key}",
-        content_sha256=hash_value([asdict(metrics), numbers, hash_file(layout.report / "index.html")]),
+        content_sha256=hash_value([asdict(metrics), numbers, hash_file(layout.report / PAGE_FILE)]),
         params=flatten(params),
         metrics=numbers,
         tags={
@@ -141,7 +141,9 @@ def plan_parent(
             **_state_tags(state),
         },
         curves=tuple(
-            Curve(clean_name(f"{name}/{curve.name}"), curve.points) for name in curves for curve in curves[name]
+            Curve(clean_name(f"{result.model}/{result.variant}/{curve.name}"), curve.points)
+            for name, result in trainings.items()
+            for curve in curves[name]
         ),
         artifacts=(*((path, "report") for path in report), *pictures, *inputs),
         failed=red > 0,
@@ -187,7 +189,11 @@ def plan_child(layout: Layout, state: ProjectState, cell: Cell, row: Row, params
 
 
 def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
-    """Every number of a row and of the records behind it, by metric name; missing ones are left out."""
+    """Every number of a row and of the records behind it, each under one name; missing ones are left out.
+
+    What the results table shows has the table's name (`box_ap`, `latency_p50_ms`); what is behind it is grouped by what
+    measured it (`box/ap50`, `latency/p99_ms`).
+    """
     numbers: dict[str, Any] = {
         name: value for name, value in asdict(row).items() if isinstance(value, int | float) and name != "status"
     }
@@ -196,14 +202,14 @@ def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
             if accuracy and (ap := getattr(accuracy, kind)):
                 numbers |= _ap_numbers(f"{side}{kind}", ap)
     if agreement := cell.validation.agreement:
-        names = ("precision", "recall", "f1", "mean_iou", "score_shift", "num_matched")
+        names = ("precision", "recall", "mean_iou", "score_shift", "num_matched")
         numbers |= {f"agreement/{name}": getattr(agreement, name) for name in names}
     if parity := worst_parity(cell):
         numbers |= {"parity/worst_sqnr_db": parity.sqnr_db, "parity/cosine": parity.cosine}
         largest = [p.max_abs for p in cell.validation.parity if p.max_abs is not None]
         numbers |= {"parity/max_abs": max(largest) if parity.max_abs is not None else None}
     if latency := cell.benchmark.latency:
-        numbers |= {f"latency/{name}": value for name, value in asdict(latency).items() if name.endswith("_ms")}
+        numbers |= {"latency/p99_ms": latency.p99_ms, "latency/mean_ms": latency.mean_ms}
     costs = ("mean_detections", "init_ms", "baseline_rss_bytes")
     numbers |= {name: getattr(cell.benchmark, name) for name in costs}
     if cell.proof:
@@ -229,14 +235,15 @@ def clean_name(name: str) -> str:
 
 
 def _ap_numbers(kind: str, ap: AveragePrecision) -> dict[str, float | None]:
-    summary = {f"{kind}/{name}": value for name, value in asdict(ap).items() if name != "per_class"}
+    # AP itself is a number of the row: `box_ap`, and `box_ap_float` for the float model.
+    summary = {f"{kind}/{name}": value for name, value in asdict(ap).items() if name not in ("ap", "per_class")}
     # Class names are the user's and may hold slashes: they must not open a folder of their own.
     per_class = {f"{kind}_per_class/{name.replace('/', '_')}": value for name, value in ap.per_class.items()}
     return summary | per_class
 
 
 def _cell_files(layout: Layout, cell: Cell) -> tuple[tuple[Path, str], ...]:
-    files = [(cell.folder / "interface.json", "model"), (cell.folder / "proof.json", "model")]
+    files = [(cell.folder / INTERFACE_FILE, "model"), (cell.folder / PROOF_FILE, "model")]
     if cell.conversion.artifact:
         models = [cell.folder / name for name in (cell.conversion.artifact, *cell.conversion.companions)]
         for model in models:
@@ -246,7 +253,7 @@ def _cell_files(layout: Layout, cell: Cell) -> tuple[tuple[Path, str], ...]:
             raise ArtifactError(f"{models[0]}: not the file that was measured (sha256 differs); run `dvc repro`")
         files = [*((model, "model") for model in models), *files]
     files += [
-        (cell.folder / "result.json", "results/conversion"),
+        (cell.folder / RESULT_FILE, "results/conversion"),
         (layout.validated(cell.model, cell.scheme), "results/validation"),
         (layout.benchmarked(cell.model, cell.scheme), "results/benchmark"),
     ]

@@ -5,8 +5,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.core.errors import MissingResultError
-from stages.core.hashing import hash_file
+from stages.core.base.errors import MissingResultError
+from stages.core.base.hashing import hash_file
 
 UNKNOWN = "unknown"
 EXPERIMENT_VARIABLE = "DVC_EXP_NAME"

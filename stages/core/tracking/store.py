@@ -20,7 +20,7 @@ from mlflow.utils.validation import (
     MAX_TAG_VAL_LENGTH,
 )
 
-from stages.core.errors import UserError
+from stages.core.base.errors import UserError
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
 from stages.core.tracking.plan import Publication, RunPlan
 

@@ -8,9 +8,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.core.errors import CheckpointError
-from stages.core.hashing import hash_value
-from stages.core.jsonfile import read_json
+from stages.core.base.errors import CheckpointError
+from stages.core.base.hashing import hash_value
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import RESULT_FILE
 from stages.core.results.training import TrainResult
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
@@ -51,8 +52,8 @@ def find_checkpoint(path: Path, source: str) -> Path:
 
 
 def _find_in_folder(folder: Path, source: str) -> Path:
-    if (folder / "result.json").is_file():
-        return folder / read_json(TrainResult, folder / "result.json").checkpoint
+    if (folder / RESULT_FILE).is_file():
+        return folder / read_json(TrainResult, folder / RESULT_FILE).checkpoint
     found = sorted(file.with_suffix("") for file in folder.rglob("*.index"))
     state = folder / "checkpoint"
     if len(found) > 1 and state.is_file():

@@ -13,9 +13,11 @@ import tf_keras
 from official.core import config_definitions as cfg
 from official.core import train_lib
 
+from stages.core.base.errors import TrainingError, UserError
 from stages.core.detectors.build import build_task
-from stages.core.errors import TrainingError, UserError
-from stages.core.training.history import Entry, HistoryLog, format_ap, to_points
+from stages.core.results.history import Entry
+from stages.core.training.history import HistoryLog, format_ap, to_points
+from stages.core.training.hooks import TaskHook, attach_hook
 from stages.core.training.interrupts import Interrupted, Interrupts
 from stages.core.training.progress import TrainingView
 
@@ -36,7 +38,7 @@ def create_runner(
     *,
     seed: int,
     on_loop: Any,
-    change_task: Callable[[Any], Any] = lambda task: task,
+    hook: TaskHook | None = None,
 ) -> Any:
     """Model Garden's runner, with the newest checkpoint of `folder` restored if there is one.
 
@@ -46,13 +48,14 @@ def create_runner(
       strategy: A tf.distribute strategy.
       seed: Of initial weights and of random operations.
       on_loop: Called with the losses after every few steps, before a checkpoint may be saved.
-      change_task: Gives the task to train, from the one that the configuration states.
+      hook: What the training changes about the task that the configuration states.
     """
     tf_keras.utils.set_random_seed(seed)
+    task = build_task(config, logging_dir=folder)
     try:
         return train_lib.OrbitExperimentRunner(
             distribution_strategy=strategy,
-            task=change_task(build_task(config, logging_dir=folder)),
+            task=task if hook is None else attach_hook(task, hook),
             mode="train_and_eval",
             params=config,
             model_dir=str(folder),
@@ -158,7 +161,7 @@ def _global_step(runner: Any) -> int:
 
 
 def _is_due(step: int, runner: Any, history: HistoryLog, *, total: int, interval: int) -> bool:
-    """Whether weights at this step must be judged; after a resume perhaps once more, or for the first time."""
+    """Whether weights at this step must be evaluated; after a resume perhaps once more, or for the first time."""
     if step == 0 or (step % interval and step < total):
         return False
     judged = step in {entry["step"] for entry in history.history.validation}

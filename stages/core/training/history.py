@@ -1,19 +1,12 @@
-"""History of a training: written line by line while it runs, so that a kill loses nothing, and kept as one JSON file.
-
-`history.json` is `{"train": [...], "validation": [...]}`. Every entry has `step`. Train entries hold the mean losses
-since the previous entry, `learning_rate`, `steps_per_second` and `seconds` (fitting time so far, over all resumes);
-validation entries hold `box_ap`, `mask_ap` and so on in points (None where no object of that kind exists).
-"""
+"""The history of a training in progress: written line by line, so that a kill loses nothing."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stages.core.jsonfile import read_json, write_json
+from stages.core.results.history import Entry, History
 
-Entry = dict[str, float | None]
 Kind = Literal["train", "validation"]
 
 METRICS = {
@@ -25,28 +18,6 @@ METRICS = {
     "APl": "ap_large",
 }
 """Name in Model Garden's evaluator to ours; box metrics carry no prefix there, mask metrics `mask_`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class History:
-    """Both lists, in step order."""
-
-    train: tuple[Entry, ...] = ()
-    validation: tuple[Entry, ...] = ()
-
-
-def read_history(path: Path) -> History:
-    """Reads history.json.
-
-    Raises:
-      MissingResultError, ArtifactError: if it is missing or damaged.
-    """
-    return read_json(History, path)
-
-
-def write_history(history: History, path: Path) -> None:
-    """Writes history.json."""
-    write_json(history, path)
 
 
 def to_points(metrics: dict[str, float]) -> Entry:
@@ -88,7 +59,7 @@ class HistoryLog:
             file.write(_line(kind, entry))
 
     def rewind(self, step: int) -> None:
-        """Forgets what lies after `step`: a resumed training goes through those steps again."""
+        """Forgets what comes after `step`: a resumed training goes through those steps again."""
         self._entries = [(kind, entry) for kind, entry in self._entries if (entry["step"] or 0) <= step]
         partial = self._path.with_name(self._path.name + ".partial")
         partial.write_text("".join(_line(kind, entry) for kind, entry in self._entries))

@@ -1,10 +1,9 @@
 """Fine-tuning: variables of a Model Garden checkpoint into a model that need not be the same.
 
 TensorFlow's own restore refuses a checkpoint at the first shape that differs. Here the stored object graph and the
-model's are walked side by side, what matches by place and shape is assigned, and what does not is listed.
+model's are walked side by side, what matches by path and shape is assigned, and what does not is listed.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from stages.core.errors import CheckpointError
+from stages.core.base.errors import CheckpointError
+from stages.core.detectors.variables import list_variables
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE = "VARIABLE_VALUE"
@@ -23,8 +23,8 @@ class Initialization:
     """What an init checkpoint gave.
 
     Attributes:
-      loaded: Variables that now hold the checkpoint's values, by place in the model.
-      missing: Place of each variable that it has no value for, with the reason.
+      loaded: Variables that now hold the checkpoint's values, by path in the model.
+      missing: Path of each variable that it has no value for, with the reason.
     """
 
     loaded: tuple[str, ...]
@@ -32,7 +32,7 @@ class Initialization:
 
 
 def initialize_model(model: Any, prefix: str, modules: str | Sequence[str]) -> Initialization:
-    """Loads a checkpoint's values into `model`, as far as places and shapes agree.
+    """Loads a checkpoint's values into `model`, as far as paths and shapes agree.
 
     Args:
       model: A Model Garden detector with all its variables.
@@ -51,22 +51,22 @@ def initialize_model(model: Any, prefix: str, modules: str | Sequence[str]) -> I
         message = " ".join(str(error).split())
         raise CheckpointError(f"{prefix}: not a readable TF2 checkpoint ({message})") from None
     walk = _Walk(reader, graph)
-    places: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
     for name, part in parts.items():
-        places |= list_variables(part, name)
+        paths |= list_variables(part, name)
         for root in _stored_roots(graph, name):
             walk.match(part, root)
     if not walk.loaded:
         found = sorted(child.local_name for child in graph.nodes[0].children)
         raise CheckpointError(
-            f"{prefix}: nothing in it fits {', '.join(parts)} (none of {len(places)} variables; it holds "
+            f"{prefix}: nothing in it fits {', '.join(parts)} (none of {len(paths)} variables; it holds "
             f"{', '.join(found)} at its top)"
         )
     return Initialization(
-        loaded=tuple(place for place, variable in places.items() if id(variable) in walk.loaded),
+        loaded=tuple(path for path, variable in paths.items() if id(variable) in walk.loaded),
         missing={
-            place: walk.refused.get(id(variable), "not in the checkpoint")
-            for place, variable in places.items()
+            path: walk.refused.get(id(variable), "not in the checkpoint")
+            for path, variable in paths.items()
             if id(variable) not in walk.loaded
         },
     )
@@ -83,14 +83,14 @@ def _parts(model: Any, modules: str | Sequence[str]) -> dict[str, Any]:
 def _stored_roots(graph: Any, part: str) -> list[int]:
     """Node ids at which a checkpoint may hold a part: at its top, or below `model`."""
     children = {child.local_name: child.node_id for child in graph.nodes[0].children}
-    places = [children]
+    groups = [children]
     if "model" in children:
-        places.append({child.local_name: child.node_id for child in graph.nodes[children["model"]].children})
-    return [place[name] for place in places for name in (part, f"_{part}") if name in place]
+        groups.append({child.local_name: child.node_id for child in graph.nodes[children["model"]].children})
+    return [group[name] for group in groups for name in (part, f"_{part}") if name in group]
 
 
 class _Walk:
-    """Assigns stored values to variables that stand at the same place."""
+    """Assigns stored values to variables at the same path."""
 
     def __init__(self, reader: Any, graph: Any) -> None:
         self._reader, self._graph = reader, graph
@@ -123,28 +123,3 @@ class _Walk:
             return
         variable.assign(tf.cast(self._reader.get_tensor(key), variable.dtype))
         self.loaded.add(id(variable))
-
-
-def list_detector_variables(model: Any) -> dict[str, Any]:
-    """Every variable of a Model Garden detector by its place, as its checkpoints have it."""
-    places: dict[str, Any] = {}
-    for name, part in model.checkpoint_items.items():
-        if part is not None:
-            places |= list_variables(part, name)
-    return places
-
-
-def list_variables(part: Any, name: str) -> dict[str, Any]:
-    """Every variable below a part of a model, by its shortest place, e.g. `head/classifier/kernel`."""
-    view = tf.train.TrackableView(part)
-    places, seen, pending = {}, {id(part)}, deque([(part, name)])
-    while pending:
-        item, place = pending.popleft()
-        if isinstance(item, tf.Variable):
-            places[place] = item
-            continue
-        for key, child in view.children(item).items():
-            if id(child) not in seen:
-                seen.add(id(child))
-                pending.append((child, f"{place}/{key}"))
-    return places

@@ -1,25 +1,24 @@
 """How a later training differs from the first: it starts from trained weights and changes the model before it goes on.
 
 Pruning and quantization-aware training are such trainings. What they share with the first one (data, resume, history,
-best checkpoint, result folder) is `session.train_detector`, which takes a `Refinement`.
+best checkpoint, result folder) is `train.train_detector`, which takes a `Refinement`.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from stages.core.errors import MissingResultError
-from stages.core.jsonfile import read_json
+from stages.core.base.errors import MissingResultError
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import RESULT_FILE
+from stages.core.results.kinds import MAKERS, Variant
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
-from stages.core.schemes import MAKERS, Variant
-
-REFINEMENT_FILE = "refinement.json"
-"""Beside result.json in the result folder: the refinement's `key`."""
+from stages.core.training.hooks import TaskHook
 
 
-class Refinement(Protocol):
-    """One way to go on from trained weights.
+class Refinement(TaskHook, Protocol):
+    """One way to go on from trained weights: a hook whose `convert` loads them and changes the model.
 
     The architecture, the losses and the augmentation are those of the source's experiment.yaml; steps, learning rate,
     batch size and intervals are those of the settings that `train_detector` is given.
@@ -48,16 +47,6 @@ class Refinement(Protocol):
         """First step whose weights may be the result: earlier ones are not evaluated. 0 if any may be."""
         ...
 
-    def change_task(self, task: Any) -> Any:
-        """Gives a task whose `build_model()` returns the source's model, weights loaded, changed for the training.
-
-        Called once, before the model is built; a resume restores its checkpoint into that model afterwards.
-
-        Args:
-          task: Model Garden's task of the experiment.
-        """
-        ...
-
     def finish(self, model: Any) -> Any:
         """The model to write as the result, once the best weights are back in `model`.
 
@@ -75,9 +64,9 @@ def read_source(folder: Path, model: str) -> TrainResult:
       ArtifactError: if its result.json is damaged.
     """
     advice = f"run `python -m stages.{MAKERS[Variant(folder.parent.name)]} --model {model}` first"
-    if not (folder / "result.json").is_file():
+    if not (folder / RESULT_FILE).is_file():
         raise MissingResultError(f"{folder}: no trained weights of {model} to start from; {advice}")
-    result = read_json(TrainResult, folder / "result.json")
+    result = read_json(TrainResult, folder / RESULT_FILE)
     if result.status is not Status.OK:
         raise MissingResultError(f"{folder}: no weights to start from ({result.status}: {result.reason}); {advice}")
     if result.model != model:

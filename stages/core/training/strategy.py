@@ -6,7 +6,7 @@ import tensorflow as tf
 from official.common import distribute_utils
 from official.core import config_definitions as cfg
 
-from stages.core.errors import TrainingError
+from stages.core.base.errors import TrainingError
 
 
 def create_strategy(runtime: cfg.RuntimeConfig) -> Any:

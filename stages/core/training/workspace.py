@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.core.errors import TrainingError
-from stages.core.layout import Layout
+from stages.core.base.errors import TrainingError
+from stages.core.base.folders import replaced_folder
+from stages.core.base.layout import Layout
 
 
 def work_folder(layout: Layout, model: str, key: str) -> Path:
@@ -31,15 +32,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def publish_folder(result: Path, target: Path) -> None:
-    """Moves a finished folder to its place, which changes in one step from the old content to the new."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    old = target.with_name(f".{target.name}.old")
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    shutil.move(result, partial)
-    if target.exists():
-        target.replace(old)
-    partial.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
+def move_into_place(result: Path, target: Path) -> None:
+    """Moves a finished folder to its target, which changes in one step from the old content to the new."""
+    with replaced_folder(target) as partial:
+        partial.rmdir()
+        shutil.move(result, partial)

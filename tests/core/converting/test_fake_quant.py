@@ -8,8 +8,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from stages.core.converting.fake_quant import complete_ranges, strip_fake_quant
-from stages.core.converting.flatbuffer import Graph, read_graph
 from stages.core.converting.ranges import Range
+from stages.core.graphs.flatbuffer import Graph, read_graph
 from tests.tflite_builder import Graph as Builder
 
 SHAPE = (1, 4)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from stages.core.converting.flatbuffer import OP_KINDS, pack_model, parse_model, read_constants, read_graph
-from stages.core.converting.layers import find_layers
+from stages.core.base.errors import ArtifactError
+from stages.core.base.layout import Layout
 from stages.core.converting.mask_blocks import skip_empty_masks
 from stages.core.converting.proof import prove_graph
 from stages.core.converting.recipes import make_file
 from stages.core.converting.sparsity import read_sparsity
-from stages.core.errors import ArtifactError
-from stages.core.layout import Layout
-from stages.core.schemes import SCHEMES, Form
+from stages.core.graphs.flatbuffer import OP_KINDS, pack_model, parse_model, read_constants, read_graph
+from stages.core.graphs.layers import find_layers
+from stages.core.results.kinds import Form
+from stages.core.tables.schemes import SCHEMES
 from tests.core.converting.test_recipes import TFLITE_SCHEMES, replace_stored, run, source
 from tests.exported_project import EXPORT, SCHEMES_OF_TRAINED
 

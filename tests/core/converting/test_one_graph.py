@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
+from stages.core.base.layout import SAVED_MODEL, TFLITE_FILES, Layout
 from stages.core.converting.convert import interface_for
-from stages.core.converting.flatbuffer import parse_model, read_graph
-from stages.core.converting.job import Job
+from stages.core.converting.job import ConversionJob
 from stages.core.converting.openvino import make_ir
 from stages.core.datasets.prepared import load_image, read_split
-from stages.core.interface import Interface, read_interface
-from stages.core.layout import SAVED_MODEL, TFLITE_FILES, Layout
-from stages.core.params.sections import ExportParams
+from stages.core.graphs.flatbuffer import parse_model, read_graph
+from stages.core.params.steps import ExportParams
+from stages.core.processing.decode import drop_unused_rows
+from stages.core.processing.preprocess import preprocess_image
+from stages.core.results.interface import Interface, read_interface
+from stages.core.results.kinds import Backend, Form
 from stages.core.running.artifact import Artifact
-from stages.core.running.decode import drop_unused_rows
-from stages.core.running.preprocess import preprocess_image
-from stages.core.running.runner import open_runner
-from stages.core.schemes import SCHEMES, Backend, Form
+from stages.core.running.open import open_runner
+from stages.core.tables.schemes import SCHEMES
 from tests.exported_project import EXPORT, MODELS, random_model
 
 CLOSE = 1e-3
@@ -81,7 +82,7 @@ def run_tflite(form: Form) -> Callable[..., Callable[[np.ndarray], dict[str, np.
 def run_openvino(exported: Exported, scratch: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     scheme = SCHEMES["openvino_float32"]
     interface = interface_for(scheme, exported[1])
-    make_ir(Job(scheme=scheme, exported=exported[0], images=(), interface=interface, folder=scratch))
+    make_ir(ConversionJob(scheme=scheme, exported=exported[0], images=(), interface=interface, folder=scratch))
     files = (scratch / "model.xml", scratch / "model.bin")
     runner = open_runner(Artifact(files, "", scheme.backend, interface), num_threads=2)
     return lambda pixels: dict(runner.infer(pixels))

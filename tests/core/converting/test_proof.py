@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.base.layout import Layout
 from stages.core.converting.contradictions import find_contradictions
-from stages.core.converting.flatbuffer import Graph, Op, Tensor, read_graph
 from stages.core.converting.proof import prove_graph, prove_tflite, shares_box_score_scale
 from stages.core.converting.recipes import make_file
-from stages.core.layout import Layout
+from stages.core.graphs.flatbuffer import Graph, Op, Tensor, read_graph
 from stages.core.results.conversion import Proof
-from stages.core.schemes import SCHEMES, Scheme
+from stages.core.tables.schemes import SCHEMES, Scheme
 from tests.core.converting.test_recipes import CELLS, source
 
 GOLDEN = Path(__file__).parent / "golden"

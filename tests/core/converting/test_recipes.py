@@ -6,15 +6,16 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from stages.core.converting.flatbuffer import pack_model, parse_model, read_graph
+from stages.core.base.errors import ArtifactError, DataError
+from stages.core.base.layout import TFLITE_FILES, Layout
 from stages.core.converting.ranges import MIN_RANGE, measure_ranges
-from stages.core.converting.recipes import INPUT_EDITS, RECIPES, Source, make_file
+from stages.core.converting.recipes import INPUT_EDITS, RECIPES, RecipeInput, make_file
 from stages.core.converting.uint8_input import feed_uint8
 from stages.core.datasets.prepared import read_calibration
-from stages.core.errors import ArtifactError, DataError
-from stages.core.interface import read_interface
-from stages.core.layout import TFLITE_FILES, Layout
-from stages.core.schemes import SCHEMES, Backend
+from stages.core.graphs.flatbuffer import pack_model, parse_model, read_graph
+from stages.core.results.interface import read_interface
+from stages.core.results.kinds import Backend
+from stages.core.tables.schemes import SCHEMES
 from tests.builders import applies
 from tests.exported_project import MODELS, SCHEMES_OF_TRAINED
 
@@ -27,9 +28,9 @@ CELLS = [
 ]
 
 
-def source(layout: Layout, model: str, scheme: str = "int8", *, limit: int = 4) -> Source:
+def source(layout: Layout, model: str, scheme: str = "int8", *, limit: int = 4) -> RecipeInput:
     folder = layout.exported(model, "trained")
-    return Source(
+    return RecipeInput(
         content=(folder / TFLITE_FILES[SCHEMES[scheme].form]).read_bytes(),
         images=read_calibration(layout.calibration, limit=limit),
         spec=read_interface(folder).input,

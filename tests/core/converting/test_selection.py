@@ -1,5 +1,5 @@
-from stages.core.converting.flatbuffer import Graph, Op, Tensor
 from stages.core.converting.selection import Between, select_ops
+from stages.core.graphs.flatbuffer import Graph, Op, Tensor
 
 KINDS = {"ADD": Between(), "RESIZE_NEAREST_NEIGHBOR": Between()}
 

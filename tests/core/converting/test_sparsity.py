@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from stages.core.converting.flatbuffer import pack_model, parse_model
+from stages.core.base.errors import ArtifactError
 from stages.core.converting.sparsity import read_sparsity
-from stages.core.errors import ArtifactError
+from stages.core.graphs.flatbuffer import pack_model, parse_model
 from tests.tflite_builder import OPTION_TABLES, Graph
 
 TYPES: dict[str, tuple[int, Any]] = {

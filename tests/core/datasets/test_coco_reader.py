@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from dataset_builder import SQUARE, coco_annotation, coco_tree, encode, picture, polygon, write_coco
 
+from stages.core.base.errors import DataError
 from stages.core.datasets.coco import read_coco
 from stages.core.datasets.samples import SourceImage
-from stages.core.errors import DataError
 
 Tree = dict[str, Any]
 

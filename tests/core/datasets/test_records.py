@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from dataset_builder import coco_annotation, coco_tree, encode, picture, polygon, prepare_params, write_coco, write_voc
 
-from stages.core.datasets.masks import segmentation_to_mask
+from stages.core.datasets.prepare import prepare_data
 from stages.core.datasets.prepared import load_image, read_split
-from stages.core.datasets.preparing import prepare_data
+from stages.core.masks.segmentations import segmentation_to_mask
 
 CROWD = {"size": [64, 96], "counts": [64 * 40, 64 * 20, 64 * 36]}
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.core.base.errors import DataError
 from stages.core.datasets.samples import Sample, Split
 from stages.core.datasets.splitting import assign_splits, draw_splits
-from stages.core.errors import DataError
 
 
 def sample(content: str, split: Split | None = None, file: str = "a.jpg") -> Sample:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.core.datasets.masks import segmentation_to_mask
 from stages.core.datasets.synthetic import MIN_VISIBLE_FRACTION, SHAPES, Scene, draw_scene, read_synthetic
 from stages.core.datasets.workers import Workers
+from stages.core.masks.segmentations import segmentation_to_mask
 
 
 @pytest.fixture(scope="module")

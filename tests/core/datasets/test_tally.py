@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.base.errors import DataError
 from stages.core.datasets.checking import CheckedImage
 from stages.core.datasets.samples import Sample, SampleObject
 from stages.core.datasets.tally import Tally
-from stages.core.errors import DataError
 from stages.core.results.preparation import ImageFate
 
 SAMPLE = Sample(

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from dataset_builder import SQUARE, encode, picture, voc_object, voc_xml, write_coco, write_voc
 
+from stages.core.base.errors import DataError
 from stages.core.datasets.samples import Source, SourceImage
 from stages.core.datasets.voc import read_voc
-from stages.core.errors import DataError
 
 
 def read(folder: Path, *, keep_difficult: bool = True) -> tuple[Source, list[SourceImage]]:

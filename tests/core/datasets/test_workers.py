@@ -20,7 +20,7 @@ def fail_at_seven(value: int) -> int:
 
 
 def heavy_modules(_: int) -> list[str]:
-    import stages.core.datasets.preparing  # noqa: F401
+    import stages.core.datasets.prepare  # noqa: F401
 
     return sorted({"tensorflow", "mlflow", "official"} & set(sys.modules))
 

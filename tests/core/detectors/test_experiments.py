@@ -4,7 +4,7 @@ import pytest
 from official.core import exp_factory
 
 from stages.core.detectors.build import build_model, build_task, register_experiments
-from stages.core.detectors.table import DETECTORS
+from stages.core.tables.detectors import DETECTORS
 from tests.experiment_builder import experiment
 
 

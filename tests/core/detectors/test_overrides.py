@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from stages.core.base.errors import ArtifactError, ParamsError
 from stages.core.detectors.build import read_experiment, write_experiment
-from stages.core.detectors.table import DETECTORS
-from stages.core.errors import ArtifactError, ParamsError
+from stages.core.tables.detectors import DETECTORS
 from tests.experiment_builder import experiment
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from stages.core.base.errors import DataError, TrainingError
 from stages.core.detectors.data import check_batch_size, check_masks
-from stages.core.detectors.table import DETECTORS
-from stages.core.errors import DataError, TrainingError
+from stages.core.tables.detectors import DETECTORS
 
 SQUARE = [[0, 0, 9, 0, 9, 9, 0, 9]]
 

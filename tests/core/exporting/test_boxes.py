@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from official.vision.ops import box_ops
 
-from stages.core.exporting.boxes import clip_boxes, decode_boxes, suppress_overlaps
+from stages.core.exporting.boxes import clip_to_input, decode_boxes, suppress_overlaps
 
 SIZE = (96, 128)
 
@@ -40,7 +40,7 @@ def test_decoding_equals_model_gardens(weights: tuple[float, ...]) -> None:
     encoded[0, 2] = 90.0  # exp() of this would not be finite
     expected = box_ops.clip_boxes(box_ops.decode_boxes(encoded, anchors, list(weights)), list(SIZE))
     np.testing.assert_allclose(
-        clip_boxes(decode_boxes(encoded, tf.constant(anchors), weights), SIZE), expected, atol=1e-3
+        clip_to_input(decode_boxes(encoded, tf.constant(anchors), weights), SIZE), expected, atol=1e-3
     )
 
 

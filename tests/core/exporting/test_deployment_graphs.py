@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 from official.vision.ops import box_ops
 
-from stages.core.errors import ArtifactError
+from stages.core.base.errors import ArtifactError
 from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, DeploymentGraph, PostProcessingSettings, level_anchors
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, build_retinanet_graph
-from stages.core.params.sections import ExportParams
+from stages.core.params.steps import ExportParams
 from tests.core.exporting.test_boxes import iou, suppress_by_hand
 from tests.exported_project import SIZE, random_model
 

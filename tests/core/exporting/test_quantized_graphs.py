@@ -7,17 +7,17 @@ import pytest
 import tensorflow as tf
 
 from stages.core.converting.fake_quant import KEEPS_RANGE, complete_ranges, strip_fake_quant
-from stages.core.converting.flatbuffer import Graph, read_graph
 from stages.core.converting.recipes import KINDS_BETWEEN
 from stages.core.converting.selection import select_ops
-from stages.core.detectors.table import DETECTORS
 from stages.core.exporting.export import GRAPHS
 from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, PostProcessingSettings
 from stages.core.exporting.tflite import convert_functions
-from stages.core.interface import SIGNATURE
-from stages.core.params.sections import ExportParams
-from stages.core.schemes import Precision
-from stages.core.training.quantizing.model import put_weights_on_grid, quantize_model
+from stages.core.graphs.flatbuffer import Graph, read_graph
+from stages.core.params.steps import ExportParams
+from stages.core.quantizing.model import put_weights_on_grid, quantize_model
+from stages.core.results.interface import SIGNATURE
+from stages.core.results.kinds import Precision
+from stages.core.tables.detectors import DETECTORS
 from tests.exported_project import MODELS, SIZE, random_model
 from tests.quantized_model import observe
 

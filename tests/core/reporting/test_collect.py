@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from stages.core.errors import ArtifactError, MissingResultError
-from stages.core.layout import Layout
-from stages.core.params.sections import GateParams
+from stages.core.base.errors import ArtifactError, MissingResultError
+from stages.core.base.layout import Layout
+from stages.core.params.steps import GateParams
 from stages.core.reporting.collect import cell_to_row, cells_to_metrics, check_complete, read_cell, read_cells
 from stages.core.results.status import Status
 from stages.core.results.table import Verdict
@@ -47,7 +47,7 @@ def test_a_damaged_record_is_named(layout: Layout) -> None:
 
 
 def test_rows_come_by_model_and_scheme(layout: Layout) -> None:
-    metrics = cells_to_metrics(read_cells(layout, (MODEL,), ("float32", SCHEME)), GateParams(max_ap_drop={}))
+    metrics = cells_to_metrics(read_cells(layout, (MODEL,), ("float32", SCHEME)), GateParams())
     assert [(row.model, row.scheme) for row in metrics.rows] == [(MODEL, "float32"), (MODEL, SCHEME)]
     assert (metrics.split, metrics.num_images) == ("val", 6)
     row = metrics.rows[1]
@@ -115,7 +115,7 @@ def test_a_row_says_how_its_cell_ended(case: Ending, layout: Layout) -> None:
 
 def test_numbers_of_another_file_turn_the_gate_red(layout: Layout) -> None:
     write_cell(layout, MODEL, SCHEME, validation_changes={"artifact_sha256": OTHER})
-    metrics = cells_to_metrics(read_cells(layout, (MODEL,), ("float32", SCHEME)), GateParams(max_ap_drop={}))
+    metrics = cells_to_metrics(read_cells(layout, (MODEL,), ("float32", SCHEME)), GateParams())
     assert [row.verdict for row in metrics.rows] == [Verdict.PASS, Verdict.FAIL]
 
 
@@ -136,11 +136,11 @@ def test_the_split_is_counted_whole_when_a_row_saw_a_part(layout: Layout) -> Non
         score_floor=0.05,
     )
     write_cell(layout, MODEL, SCHEME, validation_changes={"protocol": part})
-    metrics = cells_to_metrics(read_cells(layout, (MODEL,), ("float32", SCHEME)), GateParams(max_ap_drop={}))
+    metrics = cells_to_metrics(read_cells(layout, (MODEL,), ("float32", SCHEME)), GateParams())
     assert metrics.num_images == 6
 
 
 def test_a_row_that_params_ask_for_must_be_there(layout: Layout) -> None:
-    metrics = cells_to_metrics(read_cells(layout, (MODEL,), (SCHEME,)), GateParams(max_ap_drop={}))
+    metrics = cells_to_metrics(read_cells(layout, (MODEL,), (SCHEME,)), GateParams())
     with pytest.raises(MissingResultError, match="mobiledet_edgetpu/float32"):
         check_complete(metrics, (MODEL,), ("float32", SCHEME))

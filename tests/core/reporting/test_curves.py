@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import ArtifactError
+from stages.core.base.errors import ArtifactError
 from stages.core.reporting.curves import read_curves
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.layout import Layout
-from stages.core.params.sections import GateParams
-from stages.core.reporting.page import render_page
-from stages.core.reporting.sections import (
+from stages.core.base.layout import Layout
+from stages.core.params.steps import GateParams
+from stages.core.reporting.content import (
     Content,
     heat_tables,
     scatter_cards,
@@ -17,7 +16,8 @@ from stages.core.reporting.sections import (
     training_cards,
     worst_parity,
 )
-from stages.core.reporting.write import read_content
+from stages.core.reporting.page import render_page
+from stages.core.reporting.report import read_content
 from stages.core.results.status import Status
 from stages.core.results.validation import Accuracy, Parity, Protocol
 from tests.builders import average_precision, write_cell, write_project
@@ -59,7 +59,7 @@ def content_of(layout: Layout, models: tuple[str, ...] = MODELS, *, num_pictures
         layout,
         models,
         SCHEMES,
-        gate=GateParams(max_ap_drop={}),
+        gate=GateParams(),
         split="val",
         num_pictures=num_pictures,
         score_threshold=0.5,
@@ -141,15 +141,15 @@ def fail_everything(layout: Layout) -> None:
                 benchmark_changes={**FAILED, **NOT_TIMED},
             )
             (layout.converted(model, scheme) / "proof.json").unlink()
-            layout.moved(model, scheme).unlink()
+            layout.validated_outputs(model, scheme).unlink()
 
 
 def forget_optional_things(layout: Layout) -> None:
     for model in MODELS:
         (layout.variant(model, "trained") / "history.json").unlink()
-        (layout.exported(model, "trained") / "reference.npz").unlink()
+        (layout.reference(model)).unlink()
         for scheme in SCHEMES:
-            layout.moved(model, scheme).unlink()
+            layout.validated_outputs(model, scheme).unlink()
 
 
 @pytest.mark.parametrize("damage", [fail_everything, forget_optional_things])
@@ -191,11 +191,11 @@ def test_a_row_judged_on_a_part_says_so(layout: Layout) -> None:
     write_cell(layout, "mobiledet_edgetpu", "int16x8", validation_changes={"protocol": part})
     content = content_of(layout)
     assert subset_notes(content.cells) == (
-        "mobiledet_edgetpu/int16x8 was judged on 2 of 6 images, float model included: 576 ms an image",
+        "mobiledet_edgetpu/int16x8 was evaluated on 2 of 6 images, float model included: 576 ms an image",
     )
     page = render_page(content)
-    assert "judged on 2 of 6 images" in page
-    assert page.count('title="judged on a part of the split"') == 1
+    assert "evaluated on 2 of 6 images" in page
+    assert page.count('title="evaluated on a part of the split"') == 1
 
 
 def test_scatter_charts_grey_out_dominated_rows(layout: Layout) -> None:

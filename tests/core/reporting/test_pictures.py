@@ -1,11 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stages.core.base.layout import Layout
 from stages.core.datasets.prepared import read_split
-from stages.core.layout import Layout
-from stages.core.reference import Reference
+from stages.core.datasets.subset import choose_subset
+from stages.core.processing.stored_outputs import StoredOutputs
 from stages.core.reporting.collect import read_cells
 from stages.core.reporting.pictures import Picture, choose_ids, read_pictures
 from stages.core.reporting.sheets import CAPTION_HEIGHT, PANEL_WIDTH, draw_panel, draw_sheet, write_sheets
@@ -24,18 +26,32 @@ def pictures_of(layout: Layout, *, num: int = 2, score: float = 0.5) -> tuple[Pi
     return read_pictures(layout, cells, read_split(layout.split("val")), num_pictures=num, score_threshold=score)
 
 
-def stored(*image_ids: int) -> Reference:
-    return Reference("val", np.asarray(image_ids, np.int64), {}, np.zeros(0, np.int64), {})
+def stored(*image_ids: int) -> StoredOutputs:
+    return StoredOutputs("val", np.asarray(image_ids, np.int64), {}, np.zeros(0, np.int64), {})
 
 
-def test_images_that_most_runs_have_come_first() -> None:
-    assert choose_ids([stored(1, 2, 5), stored(2, 5, 9), stored(5)], range(1, 9), 2) == (2, 5)
+def test_the_first_images_of_the_draw_are_shown_if_anyone_ran_on_them() -> None:
+    first, second, third, *_ = choose_subset(range(1, 9), 8)
+    assert choose_ids([stored(second), stored(first, third)], range(1, 9), 2) == tuple(sorted((first, second)))
+    assert choose_ids([stored(third, second)], range(1, 9), 1) == (second,)
     assert choose_ids([stored(99)], range(1, 9), 2) == ()
+
+
+def test_the_float_panel_is_the_trained_variants_whatever_the_order_of_schemes(layout: Layout) -> None:
+    cells = read_cells(layout, MODELS[:1], ("float32", "int8"))
+    qat = replace(cells[1], conversion=replace(cells[1].conversion, source="qat"))
+    for own in ((*cells, qat), (qat, *cells)):
+        split = read_split(layout.split("val"))
+        (picture,) = read_pictures(layout, own, split, num_pictures=1, score_threshold=0.5)
+        assert picture.panels[1].title == "float"
+        assert picture.panels[1].shapes
 
 
 def test_every_model_shows_truth_float_and_each_scheme_on_the_same_images(layout: Layout) -> None:
     pictures = pictures_of(layout)
-    assert [(p.model, p.image.image_id) for p in pictures] == [(m, i) for m in MODELS for i in (1, 2)]
+    assert [(p.model, p.image.image_id) for p in pictures] == [
+        (m, i) for m in MODELS for i in sorted(choose_subset(range(1, 7), 2))
+    ]
     for picture in pictures:
         assert [panel.title for panel in picture.panels] == ["ground truth", "float", "float32", "int8"]
         assert all(panel.shapes for panel in picture.panels)
@@ -63,8 +79,8 @@ def test_weak_detections_are_left_out(layout: Layout) -> None:
 
 
 def test_a_scheme_without_stored_detections_says_why(layout: Layout) -> None:
-    layout.moved("mobiledet_edgetpu", "int8").unlink()
-    (layout.exported("mobiledet_edgetpu", "trained") / "reference.npz").unlink()
+    layout.validated_outputs("mobiledet_edgetpu", "int8").unlink()
+    (layout.reference("mobiledet_edgetpu")).unlink()
     panels = pictures_of(layout, num=1)[0].panels
     assert [panel.shapes is None for panel in panels] == [False, True, False, True]
     assert panels[3].remark == "no detections stored for this picture"

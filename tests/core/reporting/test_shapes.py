@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from faster_coco_eval.core import mask as coco_mask
 
-from stages.core.detections import Detections
+from stages.core.processing.detections import Detections
 from stages.core.reporting.shapes import (
     Outline,
     annotations_to_shapes,

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.converting.tools import FILES
-from stages.core.errors import ArtifactError, MissingResultError
-from stages.core.hashing import hash_file, hash_files
-from stages.core.jsonfile import read_json
-from stages.core.layout import Layout
+from stages.core.base.errors import ArtifactError, MissingResultError
+from stages.core.base.hashing import hash_file, hash_files
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import MODEL_FILES, Layout
 from stages.core.results.conversion import Conversion
+from stages.core.results.kinds import Backend
 from stages.core.running.artifact import DamagedFileError, read_artifact
-from stages.core.schemes import Backend
 from tests.builders import write_cell
 from tests.tflite_builder import build_detector
 from tests.tiny_project import write_conversion
@@ -92,7 +91,7 @@ def ir(layout: Layout) -> tuple[Path, Conversion]:
     scheme = "openvino_float32"
     write_cell(layout, "mobiledet_edgetpu", scheme)
     folder = layout.converted("mobiledet_edgetpu", scheme)
-    files = [folder / name for name in FILES[Backend.OPENVINO]]
+    files = [folder / name for name in MODEL_FILES[Backend.OPENVINO]]
     size = sum(path.stat().st_size for path in files)
     return folder, replace(read_json(Conversion, folder / "result.json"), size_bytes=size)
 
@@ -138,7 +137,7 @@ def test_damage_to_either_file_of_an_ir_is_told(
 def test_the_two_files_are_not_interchangeable(ir: tuple[Path, Conversion]) -> None:
     """One hash stands for both: their names count too."""
     folder, conversion = ir
-    xml, weights = (folder / name for name in FILES[Backend.OPENVINO])
+    xml, weights = (folder / name for name in MODEL_FILES[Backend.OPENVINO])
     content = xml.read_bytes()
     xml.write_bytes(weights.read_bytes())
     weights.write_bytes(content)

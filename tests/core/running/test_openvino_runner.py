@@ -9,14 +9,15 @@ import openvino as ov
 import openvino.opset14 as ops
 import pytest
 
-from stages.core.converting.tools import FILES
-from stages.core.errors import ArtifactError
-from stages.core.hashing import hash_files
-from stages.core.interface import Interface, write_interface
+from stages.core.base.errors import ArtifactError, InferenceError
+from stages.core.base.hashing import hash_files
+from stages.core.base.layout import MODEL_FILES
+from stages.core.results.interface import Interface, write_interface
+from stages.core.results.kinds import Backend
 from stages.core.running.artifact import Artifact
 from stages.core.running.isolated import IsolatedRunner
-from stages.core.running.runner import InferenceError, OpenRunner, open_runner
-from stages.core.schemes import Backend
+from stages.core.running.open import open_runner
+from stages.core.running.runner import OpenRunner
 from tests.tflite_builder import QUADRANTS_YXYX, SIZE
 from tests.tiny_project import tiny_interface
 
@@ -45,7 +46,7 @@ def build_ir(folder: Path, *, order: tuple[str, ...] | None = None) -> Artifact:
     folder.mkdir(parents=True, exist_ok=True)
     ov.save_model(ov.Model(results, [image], "quadrants"), folder / "model.xml", compress_to_fp16=False)
     write_interface(INTERFACE, folder)
-    files = tuple(folder / name for name in FILES[Backend.OPENVINO])
+    files = tuple(folder / name for name in MODEL_FILES[Backend.OPENVINO])
     return Artifact(files, hash_files(files), Backend.OPENVINO, INTERFACE)
 
 

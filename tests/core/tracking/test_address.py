@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import ParamsError
+from stages.core.base.errors import ParamsError
 from stages.core.tracking.address import hide_password, is_local, probe_store, resolve_uri
 
 ROOT = Path("/somewhere/project")

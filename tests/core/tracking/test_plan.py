@@ -1,12 +1,16 @@
+from collections import defaultdict
+from dataclasses import fields
+from itertools import count
 from pathlib import Path
 
 import pytest
 import yaml
 
-from stages.core.errors import ArtifactError, MissingResultError
-from stages.core.layout import Layout
+from stages.core.base.errors import ArtifactError, MissingResultError
+from stages.core.base.layout import Layout
 from stages.core.params.tree import load_params
-from stages.core.results.validation import Parity
+from stages.core.results.benchmark import Latency
+from stages.core.results.validation import AveragePrecision, Parity
 from stages.core.tracking.plan import Publication, clean_name, flatten, plan_publication
 from stages.core.tracking.state import read_state
 from stages.report import main as report
@@ -41,7 +45,7 @@ def test_a_child_carries_its_numbers_files_and_settings(layout: Layout) -> None:
     child = plan(layout).children[1]
     assert child.metrics["box_ap"] == 64.3
     assert child.metrics["box/ap50"] == pytest.approx(88.3)
-    assert child.metrics["float_box/ap"] == 65.2
+    assert child.metrics["box_ap_float"] == 65.2
     assert child.metrics["box_per_class/triangle"] == 68.3
     assert child.metrics["latency/p99_ms"] == 14.0
     assert child.metrics["parity/worst_sqnr_db"] == 22.5
@@ -67,10 +71,31 @@ def test_raw_outputs_that_are_not_finite_are_not_published_as_numbers(layout: La
     assert not [name for name in child.metrics if name.startswith("parity/")]
 
 
+def test_every_number_has_one_name(layout: Layout) -> None:
+    counter = count(1)
+
+    def distinct_ap() -> AveragePrecision:
+        names = [field.name for field in fields(AveragePrecision) if field.name != "per_class"]
+        return AveragePrecision(**{name: next(counter) / 7 for name in names}, per_class={"circle": next(counter) / 7})
+
+    changes = {
+        "accuracy": Accuracy(box=distinct_ap(), mask=distinct_ap()),
+        "reference": Accuracy(box=distinct_ap(), mask=distinct_ap()),
+    }
+    latency = Latency(p50_ms=101.5, p90_ms=102.5, p99_ms=103.5, mean_ms=104.5, runs=50, warmup=5)
+    write_cell(layout, MODELS[1], "int8", validation_changes=changes, benchmark_changes={"latency": latency})
+    child = next(run for run in plan(layout).children if run.name == f"{MODELS[1]}/int8")
+    by_value = defaultdict(list)
+    for name, value in child.metrics.items():
+        by_value[value].append(name)
+    assert len(child.metrics) > 40
+    assert {value: names for value, names in by_value.items() if len(names) > 1 and value % 1} == {}
+
+
 def test_the_parent_carries_curves_report_and_pictures(layout: Layout) -> None:
     parent = plan(layout).parent
     curves = {curve.name: curve.points for curve in parent.curves}
-    assert [step for step, _ in curves["mobiledet_edgetpu/validation/box_ap"]] == [500, 1000, 1500]
+    assert [step for step, _ in curves["mobiledet_edgetpu/trained/validation/box_ap"]] == [500, 1000, 1500]
     assert parent.tags["gate"] == "green"
     assert parent.params["train.common.steps"] == "900"
     names = {f"{folder}/{path.name}" for path, folder in parent.artifacts}

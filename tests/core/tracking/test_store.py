@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from stages.core.errors import UserError
+from stages.core.base.errors import UserError
 from stages.core.reporting.curves import Curve
 from stages.core.tracking.outcome import Outcome
 from stages.core.tracking.plan import Publication, RunPlan
-from stages.core.tracking.worker import prepare_environment
+from stages.core.tracking.publish import prepare_environment
 
 prepare_environment(timeout_s=20)
 mlflow = pytest.importorskip("mlflow")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import CheckpointError
+from stages.core.base.errors import CheckpointError
 from stages.core.training.fetch import fetch_checkpoint
 
 

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from stages.core.training.history import History, HistoryLog, format_ap, read_history, to_points, write_history
+from stages.core.results.history import History, read_history, write_history
+from stages.core.training.history import HistoryLog, format_ap, to_points
 
 
 def steps(log: HistoryLog) -> tuple[list[float | None], list[float | None]]:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from stages.core.detectors.build import build_experiment, register_experiments
-from stages.core.detectors.table import DETECTORS
 from stages.core.params.training import TrainSettings
-from stages.core.training.session import training_key
+from stages.core.tables.detectors import DETECTORS
+from stages.core.training.train import training_key
 from tests.experiment_builder import DATA
 
 

@@ -1,0 +1,1 @@
+"""What every room uses: errors, hashes, JSON, paths, child processes. Knows nothing of detectors."""

@@ -1,0 +1,163 @@
+"""What every stage's command line shares: arguments, exit statuses, quiet third parties.
+
+Exit status: 0 fine, 1 a bug (traceback), 2 something the user can fix (one line), 3 the gate is red.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from stages.core.base.errors import UsageError, UserError
+from stages.core.params.names import check_name
+from stages.core.tables.detectors import DETECTORS
+from stages.core.tables.schemes import SCHEMES
+
+EXIT_USER_ERROR = 2
+EXIT_GATE_RED = 3
+
+EXTRAS = {
+    **dict.fromkeys(("openvino",), "openvino"),
+    **dict.fromkeys(("ai_edge_quantizer", "nncf"), "convert"),
+    **dict.fromkeys(("jinja2",), "report"),
+    **dict.fromkeys(
+        ("cv2", "defusedxml", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"), "train"
+    ),
+    **dict.fromkeys(("dvc", "mlflow"), "track"),
+}
+"""Module to the extra of the package that installs it; what is in none comes with every install."""
+
+MODEL_SUMMARIES = {
+    "mobiledet_cpu": "squeeze-excite and hard-swish, for phone CPUs in float",
+    "mobiledet_edgetpu": "full convolutions and relu6, for Edge TPUs and int8",
+    "mobiledet_dsp": "relu6 and Tucker convolutions, for DSPs",
+    "mobiledet_gpu": "relu6 and Tucker convolutions, for mobile GPUs",
+    "maskrcnn_mobiledet": "Mask R-CNN on the EdgeTPU backbone: masks at phone speed",
+    "maskrcnn_resnet50": "Mask R-CNN on ResNet50-FPN: the classic, for edge boxes",
+    "mobiledet_tiny": "narrow MobileDet for tests and smoke runs",
+    "maskrcnn_tiny": "narrow Mask R-CNN for tests and smoke runs",
+}
+SCHEME_SUMMARIES = {
+    "float32": "32-bit floats throughout: the reference among the converted files",
+    "float16": "weights stored as 16-bit floats, computed in 32: half the size",
+    "dynamic_range": "int8 weights; activations quantized on the fly, no calibration",
+    "int8": "int8 weights and activations; box arithmetic and post-processing float",
+    "int8_uint8_input": "int8 with uint8 pixels in: what a camera delivers",
+    "int16x8": "int8 weights, int16 activations: near-float accuracy, reference kernels",
+    "float32_postprocess_op": "float32 ending in the op that mobile libraries expect, whose NMS is class-agnostic",
+    "int8_postprocess_op": "int8 ending in the op that mobile libraries expect",
+    "openvino_float32": "OpenVINO IR in 32-bit floats",
+    "openvino_float16": "OpenVINO IR with weights stored as 16-bit floats",
+    "openvino_int8": "OpenVINO IR quantized by NNCF: int8 layers, box arithmetic float",
+    "qat_int8": "int8 with weights and ranges from quantization-aware training",
+    "qat_int8_uint8_input": "qat_int8 with uint8 pixels in",
+    "pruned_float32": "float32 with the smallest weights at zero: smaller once compressed",
+    "pruned_int8": "int8 with the smallest weights at zero",
+    "pruned_qat_int8": "pruned, then quantization-aware training that keeps the zeros",
+}
+"""One line for `--help` on each row of the tables."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are one line, like every other mistake of the user."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message} (--help shows what is allowed)")
+
+
+def known_name(kind: str, table: Collection[str]) -> Callable[[str], str]:
+    """An argparse type that takes a name of `table` and says which names there are."""
+
+    def parse(text: str) -> str:
+        try:
+            check_name(text, kind, table)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+
+    return parse
+
+
+def parse_args(
+    stage: str,
+    argv: Sequence[str] | None,
+    *,
+    about: str | None = None,
+    model: bool = False,
+    scheme: bool = False,
+    variants: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
+) -> argparse.Namespace:
+    """Arguments of one stage: `--root`, and `--model` and `--scheme` where the stage works on one of them.
+
+    Args:
+      variants: What `--variant` may be, the first by default; without any there is no such argument.
+      flags: Switches that only this stage has, by name, with their help.
+
+    Raises:
+      UsageError: if they are wrong.
+    """
+    tables = {"models": MODEL_SUMMARIES if model else {}, "schemes": SCHEME_SUMMARIES if scheme else {}}
+    parser = make_parser(stage, about, "\n\n".join(_list_rows(name, rows) for name, rows in tables.items() if rows))
+    if model:
+        parser.add_argument("--model", required=True, type=known_name("model", DETECTORS), help="listed below")
+    if scheme:
+        parser.add_argument("--scheme", required=True, type=known_name("scheme", SCHEMES), help="listed below")
+    if variants:
+        known = known_name("variant", variants)
+        parser.add_argument("--variant", default=variants[0], type=known, help=", ".join(variants))
+    for name, text in (flags or {}).items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    return read_args(parser, argv)
+
+
+def make_parser(stage: str, about: str | None, epilog: str = "") -> Parser:
+    """A parser of `python -m stages.<stage>` with `--root`, for `read_args`."""
+    parser = Parser(
+        prog=f"python -m stages.{stage}",
+        description=about,
+        epilog=epilog or None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--root", type=Path, default=Path.cwd(), help="project folder (default: the current one)")
+    return parser
+
+
+def read_args(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The parsed arguments, `root` absolute.
+
+    Raises:
+      UsageError: if they are wrong, or there is no such folder.
+    """
+    args = parser.parse_args(argv)
+    args.root = args.root.resolve()
+    if not args.root.is_dir():
+        raise UsageError(f"{parser.prog}: --root: no such folder: {args.root}")
+    return args
+
+
+def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
+    """Runs a stage's main and exits: a `UserError` becomes one line and status 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        status = main(None)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = EXIT_USER_ERROR
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        advice = f"pip install 'edge-detectors[{extra}]', or `make setup` in a checkout"
+        print(f"error: this needs {error.name}, which is not installed: {advice}", file=sys.stderr)
+        status = EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+def _list_rows(title: str, rows: Mapping[str, str]) -> str:
+    width = max(map(len, rows))
+    return "\n".join([f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows.items())])

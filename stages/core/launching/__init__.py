@@ -1,0 +1,1 @@
+"""Running the whole pipeline, and publishing DVC experiments."""

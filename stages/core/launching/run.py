@@ -1,0 +1,102 @@
+"""The whole pipeline: `dvc repro`, then MLflow, then the results table; on the project or in a folder of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.core.base.errors import ParamsError, UsageError
+from stages.core.base.layout import PARAMS_FILE
+from stages.core.params.tree import load_params, load_yaml, parse_params
+from stages.core.tracking.address import resolve_uri
+
+DAG_FILE = "dvc.yaml"
+
+
+def run_project(project: Path) -> int:
+    """Runs the pipeline on the project itself; returns the first status that is not 0."""
+    return run_pipeline(project, _environment(project))
+
+
+def run_example(project: Path, params: Path, folder: Path) -> int:
+    """Runs the project's DAG with another parameter file in a folder of its own; MLflow is shared with the project.
+
+    Args:
+      params: What it does not name has the default of stages/core/params.
+      folder: Made, or gone on with where an earlier run stopped.
+
+    Returns:
+      The first status that is not 0: of `dvc repro`, else of publishing.
+    """
+    environment = _environment(project)
+    tree = read_example(params)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / ".dvc" / "config").exists():
+        run(["dvc", "init", "--no-scm", "--quiet", "--force"], folder, environment)
+        shutil.copy(project / ".dvc" / "config", folder / ".dvc" / "config")
+        run(["dvc", "config", "core.no_scm", "true"], folder, environment)
+    make_folder(project, folder, tree)
+    return run_pipeline(folder, environment)
+
+
+def run_pipeline(folder: Path, environment: dict[str, str]) -> int:
+    """`dvc repro`; what it measured is published and shown also when the gate is red, but not when an earlier stage
+    failed: the results would then be those of other parameters.
+    """
+    status = run(["dvc", "repro"], folder, environment)
+    if status and run(["dvc", "status", "--quiet", "--with-deps", "report"], folder, environment):
+        return status
+    published = run([sys.executable, "-m", "stages.publish"], folder, environment)
+    run([sys.executable, "-m", "stages.report", "--table"], folder, environment)
+    return status or published
+
+
+def read_example(path: Path) -> dict[str, Any]:
+    """A whole params.yaml: the file's values over the defaults, environment variables in `prepare.path` expanded.
+
+    Raises:
+      ParamsError: if the result is not valid, or `prepare.path` names a variable that is not set.
+    """
+    params = parse_params(load_yaml(path))
+    tree: dict[str, Any] = params.model_dump(mode="json", by_alias=True)
+    for section in ("common", *params.models):
+        tree["train"].setdefault(section, {})
+    data = os.path.expandvars(params.prepare.path)
+    if unset := re.search(r"\$\{?(\w+)", data):
+        raise ParamsError(f"{path}: prepare.path: the environment variable {unset[1]} is not set (found {data!r})")
+    if params.prepare.source != "synthetic":
+        tree["prepare"]["path"] = str(Path(data).resolve())
+    return tree
+
+
+def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
+    """A project folder with the project's code and DAG and these parameters; results that are there stay."""
+    shutil.rmtree(folder / "stages", ignore_errors=True)
+    shutil.copytree(project / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(project / ".dvc" / "plots", folder / ".dvc" / "plots", dirs_exist_ok=True)
+    for name in (DAG_FILE, ".dvcignore"):
+        shutil.copy(project / name, folder / name)
+    raw = folder / "data" / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    shutil.copy(project / "data" / "raw" / "README.md", raw)
+    (folder / PARAMS_FILE).write_text(yaml.safe_dump(tree, sort_keys=False))
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+    """Exit status of a command run in `folder`."""
+    return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+
+
+def _environment(project: Path) -> dict[str, str]:
+    """This process's environment with the tracking store stated absolutely: runs elsewhere publish to it too."""
+    if not (project / DAG_FILE).is_file():
+        raise UsageError(f"{project}: no {DAG_FILE}; run this in a checkout of the project, or name it with --root")
+    return {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": resolve_uri(load_params(project).publish.tracking_uri, project, os.environ),
+    }

@@ -1,0 +1,1 @@
+"""Masks between their forms: polygons, run-length codes, arrays, and what a model predicts inside a box."""

@@ -1,1 +1,0 @@
-"""Numbers: accuracy, parity, agreement, latency, memory. Values in, values out."""

@@ -1,0 +1,184 @@
+"""The sections of the stages that do not train."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from stages.core.params.names import check_name
+from stages.core.params.section import Fraction, Positive, Section
+from stages.core.tables.detectors import DETECTORS
+from stages.core.tables.schemes import SCHEMES
+
+MAX_SHOWN_IMAGES = 20
+"""`validate` keeps a file's outputs on so many images, so that `report.num_pictures` concerns the report alone."""
+
+MAX_AP_DROP: dict[str, float] = {
+    "float32": 0.2,
+    "float16": 0.2,
+    "dynamic_range": 1.0,
+    "int8": 2.0,
+    "int8_uint8_input": 2.0,
+    "int16x8": 1.0,
+    "float32_postprocess_op": 4.0,
+    "int8_postprocess_op": 5.0,
+    "openvino_float32": 0.2,
+    "openvino_float16": 0.2,
+    "openvino_int8": 2.0,
+    "qat_int8": 1.0,
+    "qat_int8_uint8_input": 1.0,
+    "pruned_float32": 2.0,
+    "pruned_int8": 3.0,
+    "pruned_qat_int8": 3.0,
+}
+"""Scheme to the largest fall of box or mask AP that `gate` accepts unless params.yaml says otherwise, in points."""
+
+
+class SyntheticParams(Section):
+    """The built-in data set: seeded scenes of textured shapes that occlude each other."""
+
+    num_train: Positive = 800
+    num_val: Positive = 200
+    num_test: Annotated[int, Field(ge=0)] = 50
+    size: Annotated[int, Field(ge=32, le=2048)] = 256
+    """Longest side of a scene in pixels; the other side varies between 3/4 of it and all of it."""
+    max_objects: Annotated[int, Field(ge=1, le=20)] = 4
+
+
+class SplitParams(Section):
+    """Shares of images for a source that brings no split of its own; the rest is train."""
+
+    val: Fraction = 0.2
+    test: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _leaves_train(self) -> Self:
+        if self.val <= 0 or self.val + self.test >= 1:
+            raise ValueError(f"val {self.val} + test {self.test}: val must be above 0 and both together below 1")
+        return self
+
+
+class PrepareParams(Section):
+    """What `prepare` reads and how it splits, checks and writes it."""
+
+    source: Literal["synthetic", "coco", "voc"] = "synthetic"
+    path: str = "data/raw"
+    """Folder of labelled images (coco, voc); relative to the project's root. Ignored by `synthetic`."""
+    annotations: str | dict[Literal["train", "val", "test"], str] | None = None
+    """coco: annotation JSON below `path`, or one per split. voc: nothing."""
+    images: str | None = None
+    """coco: folder of images below `path`; None: beside the annotations, or `images/` there."""
+    split: SplitParams = SplitParams()
+    seed: int = 0
+    num_shards: Positive = 4
+    calibration_images: Positive = 100
+    max_rejected_fraction: Fraction = 0.05
+    max_side: Positive = 8192
+    """Images with a longer side are refused from their header, before they are decoded."""
+    min_classes: Positive = 2
+    """A data set with fewer classes is refused: mostly a label map gone wrong. Set 1 for a one-class detector."""
+    keep_difficult: bool = True
+    """voc: whether objects marked `difficult` are kept."""
+    synthetic: SyntheticParams = SyntheticParams()
+
+
+class ExportParams(Section):
+    """Post-processing inside the deployment graph."""
+
+    max_detections: Annotated[int, Field(gt=0, le=300)] = 100
+    score_threshold: Fraction = 0.05
+    nms_iou_threshold: Fraction = 0.5
+    num_proposals: Annotated[int, Field(gt=0, le=2000)] = 100
+    """Mask R-CNN: regions that the box head looks at."""
+    pre_nms_top_k: Annotated[int, Field(gt=0, le=40_000)] = 5000
+    """Suppression looks at so many candidates (a box and one of its classes), best first; Model Garden's generators
+    look at so many of each class."""
+    class_agnostic_nms: bool = False
+    """Whether a box also suppresses weaker ones of other classes: for scenes where objects never overlap."""
+
+
+class ConvertParams(Section):
+    """Conversion to the schemes."""
+
+    calibration_images: Positive = 100
+    """How many of the fixed calibration list's images are used (from its front)."""
+    timeout_s: Positive = 300
+    """A file that does not finish one inference in a fresh process by then counts as failed."""
+    mask_block: Annotated[int, Field(ge=0)] = 10
+    """TFLite: the mask head runs on blocks of so many detections, and only on those blocks that have one; 0: always on
+    all of them, for delegates that know no branches (the builtin op IF)."""
+
+
+class ValidateParams(Section):
+    """Accuracy of the converted files."""
+
+    split: Literal["val", "test"] = "val"
+    max_seconds: Positive = 60
+    """A file that would take longer on the whole split is evaluated on a fixed subset."""
+    subset_images: Positive = 50
+    """Size of that subset: a seeded draw, the same for every model and scheme."""
+    agreement_score: Fraction = 0.3
+    """Detections below are left out of the agreement with the float model."""
+    num_threads: Positive = 2
+
+
+class BenchmarkParams(Section):
+    """Cost of the converted files."""
+
+    runs: Annotated[int, Field(ge=50)] = 50
+    warmup: Positive = 5
+    images: Positive = 10
+    """Images that are timed in turn, from the front of the evaluation split: latency may depend on what they show."""
+    max_seconds: Positive = 30
+    """A slow file is timed for so long, and fewer times."""
+    num_threads: Positive = 2
+
+
+class ReportParams(Section):
+    """The report page."""
+
+    num_pictures: Annotated[int, Field(ge=0, le=MAX_SHOWN_IMAGES)] = 4
+    """Images drawn with ground truth, float model and each scheme side by side."""
+    score_threshold: Fraction = 0.5
+    """Detections below are not drawn."""
+
+
+class FloorParams(Section):
+    """Lowest AP in points that a row of one model may have."""
+
+    box_ap: Annotated[float, Field(ge=0, le=100)] = 0.0
+    mask_ap: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+
+class GateParams(Section):
+    """Bounds that a row must keep to be shipped."""
+
+    max_ap_drop: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=lambda: dict(MAX_AP_DROP))
+    """Scheme to largest fall of box or mask AP in points; a scheme not named here keeps the bound of MAX_AP_DROP."""
+    floors: dict[str, FloorParams] = Field(default_factory=dict)
+    """Model to lowest AP."""
+    max_size_mb: Annotated[float, Field(gt=0)] | None = None
+    max_peak_rss_mb: Annotated[float, Field(gt=0)] | None = None
+
+    @field_validator("max_ap_drop")
+    @classmethod
+    def _known_schemes(cls, value: dict[str, float]) -> dict[str, float]:
+        for name in value:
+            check_name(name, "scheme", SCHEMES)
+        return {**MAX_AP_DROP, **value}
+
+    @field_validator("floors")
+    @classmethod
+    def _known_models(cls, value: dict[str, FloorParams]) -> dict[str, FloorParams]:
+        for name in value:
+            check_name(name, "model", DETECTORS)
+        return value
+
+
+class PublishParams(Section):
+    """MLflow."""
+
+    tracking_uri: str = "sqlite:///mlflow.db"
+    """A relative sqlite path is taken from the project's root. The variable MLFLOW_TRACKING_URI, when set, wins."""
+    experiment: str = "detectors"
+    timeout_s: Positive = 20
+    """What a dead server may cost in all."""

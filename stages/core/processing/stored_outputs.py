@@ -1,0 +1,80 @@
+"""A model's outputs on some images as one file: the float model's reference, and those of a converted file."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stages.core.base.errors import ArtifactError, MissingResultError
+
+
+@dataclass(frozen=True, eq=False)
+class StoredOutputs:
+    """Outputs of one model, by image.
+
+    Attributes:
+      split: Which prepared split.
+      image_ids: int64 [N], ascending.
+      outputs: Output name to array [N, ...]: what the graph gives for each image, batch dimension dropped.
+      raw_image_ids: int64 [K], ascending: the images whose raw outputs were kept.
+      raw_outputs: Raw output name to float32 array [K, ...]; empty where the graph has none.
+    """
+
+    split: str
+    image_ids: np.ndarray
+    outputs: dict[str, np.ndarray]
+    raw_image_ids: np.ndarray
+    raw_outputs: dict[str, np.ndarray]
+
+    def outputs_of(self, image_id: int) -> dict[str, np.ndarray]:
+        """Outputs of one image, by name."""
+        index = int(np.searchsorted(self.image_ids, image_id))
+        if index == len(self.image_ids) or self.image_ids[index] != image_id:
+            raise ArtifactError(f"no stored outputs for image {image_id}; run `reference` again")
+        return {name: array[index] for name, array in self.outputs.items()}
+
+
+def to_stored(name: str, array: np.ndarray) -> np.ndarray:
+    """An output as the file holds it: masks as float16, which is finer than any threshold on them needs."""
+    return array.astype(np.float16) if name == "detection_masks" else array
+
+
+def save_outputs(stored: StoredOutputs, path: Path) -> None:
+    """Writes the arrays, compressed; masks are stored as float16."""
+    arrays: dict[str, np.ndarray] = {
+        "split": np.asarray(stored.split),
+        "image_ids": stored.image_ids,
+        "raw_image_ids": stored.raw_image_ids,
+    }
+    for name, array in stored.outputs.items():
+        arrays[f"output.{name}"] = to_stored(name, array)
+    arrays |= {f"raw.{name}": array for name, array in stored.raw_outputs.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    partial.replace(path)
+
+
+def load_outputs(path: Path) -> StoredOutputs:
+    """Reads what `save_outputs` wrote.
+
+    Raises:
+      MissingResultError: if there is no such file.
+      ArtifactError: if it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return StoredOutputs(
+            split=str(arrays["split"]),
+            image_ids=arrays["image_ids"],
+            outputs={name[7:]: array for name, array in arrays.items() if name.startswith("output.")},
+            raw_image_ids=arrays["raw_image_ids"],
+            raw_outputs={name[4:]: array for name, array in arrays.items() if name.startswith("raw.")},
+        )
+    except FileNotFoundError:
+        raise MissingResultError(f"{path}: no such file; run `reference` first") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path}: not a readable file of outputs ({error}); run `reference` again") from None

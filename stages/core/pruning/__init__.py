@@ -1,0 +1,1 @@
+"""Magnitude pruning: which kernels, masks and schedules."""

@@ -1,0 +1,132 @@
+"""The input/output contract that travels beside every exported and converted model (`interface.json`).
+
+Pre-processing is stated here once; calibration, validation, benchmark and the user's application all follow it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stages.core.base.jsonfile import read_json, write_json
+from stages.core.base.layout import INTERFACE_FILE
+
+SIGNATURE = "serving_default"
+"""Name of the signature in every exported SavedModel and .tflite file."""
+
+RAW_SIGNATURE = "raw_heads"
+"""Name of the SavedModel's signature for the head outputs before post-processing, where it has them."""
+
+InputDtype = Literal["float32", "uint8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInput:
+    """The image tensor.
+
+    Attributes:
+      name: Input name in the signature.
+      shape: [1, height, width, 3].
+      dtype: float32 or uint8; the values are pixels 0..255 in both.
+      color_order: RGB.
+      resize: `fit_pad`: scale by one factor so that the image fits, rounding each side to the nearest pixel, bilinear
+        with half-pixel centres and no antialiasing; place it at the top left; fill the rest with `pad_value`.
+      pad_value: RGB value of the padding: the mean that the graph subtracts, rounded, so that padding is ~0 inside.
+      normalization: What the graph itself does to the pixels; the caller must not repeat it.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    dtype: InputDtype
+    value_range: tuple[float, float] = (0.0, 255.0)
+    color_order: Literal["RGB"] = "RGB"
+    resize: Literal["fit_pad"] = "fit_pad"
+    interpolation: Literal["bilinear"] = "bilinear"
+    pad_value: tuple[int, int, int]
+    normalization: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.shape[1], self.shape[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorOutput:
+    """One output tensor, read by its signature name (order in a .tflite is not stable).
+
+    Attributes:
+      name: Output name in the signature.
+      shape: Static shape, batch 1.
+      dtype: numpy name.
+      meaning: What it holds, with units and value range.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostProcessing:
+    """What the graph does after the heads.
+
+    Attributes:
+      method: e.g. `TFLite_Detection_PostProcess (fast, class-agnostic NMS)`.
+      max_detections: Rows in each output.
+      score_threshold: Detections below are dropped (0..1).
+      nms_iou_threshold: Overlap at which the weaker of two boxes is suppressed.
+    """
+
+    method: str
+    max_detections: int
+    score_threshold: float
+    nms_iou_threshold: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """Everything that a caller must know to use the model file beside it.
+
+    Attributes:
+      model: Row of the detector table.
+      task: detection or segmentation.
+      variant: Weights it was exported from.
+      input, outputs: The tensors.
+      raw_outputs: Head outputs before post-processing, by the name they have in the SavedModel signature `raw_heads`
+        and in the reference outputs; in a .tflite they are the first inputs of the post-processing op, in this order.
+        Empty where the graph has none.
+      box_format: Boxes are [y_min, x_min, y_max, x_max], divided by the height and width of the *input tensor*
+        (padding included).
+      class_offset: Add it to a value of `detection_classes` to get a category id of `labels`.
+      labels: Category id (from 1, as text) to name.
+      post_processing: What the graph does after the heads.
+      checkpoint_sha256: Hash of the weights' data file.
+    """
+
+    model: str
+    task: Literal["detection", "segmentation"]
+    variant: str
+    signature: str = SIGNATURE
+    input: ImageInput
+    outputs: tuple[TensorOutput, ...]
+    raw_outputs: tuple[TensorOutput, ...] = ()
+    box_format: Literal["yxyx_normalized"] = "yxyx_normalized"
+    class_offset: int
+    labels: dict[str, str]
+    post_processing: PostProcessing
+    checkpoint_sha256: str
+
+    @property
+    def has_masks(self) -> bool:
+        return self.task == "segmentation"
+
+
+def read_interface(folder: Path) -> Interface:
+    """Reads `interface.json` of an exported or converted folder."""
+    return read_json(Interface, folder / INTERFACE_FILE)
+
+
+def write_interface(interface: Interface, folder: Path) -> None:
+    """Writes `interface.json` into an exported or converted folder."""
+    write_json(interface, folder / INTERFACE_FILE)

@@ -1,0 +1,95 @@
+"""THE TABLE of detectors. Importing it costs nothing: the builders (TensorFlow) live beside it.
+
+Sources: MobileDet backbones, Xiong et al., "MobileDets: Searching for Object Detection Architectures for Mobile
+Accelerators" (CVPR 2021); RetinaNet, Lin et al. (ICCV 2017); Mask R-CNN, He et al. (ICCV 2017).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Family(StrEnum):
+    """Detection architecture: which builder and which deployment graph."""
+
+    RETINANET = "retinanet"
+    MASKRCNN = "maskrcnn"
+
+
+class Task(StrEnum):
+    """What a detector gives for each object."""
+
+    DETECTION = "detection"
+    SEGMENTATION = "segmentation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """One row of the model table.
+
+    Attributes:
+      name: What params.yaml, paths and reports call it.
+      family: Architecture around the backbone.
+      backbone: Model Garden's backbone: a MobileDet `model_id`, or `resnet50`.
+      tiny: Narrow layers for tests and smoke runs; not meant to be accurate.
+    """
+
+    name: str
+    family: Family
+    backbone: str
+    tiny: bool = False
+
+    @property
+    def task(self) -> Task:
+        return Task.SEGMENTATION if self.family is Family.MASKRCNN else Task.DETECTION
+
+    @property
+    def has_masks(self) -> bool:
+        return self.task is Task.SEGMENTATION
+
+
+_ROWS = (
+    Detector(
+        name="mobiledet_cpu",
+        family=Family.RETINANET,
+        backbone="MobileDetCPU",
+    ),
+    Detector(
+        name="mobiledet_edgetpu",
+        family=Family.RETINANET,
+        backbone="MobileDetEdgeTPU",
+    ),
+    Detector(
+        name="mobiledet_dsp",
+        family=Family.RETINANET,
+        backbone="MobileDetDSP",
+    ),
+    Detector(
+        name="mobiledet_gpu",
+        family=Family.RETINANET,
+        backbone="MobileDetGPU",
+    ),
+    Detector(
+        name="maskrcnn_mobiledet",
+        family=Family.MASKRCNN,
+        backbone="MobileDetEdgeTPU",
+    ),
+    Detector(
+        name="maskrcnn_resnet50",
+        family=Family.MASKRCNN,
+        backbone="resnet50",
+    ),
+    Detector(
+        name="mobiledet_tiny",
+        family=Family.RETINANET,
+        backbone="MobileDetEdgeTPU",
+        tiny=True,
+    ),
+    Detector(
+        name="maskrcnn_tiny",
+        family=Family.MASKRCNN,
+        backbone="MobileDetEdgeTPU",
+        tiny=True,
+    ),
+)
+
+DETECTORS: dict[str, Detector] = {row.name: row for row in _ROWS}

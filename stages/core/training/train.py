@@ -1,0 +1,287 @@
+"""One training from prepared data to `models/<variant>/<model>`: what is resumed, what is kept, and in which order.
+
+Order matters, because a kill may come anywhere: checkpoints before evaluations, evaluations before their history
+entry, the finished folder before the work folder is removed.
+"""
+
+import copy
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from official.core import config_definitions as cfg
+
+from stages.core.base.hashing import hash_file, hash_value
+from stages.core.base.jsonfile import read_json, write_json
+from stages.core.base.layout import (
+    EXPERIMENT_FILE,
+    HISTORY_FILE,
+    REFINEMENT_FILE,
+    RESULT_FILE,
+    TRAIN_LOG,
+    Layout,
+)
+from stages.core.base.native_output import OutputLog
+from stages.core.base.versions import read_versions
+from stages.core.detectors.build import (
+    build_experiment,
+    refine_experiment,
+    register_experiments,
+    write_experiment,
+)
+from stages.core.detectors.data import TrainingData, check_batch_size
+from stages.core.params.training import TrainSettings
+from stages.core.results.history import write_history
+from stages.core.results.kinds import MAKERS, Variant
+from stages.core.results.training import TrainResult
+from stages.core.tables.detectors import Detector
+from stages.core.training.checkpoints import read_step, settle_best, settle_checkpoints
+from stages.core.training.fetch import fetch_checkpoint
+from stages.core.training.fit import FitResult, LoopWatch, create_runner, fit
+from stages.core.training.history import HistoryLog
+from stages.core.training.initialize import initialize_model
+from stages.core.training.interrupts import Interrupts
+from stages.core.training.progress import open_view
+from stages.core.training.refinement import Refinement, read_source
+from stages.core.training.strategy import create_strategy
+from stages.core.training.workspace import lock_folder, move_into_place, work_folder
+
+PACKAGES = ("tensorflow", "tf-keras", "tf-models-official", "numpy")
+SHOWN_MISSING = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """Everything that one training is made from.
+
+    Attributes:
+      detector, settings, data: Row, parameters, prepared data.
+      config: Resolved configuration, with paths relative to the project's root.
+      init_prefix: Init checkpoint on this machine; None when training from scratch, or from a refinement's source.
+      refinement: How the training differs from a first one; None for a first one.
+      key: See `training_key`; a training is resumed only under the same key.
+      folder: Work folder.
+    """
+
+    layout: Layout
+    detector: Detector
+    settings: TrainSettings
+    data: TrainingData
+    config: cfg.ExperimentConfig
+    init_prefix: Path | None
+    refinement: Refinement | None
+    key: str
+    folder: Path
+
+    @property
+    def variant(self) -> Variant:
+        return Variant.TRAINED if self.refinement is None else self.refinement.variant
+
+    @property
+    def section(self) -> str:
+        """Where the training's parameters are in params.yaml."""
+        verb = MAKERS[self.variant]
+        return f"{verb}.{self.detector.name}" if self.refinement is None else verb
+
+
+def train_detector(
+    layout: Layout,
+    detector: Detector,
+    settings: TrainSettings,
+    data: TrainingData,
+    log: OutputLog,
+    refinement: Refinement | None = None,
+) -> TrainResult:
+    """Trains one row of the table, or goes on with a training that was stopped, and puts the result in place.
+
+    Args:
+      settings: Of a refinement, only what says how to train is used; the rest is the source's (`refine_experiment`).
+      refinement: Trains on from other weights with a changed model; the result then goes to its variant's folder.
+
+    Raises:
+      ParamsError: for bad overrides.
+      CheckpointError: if the init checkpoint is missing or nothing of it fits.
+      TrainingError: if a batch is larger than the data, the loss diverges, or the strategy cannot be set up.
+      Interrupted: on SIGTERM or Ctrl-C, after saving.
+    """
+
+    def say(text: str) -> None:
+        print(text, file=log.terminal, flush=True)
+
+    job = _plan(layout, detector, settings, data, refinement, say)
+    logging.getLogger("absl").setLevel(logging.INFO)  # into the log file: what Orbit and Model Garden say of the run
+    with lock_folder(job.folder):
+        log.move_to(job.folder / TRAIN_LOG)
+        result = _train(job, log)
+        shutil.rmtree(job.folder)
+    return result
+
+
+def _plan(
+    layout: Layout,
+    detector: Detector,
+    settings: TrainSettings,
+    data: TrainingData,
+    refinement: Refinement | None,
+    say: Callable[[str], None],
+) -> TrainingJob:
+    register_experiments()
+    if refinement is None:
+        config = build_experiment(detector, settings, data)
+    else:
+        config = refine_experiment(refinement.source, detector, settings, data)
+    check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
+    init_prefix = start = None
+    if refinement is not None:
+        start = refinement.source / read_source(refinement.source, detector.name).checkpoint
+        say(f"{detector.name}: {refinement.variant} from {refinement.source.relative_to(layout.root)}")
+    elif config.task.init_checkpoint:
+        downloads = layout.work / "downloads"
+        init_prefix = fetch_checkpoint(config.task.init_checkpoint, root=layout.root, downloads=downloads, say=say)
+        start = init_prefix
+    # The index holds the checksum of every tensor: its hash is the hash of the weights.
+    start_sha256 = None if start is None else hash_file(Path(f"{start}.index"))
+    key = training_key(config, settings, data.sha256, start_sha256, refinement)
+    return TrainingJob(
+        layout=layout,
+        detector=detector,
+        settings=settings,
+        data=data,
+        config=config,
+        init_prefix=init_prefix,
+        refinement=refinement,
+        key=key,
+        folder=work_folder(layout, detector.name, key),
+    )
+
+
+def training_key(
+    config: cfg.ExperimentConfig,
+    settings: TrainSettings,
+    data_sha256: str,
+    start_sha256: str | None,
+    refinement: Refinement | None = None,
+) -> str:
+    """Hash of all that a training's result depends on: configuration, data, weights to start from, refinement, and what
+    of the settings is not in the configuration."""
+    values = [json.loads(json.dumps(config.as_dict())), settings.seed, settings.early_stopping_patience]
+    changed = [] if refinement is None else [refinement.variant.value, dict(refinement.key)]
+    return hash_value([*values, data_sha256, start_sha256, *changed])
+
+
+def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
+    run = job.folder / "run"
+    run.mkdir(exist_ok=True)
+    step, notes = settle_checkpoints(run)
+    notes += settle_best(run / "best", newest=step or 0)
+    history = HistoryLog(job.folder / "history.jsonl")
+    history.rewind(step or 0)
+    view = open_view(log.terminal, name=job.detector.name, total=job.config.trainer.train_steps, done=step or 0)
+    try:
+        for note in notes:
+            view.note(note)
+        if step is not None:
+            view.note(f"going on from step {step} ({run})")
+        with Interrupts() as interrupts:
+            watch = LoopWatch(history, view, interrupts, section=job.section)
+            config = _runtime_config(job, resumed_step=step or 0)
+            runner = _create_runner(job, config, run, watch, resumed_step=step or 0)
+            if step is None:
+                _initialize(job, runner, view.note)
+            settled = 0 if job.refinement is None else job.refinement.settled_step
+            patience = job.settings.early_stopping_patience
+            done = fit(runner, config, history, watch, view, interrupts, patience=patience, settled_step=settled)
+        return _keep(job, done, history, log)
+    finally:
+        view.close()
+
+
+def _create_runner(
+    job: TrainingJob, config: cfg.ExperimentConfig, run: Path, watch: LoopWatch, *, resumed_step: int
+) -> Any:
+    strategy, seed = create_strategy(config.runtime), job.settings.seed + resumed_step
+    return create_runner(config, run, strategy, seed=seed, on_loop=watch, hook=job.refinement)
+
+
+def _runtime_config(job: TrainingJob, *, resumed_step: int) -> cfg.ExperimentConfig:
+    """The configuration with absolute paths, and data shuffled otherwise than before the resume."""
+    config = copy.deepcopy(job.config)
+    task, root = config.task, job.layout.root
+    for data in (task.train_data, task.validation_data):
+        if isinstance(data.input_path, str):
+            data.input_path = str(root / data.input_path)
+    task.annotation_file = str(root / task.annotation_file)
+    task.train_data.seed = (task.train_data.seed or 0) + resumed_step
+    task.init_checkpoint = None  # loaded here, not by the task: see initialize.py
+    return config
+
+
+def _initialize(job: TrainingJob, runner: Any, say: Callable[[str], None]) -> None:
+    """Loads the init checkpoint, says what it did not provide, and notes that for the result."""
+    missing: dict[str, str] = {}
+    if job.init_prefix is not None:
+        modules = job.config.task.init_checkpoint_modules
+        with runner.strategy.scope():
+            found = initialize_model(runner.trainer.model, str(job.init_prefix), modules)
+        missing = found.missing
+        say(f"initialized {len(found.loaded)} variables from {job.init_prefix}; {len(missing)} not loaded")
+        for name, reason in list(missing.items())[:SHOWN_MISSING]:
+            say(f"  not loaded: {name} ({reason})")
+        if len(missing) > SHOWN_MISSING:
+            say(f"  ... and {len(missing) - SHOWN_MISSING} more (all in result.json)")
+    write_json(missing, job.folder / "not_loaded.json")
+
+
+def _keep(job: TrainingJob, done: FitResult, history: HistoryLog, log: OutputLog) -> TrainResult:
+    """Writes the result folder inside the work folder and moves it to where it belongs."""
+    out = job.folder / "result"
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "checkpoint").mkdir(parents=True)
+    best = Path(done.runner.trainer.checkpoint_exporter.best_ckpt_path)
+    best_step = read_step(best)
+    model = done.runner.trainer.model
+    tf.train.Checkpoint(model=model).read(str(best)).assert_existing_objects_matched().expect_partial()
+    if job.refinement is not None:
+        model = job.refinement.finish(model)
+        write_json(dict(job.refinement.key), out / REFINEMENT_FILE)
+    # Weights alone: the optimizer's state would triple the size, and nothing after training reads it.
+    tf.train.Checkpoint(model=model, **model.checkpoint_items).write(str(out / "checkpoint" / "ckpt"))
+    write_experiment(job.config, out / EXPERIMENT_FILE)
+    write_history(history.history, out / HISTORY_FILE)
+    for part in ("train", "validation"):
+        if (job.folder / "run" / part).exists():
+            shutil.copytree(job.folder / "run" / part, out / "tensorboard" / part)
+    shutil.copy(log.path, out / TRAIN_LOG)
+    result = _result(job, done, history, best_step, out)
+    write_json(result, out / RESULT_FILE)
+    move_into_place(out, job.layout.variant(job.detector.name, job.variant))
+    return result
+
+
+def _result(job: TrainingJob, done: FitResult, history: HistoryLog, best_step: int, out: Path) -> TrainResult:
+    judged = next(entry for entry in history.history.validation if entry["step"] == best_step)
+    height, width = job.config.task.model.input_size[:2]
+    source = job.refinement and str(job.refinement.source.relative_to(job.layout.root))
+    return TrainResult(
+        model=job.detector.name,
+        variant=job.variant,
+        checkpoint="checkpoint/ckpt",
+        checkpoint_sha256=hash_file(out / "checkpoint" / "ckpt.data-00000-of-00001"),
+        num_classes=job.data.num_classes,
+        input_size=(height, width),
+        steps=done.steps,
+        best_step=best_step,
+        stopped_early=done.stopped_early,
+        validation={name: value for name, value in judged.items() if name != "step"},
+        initialized_from=source or job.config.task.init_checkpoint,
+        not_loaded=tuple(read_json(dict[str, str], job.folder / "not_loaded.json")),
+        data_sha256=job.data.sha256,
+        config_sha256=job.key,
+        seconds=history.seconds,
+        versions=read_versions(*PACKAGES),
+    )

@@ -1,0 +1,110 @@
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+import pytest
+
+from stages.core.gating.gate import bounds_of, failures, judge_row, judge_rows
+from stages.core.params.steps import FloorParams, GateParams
+from stages.core.results.status import Status
+from stages.core.results.table import Metrics, Verdict
+from tests.builders import row
+
+MASKED = {"model": "maskrcnn_mobiledet", "mask_ap": 59.3, "mask_ap_float": 59.8, "mask_ap_drop": 0.5}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row, the gate's settings, and what the verdict must say."""
+
+    id: str
+    changes: dict[str, Any]
+    says: tuple[str, ...]
+    gate: dict[str, Any] = field(default_factory=dict)
+
+
+RED = [
+    Case("box drop", {"box_ap_drop": 3.25}, ("box_ap_drop 3.25 is above 2 (gate.max_ap_drop.int8) by 1.25 points",)),
+    Case(
+        "mask drop",
+        {**MASKED, "mask_ap_drop": 2.5},
+        ("mask_ap_drop 2.50 is above 2 (gate.max_ap_drop.int8) by 0.50 points",),
+    ),
+    Case(
+        "bound of params.yaml",
+        {"box_ap_drop": 0.9},
+        ("box_ap_drop 0.90 is above 0.5 (gate.max_ap_drop.int8) by 0.40 points",),
+        {"max_ap_drop": {"int8": 0.5}},
+    ),
+    Case("by a hair", {"box_ap_drop": 2.001}, ("by 0.001 points",)),
+    Case(
+        "box floor",
+        {"box_ap": 64.3},
+        ("box_ap 64.30 is below 70 (gate.floors.mobiledet_edgetpu.box_ap) by 5.70 points",),
+        {"floors": {"mobiledet_edgetpu": FloorParams(box_ap=70)}},
+    ),
+    Case(
+        "mask floor",
+        MASKED,
+        ("mask_ap 59.30 is below 60 (gate.floors.maskrcnn_mobiledet.mask_ap) by 0.70 points",),
+        {"floors": {"maskrcnn_mobiledet": FloorParams(mask_ap=60)}},
+    ),
+    Case("size", {}, ("size 3.80 is above 3 (gate.max_size_mb) by 0.80 MB",), {"max_size_mb": 3}),
+    Case("memory", {}, ("peak_rss 62.00 is above 50 (gate.max_peak_rss_mb) by 12.00 MB",), {"max_peak_rss_mb": 50}),
+    Case("no drop", {"box_ap_drop": None}, ("box_ap_drop is missing",)),
+    Case("drop is NaN", {"box_ap_drop": float("nan")}, ("box_ap_drop is missing",)),
+    Case("no latency", {"latency_p50_ms": None}, ("latency_p50_ms is missing",)),
+    Case("no memory", {"peak_rss_bytes": None}, ("peak_rss_bytes is missing",)),
+    Case("masks not judged", {**MASKED, "mask_ap": None}, ("mask_ap is missing",)),
+    Case("failed", {"status": Status.FAILED, "reason": "it crashed"}, ("status failed: it crashed",)),
+    Case(
+        "two things",
+        {"box_ap_drop": 4.0},
+        ("box_ap_drop 4.00 is above 2", "size 3.80 is above 1"),
+        {"max_size_mb": 1},
+    ),
+]
+
+GREEN = [
+    Case("all in bounds", {}, ()),
+    Case("drop at its bound", {"box_ap_drop": 2.0000000000000004}, ()),
+    Case("better than float", {"box_ap_drop": -1.5}, ()),
+    Case("no agreement: nothing was detected", {"agreement_f1": None}, ()),
+    Case("masks of a model without masks", {"mask_ap": None, "mask_ap_drop": None}, ()),
+    Case("floor of another model", {}, (), {"floors": {"mobiledet_cpu": FloorParams(box_ap=99)}}),
+    Case(
+        "not applicable",
+        {"status": Status.NOT_APPLICABLE, "reason": "no such op", "box_ap": None},
+        ("not applicable: no such op",),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", RED, ids=attrgetter("id"))
+def test_a_broken_bound_is_named_with_its_excess(case: Case) -> None:
+    made = row(**case.changes)
+    verdict, reasons = judge_row(made, bounds_of(made.model, made.scheme, GateParams(**case.gate)))
+    assert verdict is Verdict.FAIL
+    assert len(reasons) == len(case.says)
+    for reason, expected in zip(reasons, case.says, strict=True):
+        assert expected in reason
+
+
+@pytest.mark.parametrize("case", GREEN, ids=attrgetter("id"))
+def test_what_keeps_its_bounds_passes(case: Case) -> None:
+    made = row(**case.changes)
+    assert judge_row(made, bounds_of(made.model, made.scheme, GateParams(**case.gate))) == (Verdict.PASS, case.says)
+
+
+def test_a_scheme_that_params_do_not_name_keeps_the_tables_bound() -> None:
+    gate = GateParams(floors={})
+    assert bounds_of("mobiledet_cpu", "float32", gate).max_ap_drop == 0.2
+    assert bounds_of("mobiledet_cpu", "int16x8", gate).max_ap_drop == 1.0
+
+
+def test_failures_name_the_row() -> None:
+    rows = judge_rows([row(), row(scheme="float16", box_ap_drop=0.5)], GateParams())
+    lines = failures(Metrics(split="val", num_images=6, rows=rows))
+    assert lines == (
+        "mobiledet_edgetpu/float16: box_ap_drop 0.50 is above 0.2 (gate.max_ap_drop.float16) by 0.30 points",
+    )
