@@ -18,6 +18,7 @@ SHUFFLE_BUFFER = 1000
 """Encoded images held for shuffling: enough to mix shards, small enough for any machine."""
 STEPS_PER_LOOP = 5
 """Steps between looks at signals, losses and the progress bar."""
+EMA_SHARE, MIN_EMA_DECAY, MAX_EMA_DECAY = 0.25, 0.9, 0.9998
 SPATIAL_OPS = ["Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY", "Cutout"]
 """RandAugment's operations that would move pixels away from their masks."""
 
@@ -113,9 +114,19 @@ def optimizer_tree(settings: TrainSettings) -> dict[str, Any]:
     if settings.warmup_steps:
         linear = {"warmup_steps": settings.warmup_steps, "warmup_learning_rate": settings.learning_rate / 100}
         tree["warmup"] = {"type": "linear", "linear": linear}
-    if settings.ema_decay:
-        tree["ema"] = {"average_decay": settings.ema_decay, "trainable_weights_only": False}
+    if decay := choose_ema_decay(settings):
+        tree["ema"] = {"average_decay": decay, "trainable_weights_only": False}
     return tree
+
+
+def choose_ema_decay(settings: TrainSettings) -> float:
+    """The decay of the moving average; 0 for none.
+
+    `auto` averages over the last `EMA_SHARE` of the steps: a decay of 1 - 1/n weighs about the last n.
+    """
+    if settings.ema_decay != "auto":
+        return settings.ema_decay
+    return min(max(1 - 1 / (EMA_SHARE * settings.steps), MIN_EMA_DECAY), MAX_EMA_DECAY)
 
 
 def _schedules(settings: TrainSettings) -> dict[str, dict[str, Any]]:

@@ -50,8 +50,12 @@ class TrainSettings(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     gradient_clip_norm: Annotated[float, Field(ge=0)] = 10.0
     """Global norm; 0 switches clipping off."""
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Exponential moving average of the weights, evaluated and kept instead of the raw ones; 0 switches it off."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = 0.0
+    """Exponential moving average of the weights, evaluated and kept instead of the raw ones; 0 switches it off.
+
+    auto: a decay that averages over about the last quarter of the steps. The first steps do not drag either: the decay
+    of step n is at most (1 + n) / (10 + n), as in `tf.train.ExponentialMovingAverage`.
+    """
     augmentation: AugmentationParams = AugmentationParams()
     anchors: AnchorParams = AnchorParams()
     init_checkpoint: str | None = None

@@ -2,8 +2,6 @@
 
 from typing import Any, Protocol
 
-from stages.core.detectors.build import create_variables
-
 
 class TaskHook(Protocol):
     """What a training changes about a task."""
@@ -32,6 +30,9 @@ def attach_hook(task: Any, hook: TaskHook) -> Any:
     Args:
       task: A Model Garden task of a detector; changed in place.
     """
+    # Imported here: refinements are hooks, and stages look at them before they know whether TensorFlow is needed.
+    from stages.core.detectors.build import create_variables
+
     build_model, train_step = task.build_model, task.train_step
 
     def build_and_convert() -> Any:

@@ -128,7 +128,7 @@ def test_only_the_op_form_holds_the_op(folders: dict[str, Path], name: str) -> N
         content = (folders[name] / file).read_bytes()
         graph = read_graph(content, file)
         customs = [op.kind for op in graph.ops if op.custom]
-        assert customs == (["TFLite_Detection_PostProcess"] if form is Form.POSTPROCESS_OP else [])
+        assert customs == (["TFLite_Detection_PostProcess"] if form == Form.POSTPROCESS_OP else [])
         assert ("NON_MAX_SUPPRESSION_V4" in {op.kind for op in graph.ops}) == (not customs)
         last[form] = parse_model(content, file).subgraphs[0].operators[-1]
     options = flexbuffers.Loads(bytes(last[Form.POSTPROCESS_OP].customOptions))

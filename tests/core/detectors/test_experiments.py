@@ -1,4 +1,4 @@
-"""Knobs of params.yaml land where Model Garden reads them."""
+"""Parameters of params.yaml land where Model Garden reads them."""
 
 import pytest
 from official.core import exp_factory
@@ -9,7 +9,7 @@ from tests.experiment_builder import experiment
 
 
 @pytest.mark.parametrize("model", DETECTORS)
-def test_knobs_reach_every_model(model: str) -> None:
+def test_settings_reach_every_model(model: str) -> None:
     config = experiment(
         model,
         input_size=[128, 192],
@@ -62,6 +62,20 @@ def test_adamw_decays_weights_itself() -> None:
     config = experiment(optimizer="adamw", weight_decay=0.01)
     assert config.task.losses.l2_weight_decay == 0
     assert config.trainer.optimizer_config.optimizer.adamw.weight_decay_rate == 0.01
+
+
+@pytest.mark.parametrize(
+    ("ema_decay", "steps", "expected"),
+    [("auto", 400, 0.99), ("auto", 4000, 0.999), ("auto", 10, 0.9), ("auto", 10**6, 0.9998), (0.95, 400, 0.95)],
+)
+def test_the_average_follows_the_length_of_the_training(ema_decay: float | str, steps: int, expected: float) -> None:
+    config = experiment(ema_decay=ema_decay, steps=steps)
+    assert config.trainer.optimizer_config.ema.average_decay == pytest.approx(expected)
+    assert config.trainer.optimizer_config.ema.dynamic_decay
+
+
+def test_no_average_by_a_decay_of_zero() -> None:
+    assert experiment(ema_decay=0).trainer.optimizer_config.ema is None
 
 
 def test_every_row_is_in_model_gardens_registry() -> None:

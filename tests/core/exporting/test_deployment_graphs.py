@@ -14,6 +14,7 @@ from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, build_retinan
 from stages.core.params.steps import ExportParams
 from tests.core.exporting.test_boxes import iou, suppress_by_hand
 from tests.exported_project import SIZE, random_model
+from tests.run_graph import run_graph
 
 
 def settings(**changes: Any) -> PostProcessingSettings:
@@ -47,7 +48,7 @@ def test_maskrcnn_finds_what_model_garden_finds(maskrcnn: tuple[Any, Any, Deploy
         nms_version="v2", pre_nms_score_threshold=0.05, nms_iou_threshold=0.5, max_num_detections=20
     )
     expected = model(normalized(picture(seed)), image_shape=tf.constant([[SIZE, SIZE]], tf.float32), training=False)
-    found, _ = graph.run_reference(picture(seed))
+    found, _ = run_graph(graph, picture(seed))
     num = int(expected["num_detections"][0])
     assert num > 0
     assert found["num_detections"].tolist() == [num]
@@ -61,7 +62,7 @@ def test_maskrcnn_finds_what_model_garden_finds(maskrcnn: tuple[Any, Any, Deploy
 def test_rows_after_the_last_detection_are_zero(maskrcnn: tuple[Any, Any, DeploymentGraph]) -> None:
     config, model, _ = maskrcnn
     graph = build_maskrcnn_graph(config.task.model, model, settings(score_threshold=0.999))
-    found, _ = graph.run_reference(picture(0))
+    found, _ = run_graph(graph, picture(0))
     assert found["num_detections"].tolist() == [0.0]
     assert all(not values.any() for values in found.values())
 
@@ -88,7 +89,7 @@ def retinanet() -> tuple[Any, Any, DeploymentGraph]:
 def test_raw_heads_are_the_models_own(retinanet: tuple[Any, Any, DeploymentGraph]) -> None:
     config, model, graph = retinanet
     expected = model(normalized(picture(0)), image_shape=tf.constant([[SIZE, SIZE]], tf.float32), training=False)
-    _, raw = graph.run_reference(picture(0))
+    _, raw = run_graph(graph, picture(0))
     levels = [str(level) for level in range(config.task.model.min_level, config.task.model.max_level + 1)]
     boxes = np.concatenate([np.reshape(expected["box_outputs"][level], (-1, 4)) for level in levels])
     logits = np.concatenate([np.reshape(expected["cls_outputs"][level], (-1, 4)) for level in levels])
@@ -98,7 +99,7 @@ def test_raw_heads_are_the_models_own(retinanet: tuple[Any, Any, DeploymentGraph
 
 def test_the_best_detection_is_model_gardens_decoding(retinanet: tuple[Any, Any, DeploymentGraph]) -> None:
     config, _, graph = retinanet
-    found, raw = graph.run_reference(picture(1))
+    found, raw = run_graph(graph, picture(1))
     anchors = level_anchors(config.task.model, (SIZE, SIZE))
     corners = np.concatenate([anchors[level] for level in sorted(anchors)])
     best = int(raw[RAW_SCORES][0, :, 1:].max(axis=1).argmax())
@@ -123,7 +124,7 @@ def test_retinanet_gives_what_plain_suppression_leaves(
     retinanet: tuple[Any, Any, DeploymentGraph], agnostic: bool
 ) -> None:
     config, model, graph = retinanet
-    _, raw = graph.run_reference(picture(2))
+    _, raw = run_graph(graph, picture(2))
     scores = raw[RAW_SCORES][0, :, 1:].reshape(-1)
     floor = float(np.sort(scores)[-150])
     anchors = level_anchors(config.task.model, (SIZE, SIZE))
@@ -134,7 +135,7 @@ def test_retinanet_gives_what_plain_suppression_leaves(
     kept = suppress_by_hand(decoded, scores[chosen], groups, 20, 0.5, floor)
 
     changed = settings(score_threshold=floor, class_agnostic_nms=agnostic)
-    found, _ = build_retinanet_graph(config.task.model, model, changed).run_reference(picture(2))
+    found, _ = run_graph(build_retinanet_graph(config.task.model, model, changed), picture(2))
 
     num = int(found["num_detections"][0])
     assert num == len(kept) > 2
@@ -147,7 +148,7 @@ def test_retinanet_gives_what_plain_suppression_leaves(
 def test_suppression_sees_the_best_candidates_only(retinanet: tuple[Any, Any, DeploymentGraph]) -> None:
     config, model, graph = retinanet
     few = build_retinanet_graph(config.task.model, model, settings(pre_nms_top_k=3))
-    found, all_found = (built.run_reference(picture(0))[0] for built in (few, graph))
+    found, all_found = (run_graph(built, picture(0))[0] for built in (few, graph))
     assert 1 <= found["num_detections"][0] <= 3 < all_found["num_detections"][0]
     assert found["detection_scores"][0, 0] == all_found["detection_scores"][0, 0]
 
@@ -162,7 +163,7 @@ def test_maskrcnn_classes_suppress_each_other_if_asked(maskrcnn: tuple[Any, Any,
     )
     worst = {}
     for name, built in (("aware", aware), ("agnostic", graph)):
-        found, _ = built.run_reference(picture(0))
+        found, _ = run_graph(built, picture(0))
         boxes = found["detection_boxes"][0, : int(found["num_detections"][0])]
         assert len(boxes) > 1
         worst[name] = max(iou(box, other) for index, box in enumerate(boxes) for other in boxes[:index])
@@ -177,6 +178,6 @@ def test_no_signature_holds_the_op_that_tensorflow_cannot_compute(
     assert set(graph.signatures) == {"serving_default", "raw_heads"}
     assert graph.with_op not in graph.signatures.values()
     assert (maskrcnn[2].with_op, set(maskrcnn[2].signatures)) == (None, {"serving_default"})
-    found, raw = graph.run_reference(picture(0))
+    found, raw = run_graph(graph, picture(0))
     assert found["num_detections"].tolist() == [20.0]
     assert set(raw) == {RAW_BOXES, RAW_SCORES}
