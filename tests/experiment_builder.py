@@ -19,5 +19,5 @@ DATA = TrainingData(
 
 
 def experiment(model: str = "mobiledet_tiny", **settings: Any) -> Any:
-    """The resolved configuration of one row with some knobs turned."""
+    """The resolved configuration of one row with some parameters turned."""
     return build_experiment(DETECTORS[model], TrainSettings.model_validate(settings), DATA)

@@ -1,4 +1,4 @@
-"""The house rules that a machine can hold: stages, dependencies, paths and parameters say the same everywhere."""
+"""The rules that a machine can hold: stages, dependencies, paths and parameters say the same everywhere."""
 
 import ast
 import re
@@ -34,7 +34,7 @@ See docs/decisions/0012-what-a-change-retriggers.md.
 """
 MOST_CODE_PATHS_OF_TRAIN = 5
 MOST_LINES_OF_THE_DAG = 240
-ROOM_ENTRIES = {
+PACKAGE_ENTRIES = {
     "prepare": "datasets",
     "train": "training",
     "prune": "pruning",
@@ -49,7 +49,7 @@ ROOM_ENTRIES = {
     "publish": "tracking",
     "run": "launching",
 }
-"""Command to the room whose module of the same name does its work."""
+"""Command to the package whose module of the same name does its work."""
 
 
 def module_path(name: str) -> Path | None:
@@ -144,9 +144,9 @@ def test_commands_are_thin(command: str) -> None:
     assert len((ROOT / "stages" / f"{command}.py").read_text().splitlines()) <= 45
 
 
-@pytest.mark.parametrize("command", sorted(ROOM_ENTRIES))
-def test_every_room_has_an_entry_named_after_its_command(command: str) -> None:
-    entry = CORE / ROOM_ENTRIES[command] / f"{command}.py"
+@pytest.mark.parametrize("command", sorted(PACKAGE_ENTRIES))
+def test_every_package_has_an_entry_named_after_its_command(command: str) -> None:
+    entry = CORE / PACKAGE_ENTRIES[command] / f"{command}.py"
     assert entry.is_file()
     assert entry in closure(ROOT / "stages" / f"{command}.py")
 

@@ -110,7 +110,7 @@ def test_a_file_that_is_not_its_interface_is_a_failed_row(layout: Layout) -> Non
     assert re.search(r"model.tflite: outputs .*'num_detections'.*expected .*'count'", result.reason)
 
 
-def test_another_file_than_the_converted_one_is_the_users_to_mend(layout: Layout) -> None:
+def test_another_file_than_the_converted_one_is_the_users_to_fix(layout: Layout) -> None:
     write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
     (layout.converted("mobiledet_tiny", "int8") / "model.tflite").write_bytes(build_detector(gain=0.5))
 

@@ -185,7 +185,7 @@ def rename_output(layout: Layout) -> None:
     ],
     ids=["reference_of_another_split", "no_reference", "another_file"],
 )
-def test_what_the_user_can_mend_is_an_error(spoil: Any, error: Any, words: list[str], layout: Layout) -> None:
+def test_what_the_user_can_fix_is_an_error(spoil: Any, error: Any, words: list[str], layout: Layout) -> None:
     write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
     spoil(layout)
 

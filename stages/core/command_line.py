@@ -21,9 +21,9 @@ EXIT_GATE_RED = 3
 EXTRAS = {
     **dict.fromkeys(("openvino",), "openvino"),
     **dict.fromkeys(("ai_edge_quantizer", "nncf"), "convert"),
-    **dict.fromkeys(("jinja2",), "report"),
+    **dict.fromkeys(("cv2", "jinja2"), "report"),
     **dict.fromkeys(
-        ("cv2", "defusedxml", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"), "train"
+        ("defusedxml", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"), "train"
     ),
     **dict.fromkeys(("dvc", "mlflow"), "track"),
 }

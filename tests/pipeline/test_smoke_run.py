@@ -145,7 +145,7 @@ STALE = {
     "stages/core/command_line.py": set(),
     "stages/core/params/steps.py": set(),
     "stages/core/results/validation.py": set(),
-    "stages/core/tables/schemes.py": {"prune", "qat", "convert", "report", "gate"},
+    "stages/core/tables/schemes.py": {"convert", "report", "gate"},
     "stages/core/tables/detectors.py": {"train", "prune", "qat", "export", "report", "gate"},
     "stages/core/datasets/voc.py": {"prepare"},
     "stages/core/datasets/prepared.py": {

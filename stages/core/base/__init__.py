@@ -1,1 +1,1 @@
-"""What every room uses: errors, hashes, JSON, paths, child processes. Knows nothing of detectors."""
+"""What every package uses: errors, hashes, JSON, paths, child processes. Knows nothing of detectors."""

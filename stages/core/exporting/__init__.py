@@ -1,1 +1,1 @@
-"""The static deployment graph and the float reference outputs."""
+"""The static deployment graph: SavedModel, float32 .tflite and interface."""

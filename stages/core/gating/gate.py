@@ -39,7 +39,7 @@ class Bounds:
 
 
 def bounds_of(model: str, scheme: str, gate: GateParams) -> Bounds:
-    """The bounds of one cell: those of params.yaml, and the scheme table's where it says nothing."""
+    """The bounds of one cell: those of params.yaml, and MAX_AP_DROP's where it says nothing."""
     floor = gate.floors.get(model, FloorParams())
     return Bounds(
         max_ap_drop=gate.max_ap_drop[scheme],

@@ -132,7 +132,7 @@ def cell_to_row(cell: Cell) -> Row:
         latency_p90_ms=latency.p90_ms if latency else None,
         peak_rss_bytes=benchmark.peak_rss_bytes if timed else None,
         verdict=Verdict.FAIL,
-        verdict_reasons=("not judged yet",),
+        verdict_reasons=("no verdict yet",),
     )
 
 

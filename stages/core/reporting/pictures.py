@@ -127,7 +127,7 @@ def _read_judged(folder: Path, outputs: Path) -> Judged | None:
 
 
 def _why_absent(cell: Cell) -> str:
-    return cell.conversion.reason or cell.validation.reason or "no detections stored for this picture"
+    return cell.conversion.reason or cell.validation.reason or "no detections stored for this image"
 
 
 def _draw(title: str, judged: Judged | None, image: PreparedImage, score_threshold: float, remark: str) -> Panel:

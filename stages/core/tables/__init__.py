@@ -1,1 +1,1 @@
-"""The tables of detectors and schemes: rows that the other rooms look things up in. Importing them costs nothing."""
+"""The tables of detectors and schemes: rows that the other packages look things up in. Importing them costs nothing."""

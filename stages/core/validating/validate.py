@@ -28,7 +28,7 @@ from stages.core.validating.coco_ap import IOU_RANGE, MAX_DETECTIONS
 from stages.core.validating.gathering import Gathered, choose_evaluated, decode_reference, run_images, stack_outputs
 from stages.core.validating.parity import measure_parity
 
-_PACKAGES = ("faster-coco-eval", "numpy", "opencv-python-headless", "pycocotools")
+_PACKAGES = ("faster-coco-eval", "numpy", "pycocotools")
 
 
 def validate_conversion(

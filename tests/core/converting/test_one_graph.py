@@ -1,6 +1,6 @@
 """One graph per detector: TensorFlow, LiteRT and OpenVINO find the same on the same pixels.
 
-The form that ends in the post-processing op is class-agnostic: it finds what the graph finds with that knob turned.
+The form that ends in the post-processing op is class-agnostic: it finds what the graph finds with that parameter turned.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def folders(exported_project: Layout, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Exported folders: of both models, and of the one that has two forms with the other knob."""
+    """Exported folders: of both models, and of the one that has two forms with the other parameter."""
     from stages.core.exporting.export import write_tflites
     from stages.core.exporting.graph import PostProcessingSettings
     from stages.core.exporting.retinanet import build_retinanet_graph
@@ -122,7 +122,7 @@ def test_the_knob_makes_a_difference(folders: dict[str, Path], exported_project:
 
 @pytest.mark.parametrize("name", ["mobiledet_tiny", CLASS_AGNOSTIC])
 def test_only_the_op_form_holds_the_op(folders: dict[str, Path], name: str) -> None:
-    """Fast mode whatever the knob says: the op's class-aware mode loses detections with more than one thread."""
+    """Fast mode whatever the parameter says: the op's class-aware mode loses detections with more than one thread."""
     last = {}
     for form, file in TFLITE_FILES.items():
         content = (folders[name] / file).read_bytes()

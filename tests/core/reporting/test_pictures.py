@@ -83,7 +83,7 @@ def test_a_scheme_without_stored_detections_says_why(layout: Layout) -> None:
     (layout.reference("mobiledet_edgetpu")).unlink()
     panels = pictures_of(layout, num=1)[0].panels
     assert [panel.shapes is None for panel in panels] == [False, True, False, True]
-    assert panels[3].remark == "no detections stored for this picture"
+    assert panels[3].remark == "no detections stored for this image"
 
 
 def test_detections_of_another_file_are_not_drawn(layout: Layout) -> None:
