@@ -1,4 +1,6 @@
-"""What tests of several folders share: one exported tiny model of each kind, built once a session."""
+"""One exported tiny model of each kind, built once a session for tests of several folders; and the fast tier."""
+
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +10,18 @@ from tests.exported_project import write_exported_project
 
 forbid_telemetry()  # tests import OpenVINO in this process too, not only through the table of tools
 
+FAST = "not slow"
+SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write golden files instead of comparing with them")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Slow modules are not even imported in the fast tier: TensorFlow alone takes ten seconds."""
+    is_module = collection_path.suffix == ".py" and config.getoption("markexpr") == FAST
+    return True if is_module and SLOW_MODULE in collection_path.read_text() else None
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """Bad commands, parameters and data: one clear line that names the place and what is allowed, and exit status 2."""
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ import yaml
 from PIL import Image
 
 from stages.core.params.tree import merge_trees
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL: dict[str, Any] = {
@@ -60,9 +65,18 @@ def voc_folder(folder: Path) -> None:
     (raw / "Annotations" / "a.xml").write_text("<annotation><filename>a.jpg</filename></annotation>")
 
 
+@cache
+def prepare_once() -> tempfile.TemporaryDirectory[str]:
+    """A project with a prepared synthetic set of six training images."""
+    project = tempfile.TemporaryDirectory(prefix="prepared-")
+    Path(project.name, "params.yaml").write_text(yaml.safe_dump(SMALL))
+    subprocess.run([sys.executable, "-m", "stages.prepare", "--root", project.name], cwd=ROOT, check=True)
+    return project
+
+
 def prepared(folder: Path) -> None:
-    """A prepared synthetic set of six training images."""
-    subprocess.run([sys.executable, "-m", "stages.prepare", "--root", str(folder)], cwd=ROOT, check=True)
+    """The prepared set, copied."""
+    shutil.copytree(Path(prepare_once().name, "data"), folder / "data")
 
 
 @dataclass(frozen=True, kw_only=True)

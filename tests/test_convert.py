@@ -26,6 +26,8 @@ from tests.builders import applies
 from tests.crashing_maker import make_badly
 from tests.exported_project import MODELS, SCHEMES_OF_TRAINED
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

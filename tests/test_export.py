@@ -19,6 +19,8 @@ from tests.builders import LABELS
 from tests.exported_project import EXPORT, MODELS, SIZE
 from tests.tiny_project import write_artifact
 
+pytestmark = pytest.mark.slow
+
 COMMON = {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
 FILES = {"mobiledet_tiny": ("model.tflite", "postprocess_op.tflite"), "maskrcnn_tiny": ("model.tflite",)}
 CUSTOM_OPS = {("mobiledet_tiny", "postprocess_op.tflite"): ["TFLite_Detection_PostProcess"]}

@@ -34,6 +34,8 @@ from stages.core.datasets.samples import Sample
 from stages.core.params.steps import PrepareParams
 from stages.core.results.preparation import PrepareReport
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"num_train": 6, "num_val": 3, "num_test": 2, "size": 64}
 
 

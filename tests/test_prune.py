@@ -23,6 +23,8 @@ from stages.core.results.training import TrainResult
 from stages.core.tables.detectors import DETECTORS
 from tests import refined_project
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "mobiledet_tiny"
 SCHEME = "pruned_int8"

@@ -22,6 +22,8 @@ from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
 from tests import refined_project
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 BOXES, MASKS = "mobiledet_tiny", "maskrcnn_tiny"
 SETTINGS: dict[str, Any] = {

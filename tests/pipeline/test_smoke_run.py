@@ -13,6 +13,8 @@ import yaml
 
 from stages.core.base.hashing import hash_files
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLE = yaml.safe_load((ROOT / "examples" / "smoke.yaml").read_text())
 MODELS: list[str] = EXAMPLE["models"]

@@ -22,6 +22,8 @@ from stages.core.tables.schemes import SCHEMES
 from tests.core.converting.test_recipes import TFLITE_SCHEMES, replace_stored, run, source
 from tests.exported_project import EXPORT, SCHEMES_OF_TRAINED
 
+pytestmark = pytest.mark.slow
+
 NUM_ROWS = EXPORT["max_detections"]
 MASK_SCHEMES = [name for name, row in TFLITE_SCHEMES.items() if name in SCHEMES_OF_TRAINED and row.form is Form.BUILTIN]
 PIXELS = np.random.default_rng(3).integers(0, 256, (1, 128, 128, 3)).astype(np.float32)

@@ -1,6 +1,6 @@
 """One graph per detector: TensorFlow, LiteRT and OpenVINO find the same on the same pixels.
 
-The form that ends in the post-processing op is class-agnostic: it finds what the graph finds with that parameter turned.
+The form that ends in the post-processing op is class-agnostic: it finds what the graph finds with that parameter on.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,8 @@ from stages.core.running.artifact import Artifact
 from stages.core.running.open import open_runner
 from stages.core.tables.schemes import SCHEMES
 from tests.exported_project import EXPORT, MODELS, random_model
+
+pytestmark = pytest.mark.slow
 
 CLOSE = 1e-3
 CLASS_AGNOSTIC = "mobiledet_tiny_class_agnostic"

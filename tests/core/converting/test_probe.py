@@ -38,6 +38,7 @@ def test_good_file_runs(tmp_path: Path) -> None:
     assert probe_file(artifact.path, Backend.TFLITE, timeout_s=60) == ""
 
 
+@pytest.mark.slow
 def test_file_with_other_outputs_than_its_interface(exported_project: Layout, tmp_path: Path) -> None:
     content = (exported_project.exported("mobiledet_tiny", "trained") / "model.tflite").read_bytes()
     artifact = write_artifact(tmp_path, content, tiny_interface("mobiledet_tiny"))

@@ -14,6 +14,8 @@ from stages.core.results.conversion import Proof
 from stages.core.tables.schemes import SCHEMES, Scheme
 from tests.core.converting.test_recipes import CELLS, source
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "golden"
 SUMMARY = {
     # scheme: (share of MACs in int8, whether weights are quantized)

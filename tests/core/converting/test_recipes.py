@@ -19,6 +19,8 @@ from stages.core.tables.schemes import SCHEMES
 from tests.builders import applies
 from tests.exported_project import MODELS, SCHEMES_OF_TRAINED
 
+pytestmark = pytest.mark.slow
+
 TFLITE_SCHEMES = {name: scheme for name, scheme in SCHEMES.items() if scheme.backend is Backend.TFLITE}
 CELLS = [
     (model, scheme)

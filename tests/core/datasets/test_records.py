@@ -11,6 +11,8 @@ from stages.core.datasets.prepare import prepare_data
 from stages.core.datasets.prepared import load_image, read_split
 from stages.core.masks.segmentations import segmentation_to_mask
 
+pytestmark = pytest.mark.slow
+
 CROWD = {"size": [64, 96], "counts": [64 * 40, 64 * 20, 64 * 36]}
 
 

@@ -7,6 +7,8 @@ from stages.core.detectors.build import build_model, build_task, register_experi
 from stages.core.tables.detectors import DETECTORS
 from tests.experiment_builder import experiment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("model", DETECTORS)
 def test_settings_reach_every_model(model: str) -> None:

@@ -11,6 +11,8 @@ from stages.core.detectors.build import read_experiment, write_experiment
 from stages.core.tables.detectors import DETECTORS
 from tests.experiment_builder import experiment
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Wrong:

@@ -5,6 +5,8 @@ from official.vision.ops import box_ops
 
 from stages.core.exporting.boxes import clip_to_input, decode_boxes, suppress_overlaps
 
+pytestmark = pytest.mark.slow
+
 SIZE = (96, 128)
 
 

@@ -16,6 +16,8 @@ from tests.core.exporting.test_boxes import iou, suppress_by_hand
 from tests.exported_project import SIZE, random_model
 from tests.run_graph import run_graph
 
+pytestmark = pytest.mark.slow
+
 
 def settings(**changes: Any) -> PostProcessingSettings:
     base = {"max_detections": 20, "score_threshold": 0.05, "nms_iou_threshold": 0.5, "num_proposals": 64}

@@ -22,6 +22,8 @@ from tests.exported_project import MODELS, SIZE, random_model
 from tests.quantized_model import observe
 from tests.run_graph import run_graph
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = PostProcessingSettings(**ExportParams(max_detections=20, num_proposals=40).model_dump())
 PIXELS = np.floor(np.random.default_rng(0).uniform(0, 256, (1, SIZE, SIZE, 3))).astype(np.float32)
 

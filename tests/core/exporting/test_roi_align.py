@@ -5,6 +5,8 @@ from official.vision.ops.spatial_transform_ops import multilevel_crop_and_resize
 
 from stages.core.exporting.roi_align import PyramidTable, align_regions
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 256, 512
 EDGES = np.asarray(
     [

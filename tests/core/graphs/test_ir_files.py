@@ -25,6 +25,8 @@ from stages.core.tables.schemes import SCHEMES
 from tests.builders import interface
 from tests.exported_project import MODELS, SIZE
 
+pytestmark = pytest.mark.slow
+
 SUMMARY = {
     # scheme: (types of the stored weights, share of MACs in int8, least)
     "openvino_float32": ({"float32"}, 0.0),

@@ -12,6 +12,8 @@ from stages.core.detectors.build import build_model, register_experiments
 from stages.core.pruning.kernels import Kernel, KernelKind, Pattern, choose_kernels, explain_misfit, list_kernels
 from tests.experiment_builder import experiment
 
+pytestmark = pytest.mark.slow
+
 HALF = Pattern(sparsity=0.5)
 
 

@@ -24,6 +24,8 @@ from stages.core.training.hooks import attach_hook
 from tests.builders import train_result
 from tests.tiny_detector import PICTURES, SPEED, TinyDetector, TinyTask, build
 
+pytestmark = pytest.mark.slow
+
 
 def masked(params: PruneParams, seed: int = 0) -> TinyDetector:
     model = build(seed)

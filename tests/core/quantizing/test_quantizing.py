@@ -15,6 +15,8 @@ from stages.core.quantizing.quantizers import FakeQuant, WeightQuantizer
 from tests.experiment_builder import experiment
 from tests.quantized_model import observe, run_heads
 
+pytestmark = pytest.mark.slow
+
 COMPUTING = (
     tf_keras.layers.Conv2D,
     tf_keras.layers.SeparableConv2D,

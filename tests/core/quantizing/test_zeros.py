@@ -1,12 +1,15 @@
 """Exact zeros of pruned weights stay through a training that starts from them."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tf_keras
 
 from stages.core.pruning.kernels import list_kernels
 from stages.core.quantizing.zeros import mask_zeros, restore_zeros
 from tests.tiny_detector import PICTURES, SPEED, TinyTask, build
+
+pytestmark = pytest.mark.slow
 
 
 def test_zeros_are_kept_where_a_training_starts_from_pruned_weights() -> None:

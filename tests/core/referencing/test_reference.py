@@ -11,6 +11,8 @@ from stages.core.referencing.reference import RAW_IMAGES, FloatModel, run_split
 from stages.core.results.interface import ImageInput, Interface, TensorOutput
 from tests.builders import interface, write_split
 
+pytestmark = pytest.mark.slow
+
 ROWS, FOUND, SIDE = 3, 2, 4
 SPEC = ImageInput(
     name="image", shape=(1, 32, 32, 3), dtype="float32", pad_value=(0, 0, 0), normalization="inside the graph"

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from stages.core.training.checkpoints import find_fault, settle_best, settle_checkpoints
 
+pytestmark = pytest.mark.slow
+
 
 def save(folder: Path, *steps: int, name: str = "ckpt", value: float = 1.0) -> tf.train.CheckpointManager:
     step = tf.Variable(0, dtype=tf.int64)

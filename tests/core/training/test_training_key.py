@@ -10,6 +10,8 @@ from stages.core.tables.detectors import DETECTORS
 from stages.core.training.train import training_key
 from tests.experiment_builder import DATA
 
+pytestmark = pytest.mark.slow
+
 
 def key(data_sha256: str = "d", start_sha256: str | None = None, **changes: Any) -> str:
     register_experiments()
