@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from stages.core.base.layout import Layout
 from stages.core.command_line import parse_args, run_stage
-from stages.core.datasets.prepare import prepare_data
 from stages.core.params.tree import load_params
 
 
@@ -12,6 +11,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Writes `data/prepared`; says in one line what was kept, repaired and rejected."""
     args = parse_args("prepare", argv, about=__doc__)
     params, layout = load_params(args.root).prepare, Layout(args.root)
+    # The libraries that read data sets are an extra of the package.
+    from stages.core.datasets.prepare import prepare_data
+
     report = prepare_data(params, folder=args.root / params.path, out_dir=layout.prepared)
     splits = ", ".join(f"{name} {split.num_images}" for name, split in report.splits.items())
     print(

@@ -6,7 +6,6 @@ from stages.core.base.layout import PAGE_FILE, Layout
 from stages.core.command_line import parse_args, run_stage
 from stages.core.params.tree import load_params
 from stages.core.reporting.collect import read_metrics
-from stages.core.reporting.report import read_content, write_report
 from stages.core.reporting.tables import artifact_paths, headline, print_table
 
 FLAGS = {"table": "only print the table that is there already, and where the page is"}
@@ -20,6 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_table(read_metrics(layout), artifact_paths(args.root, layout.report))
         return 0
     params = load_params(args.root)
+    # The libraries that draw are an extra of the package; the table is printed without them.
+    from stages.core.reporting.report import read_content, write_report
+
     content = read_content(
         layout,
         params.models,

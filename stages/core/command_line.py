@@ -19,15 +19,21 @@ EXIT_USER_ERROR = 2
 EXIT_GATE_RED = 3
 
 EXTRAS = {
-    **dict.fromkeys(("openvino",), "openvino"),
-    **dict.fromkeys(("ai_edge_quantizer", "nncf"), "convert"),
-    **dict.fromkeys(("cv2", "jinja2"), "report"),
-    **dict.fromkeys(
-        ("defusedxml", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"), "train"
-    ),
-    **dict.fromkeys(("dvc", "mlflow"), "track"),
+    "openvino": ("openvino",),
+    "convert": ("ai_edge_quantizer", "nncf"),
+    "report": ("cv2", "jinja2"),
+    "train": ("defusedxml", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"),
+    "track": ("dvc", "mlflow"),
 }
-"""Module to the extra of the package that installs it; what is in none comes with every install."""
+"""Extras of the package, with the modules that they add to the plain install."""
+STAGE_EXTRAS = {
+    **dict.fromkeys(("prepare", "train", "prune", "qat", "export", "reference"), "train"),
+    "convert": "convert",
+    "report": "report",
+    "publish": "track",
+    "run": "all",
+}
+"""Stage to the extra that it needs; the others need none, or that of a file's runtime."""
 
 MODEL_SUMMARIES = {
     "mobiledet_cpu": "squeeze-excite and hard-swish, for phone CPUs in float",
@@ -147,9 +153,11 @@ def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = EXIT_USER_ERROR
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        missing = (error.name or "").partition(".")[0]
+        extra = next((name for name, modules in EXTRAS.items() if missing in modules), None)
         if extra is None:
             raise
+        extra = STAGE_EXTRAS.get(Path(sys.argv[0]).stem, extra)
         advice = f"pip install 'edge-detectors[{extra}]', or `make setup` in a checkout"
         print(f"error: this needs {error.name}, which is not installed: {advice}", file=sys.stderr)
         status = EXIT_USER_ERROR

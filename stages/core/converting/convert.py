@@ -141,6 +141,8 @@ def _make_and_check(job: ConversionJob, timeout_s: float) -> tuple[Made, str]:
         made = run_in_child(make_and_prove, job, timeout_s=MAKE_TIMEOUT_S, doing="making the file", show_stderr=True)
     except (UserError, ProcessFailedError) as error:
         return Made(), " ".join(str(error).split())
+    except ModuleNotFoundError:
+        raise
     except Exception as error:
         # A quantizer's or runtime's own kind of refusal; a bug of ours would show its traceback here.
         print(*getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)

@@ -1,5 +1,6 @@
 """The records that the stages wrote, gathered into the rows of the results table."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from stages.core.results.conversion import Conversion, Proof
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict
 from stages.core.results.training import TrainResult
-from stages.core.results.validation import Validation
+from stages.core.results.validation import Parity, Validation
 
 T = TypeVar("T")
 
@@ -172,6 +173,17 @@ def check_complete(metrics: Metrics, models: Sequence[str], schemes: Sequence[st
             f"metrics.json: no row for {absent[0]} ({len(absent)} of params.yaml's rows are missing); "
             "run `dvc repro` or `python -m stages.report` first"
         )
+
+
+def worst_parity(cell: Cell) -> Parity | None:
+    """The raw output that is furthest from the float model's; None where none was compared."""
+    return min(cell.validation.parity, key=_closeness, default=None)
+
+
+def _closeness(parity: Parity) -> tuple[bool, bool, float]:
+    """Sorts what is not finite first, then by SQNR, and what is identical last."""
+    sqnr_db = -math.inf if parity.sqnr_db is None else parity.sqnr_db
+    return parity.max_abs is not None, parity.max_abs == 0, sqnr_db
 
 
 def _short(sha256: str | None) -> str:

@@ -1,6 +1,5 @@
 """The parts of the report page as plain values: what is said where, before any HTML."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from stages.core.reporting.tables import format_number
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict
 from stages.core.results.training import TrainResult
-from stages.core.results.validation import AveragePrecision, Parity
+from stages.core.results.validation import AveragePrecision
 
 COST_AXES = (
     ("latency", "latency_p50_ms", "latency p50, ms", 1.0),
@@ -128,11 +127,6 @@ def subset_notes(cells: Sequence[Cell]) -> tuple[str, ...]:
     )
 
 
-def worst_parity(cell: Cell) -> Parity | None:
-    """The raw output that is furthest from the float model's; None where none was compared."""
-    return min(cell.validation.parity, key=_closeness, default=None)
-
-
 def provenance(content: Content) -> tuple[tuple[str, str], ...]:
     """What the numbers were measured on and with."""
     facts: dict[str, dict[str, None]] = {}
@@ -163,12 +157,6 @@ def provenance(content: Content) -> tuple[tuple[str, str], ...]:
         for package, version in result.versions.items():
             add("versions", f"{package} {version}")
     return tuple((name, ", ".join(values)) for name, values in facts.items())
-
-
-def _closeness(parity: Parity) -> tuple[bool, bool, float]:
-    """Sorts what is not finite first, then by SQNR, and what is identical last."""
-    sqnr_db = -math.inf if parity.sqnr_db is None else parity.sqnr_db
-    return parity.max_abs is not None, parity.max_abs == 0, sqnr_db
 
 
 def _marks(content: Content, cost: str, gain: str, scale: float) -> list[Mark]:

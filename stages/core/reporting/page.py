@@ -4,15 +4,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.core.reporting.content import (
-    Content,
-    heat_tables,
-    provenance,
-    scatter_cards,
-    subset_notes,
-    training_cards,
-    worst_parity,
-)
+from stages.core.reporting.collect import worst_parity
+from stages.core.reporting.content import Content, heat_tables, provenance, scatter_cards, subset_notes, training_cards
 from stages.core.reporting.pictures import embed_image
 from stages.core.reporting.refinements import qat_notes, sparsity_cards
 from stages.core.reporting.tables import best_rows, columns_of, format_number, headline, row_remark

@@ -14,8 +14,7 @@ from stages.core.base.layout import INTERFACE_FILE, MARKDOWN_FILE, PAGE_FILE, PR
 from stages.core.base.versions import read_versions
 from stages.core.gating.gate import failures
 from stages.core.params.tree import Params, load_yaml
-from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics
-from stages.core.reporting.content import worst_parity
+from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics, worst_parity
 from stages.core.reporting.curves import Curve
 from stages.core.reporting.trainings import read_training_curves, read_trainings
 from stages.core.results.table import Metrics, Row, Verdict

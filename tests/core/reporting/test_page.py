@@ -8,14 +8,8 @@ import pytest
 
 from stages.core.base.layout import Layout
 from stages.core.params.steps import GateParams
-from stages.core.reporting.content import (
-    Content,
-    heat_tables,
-    scatter_cards,
-    subset_notes,
-    training_cards,
-    worst_parity,
-)
+from stages.core.reporting.collect import worst_parity
+from stages.core.reporting.content import Content, heat_tables, scatter_cards, subset_notes, training_cards
 from stages.core.reporting.page import render_page
 from stages.core.reporting.report import read_content
 from stages.core.results.status import Status

@@ -1,0 +1,57 @@
+"""What the plain install runs: evaluating and timing a converted file without the libraries of the extras."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.core.base.layout import Layout
+from stages.core.command_line import EXTRAS
+from tests.tflite_builder import build_segmenter
+from tests.tiny_project import write_conversion, write_tiny_project
+
+ROOT = Path(__file__).resolve().parent.parent
+WITHOUT_EXTRAS = f"""
+import sys
+for name in {sorted(module for modules in EXTRAS.values() for module in modules)!r}:
+    sys.modules[name] = None
+import runpy
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""A module that is None cannot be imported: what an install without any extra looks like."""
+
+
+def run_without_extras(stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_EXTRAS, f"stages.{stage}", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = write_tiny_project(tmp_path, num_images=2)
+    write_conversion(layout, "maskrcnn_tiny", "int8", build_segmenter())
+    return layout
+
+
+@pytest.mark.parametrize("stage", ["validate", "benchmark"])
+def test_a_converted_file_needs_no_extra(stage: str, layout: Layout) -> None:
+    done = run_without_extras(stage, "--root", str(layout.root), "--model", "maskrcnn_tiny", "--scheme", "int8")
+    assert done.returncode == 0, done.stderr
+    assert "maskrcnn_tiny int8" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("stage", "extra"),
+    [
+        ("prepare", "train"),
+        ("reference --model mobiledet_tiny", "train"),
+        ("report", "report"),
+    ],
+)
+def test_a_missing_extra_is_named(stage: str, extra: str, layout: Layout) -> None:
+    done = run_without_extras(*stage.split(), "--root", str(layout.root))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert f"edge-detectors[{extra}]" in done.stderr
