@@ -40,10 +40,8 @@ def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: 
     task.init_checkpoint = settings.init_checkpoint
     task.init_checkpoint_modules = "all" if "all" in settings.init_modules else list(settings.init_modules)
     task.freeze_backbone = settings.freeze_backbone
-    task.losses.l2_weight_decay = settings.weight_decay if settings.optimizer == "sgd" else 0.0
     _apply_data(task, settings, data)
-    config.trainer = trainer_config(settings, best_metric=config.trainer.best_checkpoint_eval_metric)
-    config.runtime = cfg.RuntimeConfig(distribution_strategy=settings.strategy, mixed_precision_dtype="float32")
+    _apply_trainer(config, settings)
 
 
 def apply_refinement(config: cfg.ExperimentConfig, settings: TrainSettings, data: TrainingData) -> None:
@@ -53,6 +51,12 @@ def apply_refinement(config: cfg.ExperimentConfig, settings: TrainSettings, data
     task.annotation_file = data.val_annotations
     task.init_checkpoint = None
     _apply_records(task, settings, data)
+    _apply_trainer(config, settings)
+
+
+def _apply_trainer(config: cfg.ExperimentConfig, settings: TrainSettings) -> None:
+    # AdamW decays weights itself; for SGD the decay is a part of the loss.
+    config.task.losses.l2_weight_decay = settings.weight_decay if settings.optimizer == "sgd" else 0.0
     config.trainer = trainer_config(settings, best_metric=config.trainer.best_checkpoint_eval_metric)
     config.runtime = cfg.RuntimeConfig(distribution_strategy=settings.strategy, mixed_precision_dtype="float32")
 

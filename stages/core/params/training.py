@@ -50,7 +50,7 @@ class TrainSettings(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     gradient_clip_norm: Annotated[float, Field(ge=0)] = 10.0
     """Global norm; 0 switches clipping off."""
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = 0.0
+    ema_decay: float | Literal["auto"] = 0.0
     """Exponential moving average of the weights, evaluated and kept instead of the raw ones; 0 switches it off.
 
     auto: a decay that averages over about the last quarter of the steps. The first steps do not drag either: the decay
@@ -80,6 +80,14 @@ class TrainSettings(Section):
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("ema_decay", mode="before")
+    @classmethod
+    def _decay_or_auto(cls, value: Any) -> Any:
+        is_decay = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
+        if value != "auto" and not is_decay:
+            raise ValueError(f"expected `auto` or a number from 0 up to, but not including, 1 (found {value!r})")
+        return value
+
     @field_validator("input_size")
     @classmethod
     def _fits_the_pyramid(cls, value: tuple[int, int]) -> tuple[int, int]:
@@ -91,8 +99,8 @@ class TrainSettings(Section):
 class RefineParams(Section):
     """What `prune` and `qat` share: a short training that goes on from trained weights.
 
-    Optimizer, momentum, weight decay and strategy are those of `train`; architecture, losses and augmentation those
-    that the weights were trained with.
+    Momentum and strategy are those of `train`; architecture, losses and augmentation those that the weights were
+    trained with.
     """
 
     models: tuple[str, ...] | None = None
@@ -100,6 +108,8 @@ class RefineParams(Section):
     steps: Positive = 400
     batch_size: Positive | None = None
     """None: as in `train.<model>`."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    weight_decay: Annotated[float, Field(ge=0)] = 4e-5
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
     schedule: Literal["cosine", "constant", "stepwise"] = "cosine"
     warmup_steps: Annotated[int, Field(ge=0)] = 20
