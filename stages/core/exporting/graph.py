@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from official.vision.ops import anchor, preprocess_ops
+from official.vision.ops import preprocess_ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from stages.core.results.interface import RAW_SIGNATURE, SIGNATURE, TensorOutput
@@ -99,24 +98,6 @@ def freeze(function: Callable[[Any], dict[str, Any]], spec: Any) -> Any:
         return dict(zip(names, tf.nest.flatten(constant(image)), strict=True))
 
     return tf.function(named, autograph=False).get_concrete_function(spec)
-
-
-def level_anchors(config: Any, input_size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Anchor boxes per pyramid level: float32 [cells * anchors, 4], [y_min, x_min, y_max, x_max] in input pixels.
-
-    Args:
-      config: `task.model` of the experiment.
-      input_size: (height, width) in pixels.
-    """
-    boxes = anchor.Anchor(
-        min_level=config.min_level,
-        max_level=config.max_level,
-        num_scales=config.anchor.num_scales,
-        aspect_ratios=config.anchor.aspect_ratios,
-        anchor_size=config.anchor.anchor_size,
-        image_size=input_size,
-    ).multilevel_boxes
-    return {level: np.asarray(value, np.float32).reshape(-1, 4) for level, value in boxes.items()}
 
 
 def detection_outputs(max_detections: int) -> tuple[TensorOutput, ...]:

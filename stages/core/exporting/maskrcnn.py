@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from stages.core.base.errors import ArtifactError
+from stages.core.detectors.anchors import level_anchors
 from stages.core.exporting.boxes import clip_to_input, decode_boxes, suppress_overlaps
 from stages.core.exporting.detection_tensors import Found, describe_nms, name_outputs, pick_detections
 from stages.core.exporting.graph import (
@@ -19,7 +20,6 @@ from stages.core.exporting.graph import (
     detection_outputs,
     freeze,
     image_spec,
-    level_anchors,
     normalize_pixels,
 )
 from stages.core.exporting.roi_align import PyramidTable, align_regions

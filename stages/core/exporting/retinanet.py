@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from stages.core.detectors.anchors import level_anchors
 from stages.core.exporting.boxes import decode_boxes
 from stages.core.exporting.detection_tensors import describe_nms, name_outputs, pick_detections
 from stages.core.exporting.graph import (
@@ -16,7 +17,6 @@ from stages.core.exporting.graph import (
     detection_outputs,
     freeze,
     image_spec,
-    level_anchors,
     normalize_pixels,
 )
 from stages.core.exporting.postprocess_op import post_process

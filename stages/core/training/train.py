@@ -40,6 +40,7 @@ from stages.core.results.history import write_history
 from stages.core.results.kinds import MAKERS, Variant
 from stages.core.results.training import TrainResult
 from stages.core.tables.detectors import Detector
+from stages.core.training.anchor_check import check_anchors
 from stages.core.training.checkpoints import read_step, settle_best, settle_checkpoints
 from stages.core.training.fetch import fetch_checkpoint
 from stages.core.training.fit import FitResult, LoopWatch, create_runner, fit
@@ -183,7 +184,7 @@ def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
     history.rewind(step or 0)
     view = open_view(log.terminal, name=job.detector.name, total=job.config.trainer.train_steps, done=step or 0)
     try:
-        for note in notes:
+        for note in (*notes, *_notes_on_anchors(job)):
             view.note(note)
         if step is not None:
             view.note(f"going on from step {step} ({run})")
@@ -199,6 +200,14 @@ def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
         return _keep(job, done, history, log)
     finally:
         view.close()
+
+
+def _notes_on_anchors(job: TrainingJob) -> list[str]:
+    """What the anchors reach; nothing for a refinement, whose anchors are given."""
+    if job.refinement is not None:
+        return []
+    annotations = job.layout.annotations("train")
+    return [note] if (note := check_anchors(job.config.task.model, annotations, job.section)) else []
 
 
 def _create_runner(

@@ -8,7 +8,8 @@ import tensorflow as tf
 from official.vision.ops import box_ops
 
 from stages.core.base.errors import ArtifactError
-from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, DeploymentGraph, PostProcessingSettings, level_anchors
+from stages.core.detectors.anchors import level_anchors
+from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, DeploymentGraph, PostProcessingSettings
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, build_retinanet_graph
 from stages.core.params.steps import ExportParams

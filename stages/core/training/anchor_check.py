@@ -1,0 +1,85 @@
+"""How well the anchors fit the objects that a detector is to learn.
+
+An object that no anchor overlaps well is learned through the one anchor that Model Garden forces on it: slowly, or not.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.core.detectors.anchors import level_anchors
+
+MIN_IOU = 0.5
+"""Overlap from which an anchor counts as an object's: RetinaNet's threshold for positives (Lin et al., ICCV 2017)."""
+MAX_MISSED = 0.02
+SIZES = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
+"""Values of `anchors.size` that are tried for the advice."""
+MOST_OBJECTS = 2000
+CHUNK = 100
+
+
+def check_anchors(config: Any, annotations: Path, section: str) -> str:
+    """One line on what the anchors reach, with advice where they miss more than 2 % of the objects.
+
+    Args:
+      config: `task.model` of the experiment.
+      annotations: Prepared COCO JSON of the training split.
+      section: Where the anchors are set in params.yaml, e.g. `train.mobiledet_cpu`.
+
+    Returns:
+      Empty for a split without objects.
+    """
+    input_size = (int(config.input_size[0]), int(config.input_size[1]))
+    boxes = read_boxes(annotations, input_size)
+    if not len(boxes):
+        return ""
+    recall = anchor_recall(boxes, all_anchors(config, input_size))
+    reached = f"anchors: {100 * recall:.1f} % of {len(boxes)} objects overlap one by IoU {MIN_IOU} or more"
+    if 1 - recall <= MAX_MISSED:
+        return reached
+    recalls = {size: anchor_recall(boxes, all_anchors(config, input_size, size=size)) for size in SIZES}
+    best = max(recalls, key=lambda size: (round(recalls[size], 3), -abs(size - config.anchor.anchor_size)))
+    if recalls[best] <= recall + 0.005:
+        return f"warning: {reached}; no other {section}.anchors.size reaches more: a larger input_size may"
+    return f"warning: {reached}; {section}.anchors.size {best:g} reaches {100 * recalls[best]:.1f} %"
+
+
+def read_boxes(annotations: Path, input_size: tuple[int, int]) -> np.ndarray:
+    """Objects without crowds, as the network sees them: float32 [N, 4], [y_min, x_min, y_max, x_max] in input pixels.
+
+    Of a large split, evenly spaced objects.
+    """
+    tree = json.loads(annotations.read_bytes())
+    # Model Garden's parsers scale both sides by one factor, so that the image fits.
+    scales = {
+        image["id"]: min(input_size[0] / image["height"], input_size[1] / image["width"]) for image in tree["images"]
+    }
+    objects = [entry for entry in tree["annotations"] if not entry.get("iscrowd")]
+    objects = objects[:: max(1, -(-len(objects) // MOST_OBJECTS))]
+    factors = np.asarray([scales[entry["image_id"]] for entry in objects], np.float32).reshape(-1, 1)
+    boxes = np.asarray([entry["bbox"] for entry in objects], np.float32).reshape(-1, 4) * factors
+    low, side = boxes[:, 1::-1], boxes[:, :1:-1]
+    return np.concatenate([low, low + side], axis=1)
+
+
+def all_anchors(config: Any, input_size: tuple[int, int], *, size: float | None = None) -> np.ndarray:
+    """Every anchor, of another base size if one is given: float32 [A, 4], [y_min, x_min, y_max, x_max] in pixels."""
+    if size is not None:
+        config = config.replace(anchor=replace(config.anchor, anchor_size=size))
+    return np.concatenate(list(level_anchors(config, input_size).values()))
+
+
+def anchor_recall(boxes: np.ndarray, anchors: np.ndarray) -> float:
+    """Share of boxes [N, 4] that some anchor [A, 4] overlaps by IoU of at least 0.5; 0..1."""
+    areas = np.prod(anchors[:, 2:] - anchors[:, :2], axis=1)
+    reached = 0
+    for start in range(0, len(boxes), CHUNK):
+        some = boxes[start : start + CHUNK, None]
+        sides = np.minimum(some[..., 2:], anchors[:, 2:]) - np.maximum(some[..., :2], anchors[:, :2])
+        common = np.prod(np.maximum(sides, 0), axis=-1)
+        union = np.prod(some[..., 2:] - some[..., :2], axis=-1) + areas - common
+        reached += int((common >= MIN_IOU * union).any(axis=1).sum())
+    return reached / len(boxes)
