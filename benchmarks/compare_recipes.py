@@ -29,14 +29,15 @@ SGD: dict[str, Any] = {
     "warmup_steps": 100,
     "ema_decay": 0.0,
 }
-ADAMW: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.01, "warmup_steps": 100}
+ADAMW: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 0.002, "weight_decay": 0.01, "warmup_steps": 50}
 RECIPES: dict[str, dict[str, Any]] = {
     "sgd": SGD,
     "sgd_ema": {**SGD, "ema_decay": "auto"},
     "adamw": {**ADAMW, "ema_decay": 0.0},
     "adamw_ema": {**ADAMW, "ema_decay": "auto"},
-    "adamw_ema_2e-3": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.002},
-    "adamw_ema_5e-4": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.0005},
+    "adamw_ema_1e-3": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.001},
+    "adamw_ema_3e-3": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.003},
+    "adamw_ema_1e-3_warmup_100": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.001, "warmup_steps": 100},
 }
 DATA: dict[str, dict[str, Any]] = {
     "synthetic": {"prepare": {"source": "synthetic"}, "train": {"common": {}}},

@@ -14,7 +14,15 @@ from stages.core.results.kinds import Variant
 from tests.builders import train_result
 
 SIZE = 64
-TRAINING: dict[str, Any] = {"input_size": [SIZE, SIZE], "batch_size": 4, "checkpoint_interval": 5}
+TRAINING: dict[str, Any] = {
+    "input_size": [SIZE, SIZE],
+    "batch_size": 4,
+    "checkpoint_interval": 5,
+    "optimizer": "sgd",
+    "learning_rate": 0.02,
+    "weight_decay": 4e-5,
+    "ema_decay": 0,
+}
 
 
 def write_params(root: Path, *, models: list[str], schemes: list[str], **sections: Any) -> None:

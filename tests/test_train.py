@@ -29,6 +29,10 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "mobiledet_tiny"
 SETTINGS: dict[str, Any] = {
+    "optimizer": "sgd",
+    "learning_rate": 0.02,
+    "weight_decay": 4e-5,
+    "ema_decay": 0,
     "input_size": [64, 64],
     "steps": 20,
     "batch_size": 4,

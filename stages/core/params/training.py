@@ -41,16 +41,18 @@ class TrainSettings(Section):
     """(height, width) of the network's input in pixels; multiples of 64."""
     steps: Positive = 1500
     batch_size: Positive = 8
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0)] = 0.02
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.002
     momentum: Fraction = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 4e-5
+    """sgd only."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """adamw: decoupled from the loss, without biases and batch norms; sgd: a part of the loss."""
     schedule: Literal["cosine", "constant", "stepwise"] = "cosine"
     """stepwise: a tenth after 2/3 of the steps, a hundredth after 8/9."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
     gradient_clip_norm: Annotated[float, Field(ge=0)] = 10.0
     """Global norm; 0 switches clipping off."""
-    ema_decay: float | Literal["auto"] = 0.0
+    ema_decay: float | Literal["auto"] = "auto"
     """Exponential moving average of the weights, evaluated and kept instead of the raw ones; 0 switches it off.
 
     auto: a decay that averages over about the last quarter of the steps. The first steps do not drag either: the decay

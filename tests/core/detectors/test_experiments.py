@@ -17,6 +17,7 @@ def test_settings_reach_every_model(model: str) -> None:
         input_size=[128, 192],
         steps=900,
         batch_size=6,
+        optimizer="sgd",
         learning_rate=0.03,
         momentum=0.8,
         warmup_steps=30,

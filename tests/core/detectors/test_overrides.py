@@ -50,9 +50,10 @@ def test_a_wrong_override_names_its_place_and_the_known_keys(case: Wrong) -> Non
         assert part in message
 
 
-def test_overrides_win_over_the_knobs() -> None:
+def test_overrides_win_over_the_settings() -> None:
     config = experiment(
         steps=10,
+        optimizer="sgd",
         overrides={
             "trainer": {"train_steps": 7, "optimizer_config": {"optimizer": {"sgd": {"nesterov": True}}}},
             "task": {"model": {"head": {"num_convs": 3}}, "losses": {"focal_loss_gamma": 2}},
