@@ -84,7 +84,7 @@ class Bad:
     """One mistake: what is on disk, what params.yaml says, what is run, and what the line must say."""
 
     id: str
-    verb: str = "prepare"
+    stage: str = "prepare"
     args: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     data: Callable[[Path], None] = nothing
@@ -98,11 +98,11 @@ CASES = (
     Bad(id="unknown_model", params={"models": ["mobiledet_cpuu"]}, says=("models", "did you mean 'mobiledet_cpu'")),
     Bad(
         id="unknown_scheme_on_the_command_line",
-        verb="convert",
+        stage="convert",
         args=("--model", "mobiledet_tiny", "--scheme", "int9"),
         says=("--scheme", "'int9'", "int16x8"),
     ),
-    Bad(id="no_scheme_on_the_command_line", verb="convert", args=("--model", "mobiledet_tiny"), says=("--scheme",)),
+    Bad(id="no_scheme_on_the_command_line", stage="convert", args=("--model", "mobiledet_tiny"), says=("--scheme",)),
     Bad(id="misspelt_key", params={"prepare": {"sede": 1}}, says=("prepare.sede", "unknown key", "'seed'")),
     Bad(id="misspelt_section", params={"modles": []}, says=("modles", "unknown key", "'models'")),
     Bad(
@@ -112,7 +112,7 @@ CASES = (
     ),
     Bad(
         id="misspelt_override",
-        verb="train",
+        stage="train",
         args=("--model", "mobiledet_tiny"),
         params={"train": {"mobiledet_tiny": {"batch_size": 4, "overrides": {"task": {"modell": {}}}}}},
         data=prepared,
@@ -129,7 +129,7 @@ CASES = (
     Bad(id="one_class_only", params=COCO, data=one_class, says=("'class 0'", "min_classes")),
     Bad(
         id="batch_larger_than_the_data",
-        verb="train",
+        stage="train",
         args=("--model", "mobiledet_tiny"),
         params={"train": {"mobiledet_tiny": {"batch_size": 64}}},
         data=prepared,
@@ -137,11 +137,11 @@ CASES = (
     ),
     Bad(
         id="not_prepared",
-        verb="train",
+        stage="train",
         args=("--model", "mobiledet_tiny"),
         says=("data/prepared", "prepare"),
     ),
-    Bad(id="nothing_to_report", verb="report", says=("models/", "stage")),
+    Bad(id="nothing_to_report", stage="report", says=("models/", "stage")),
 )
 
 
@@ -153,7 +153,7 @@ def test_one_clear_line_and_status_2(case: Bad, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(write))
 
     done = subprocess.run(
-        [sys.executable, "-m", f"stages.{case.verb}", "--root", str(tmp_path), *case.args],
+        [sys.executable, "-m", f"stages.{case.stage}", "--root", str(tmp_path), *case.args],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -86,8 +86,8 @@ class TrainingJob:
     @property
     def section(self) -> str:
         """Where the training's parameters are in params.yaml."""
-        verb = MAKERS[self.variant]
-        return f"{verb}.{self.detector.name}" if self.refinement is None else verb
+        stage = MAKERS[self.variant]
+        return f"{stage}.{self.detector.name}" if self.refinement is None else stage
 
 
 def train_detector(
