@@ -12,6 +12,7 @@ import tensorflow as tf
 from official.vision.ops import iou_similarity
 
 from stages.core.training.losses.boxes import paired_iou
+from stages.core.training.losses.claims import winning_claims
 from stages.core.training.losses.task_aligned import assign_task_aligned
 
 NEGATIVE, IGNORED = -1, -2
@@ -85,7 +86,9 @@ def assign_atss(anchor_boxes: Mapping[str, tf.Tensor], boxes: tf.Tensor, *, cell
     is_inside = tf.reduce_all((centers > boxes[:, None, :2]) & (centers < boxes[:, None, 2:]), axis=-1)
     chosen = tf.where((overlaps >= limits[:, None]) & is_inside & (overlaps > 0))
     objects, chosen_anchors = tf.cast(chosen[:, 0], tf.int32), tf.gather_nd(candidates, chosen)
-    assigned = _settle(tf.shape(anchors)[0], chosen_anchors, objects, tf.gather_nd(overlaps, chosen))
+    wins = winning_claims(chosen_anchors, objects, tf.gather_nd(overlaps, chosen), tf.shape(anchors)[0])
+    assigned = tf.fill([tf.shape(anchors)[0]], NEGATIVE)
+    assigned = _force(assigned, tf.boolean_mask(chosen_anchors, wins), tf.boolean_mask(objects, wins))
 
     indices = tf.range(tf.shape(boxes)[0])
     is_left = ~tf.reduce_any(tf.gather(assigned, candidates) == indices[:, None], axis=1)
@@ -109,13 +112,6 @@ def _nearest_anchors(anchor_boxes: Mapping[str, tf.Tensor], boxes: tf.Tensor, ce
         found.append(tf.reshape(members, [-1, members.shape[1] * per_cell]))
         start += height * width * per_cell
     return tf.concat(found, axis=1)
-
-
-def _settle(num_anchors: tf.Tensor, anchors: tf.Tensor, objects: tf.Tensor, overlaps: tf.Tensor) -> tf.Tensor:
-    """int32 [A] from S claims (anchor, object, IoU): of several claims the highest IoU, then the first object."""
-    highest = tf.tensor_scatter_nd_max(tf.zeros([num_anchors]), anchors[:, None], overlaps)
-    wins = overlaps >= tf.gather(highest, anchors)
-    return _force(tf.fill([num_anchors], NEGATIVE), tf.boolean_mask(anchors, wins), tf.boolean_mask(objects, wins))
 
 
 def _force(assigned: tf.Tensor, anchors: tf.Tensor, objects: tf.Tensor) -> tf.Tensor:

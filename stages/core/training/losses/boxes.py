@@ -1,7 +1,7 @@
 """Differentiable box arithmetic for losses: decoding, and overlap measures of boxes paired row by row.
 
-Boxes are float32 [..., 4], [y_min, x_min, y_max, x_max] in input pixels. Nothing here yields NaN or infinity, in value or
-gradient, for boxes without area or for whatever a head may predict.
+Boxes are float32 [..., 4], [y_min, x_min, y_max, x_max] in input pixels. Nothing here yields NaN or infinity, in value
+or gradient, for boxes without area or for whatever finite codes a head may predict.
 
 Sources: Ren et al., "Faster R-CNN" (NeurIPS 2015) for the box code; Rezatofighi et al., "Generalized Intersection over
 Union" (CVPR 2019); Zheng et al., "Distance-IoU Loss" (AAAI 2020).
