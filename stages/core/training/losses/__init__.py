@@ -1,0 +1,1 @@
+"""Which anchors learn which object, and what their errors cost: assigners, class, box and mask losses."""
