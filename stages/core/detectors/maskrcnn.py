@@ -11,6 +11,7 @@ from official.vision.configs import maskrcnn as mr
 
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.training_config import MaskRCNNTraining
 from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import Detector
 
@@ -77,7 +78,7 @@ def maskrcnn_architecture(detector: Detector) -> cfg.ExperimentConfig:
         norm_activation=norm_activation(),
     )
     return cfg.ExperimentConfig(
-        task=mr.MaskRCNNTask(model=model),
+        task=MaskRCNNTraining(model=model),
         trainer=cfg.TrainerConfig(best_checkpoint_eval_metric="mask_AP"),
         restrictions=["task.train_data.is_training != None", "task.validation_data.is_training != None"],
     )

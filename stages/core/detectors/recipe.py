@@ -11,7 +11,8 @@ from official.modeling import optimization
 from official.vision.configs import common
 
 from stages.core.detectors.data import TrainingData
-from stages.core.params.training import TrainSettings
+from stages.core.detectors.training_config import AugmentationConfig
+from stages.core.params.training import AugmentationParams, TrainSettings
 
 EVALUATION_BATCH = 8
 SHUFFLE_BUFFER = 1000
@@ -72,6 +73,18 @@ def _apply_data(task: Any, settings: TrainSettings, data: TrainingData) -> None:
     train.parser.aug_rand_hflip = settings.augmentation.horizontal_flip
     train.parser.aug_scale_min = settings.augmentation.scale_min
     train.parser.aug_scale_max = settings.augmentation.scale_max
+    _apply_methods(task, settings)
+
+
+def _apply_methods(task: Any, settings: TrainSettings) -> None:
+    """What `training_config` adds to Model Garden's configuration."""
+    augmentation, losses = settings.augmentation, settings.losses
+    for name in vars(AugmentationConfig()).keys() & AugmentationParams.model_fields.keys():
+        setattr(task.augmentation, name, getattr(augmentation, name))
+    task.methods.assigner, task.methods.box_loss = losses.assigner, losses.box
+    task.methods.class_loss, task.methods.mask_loss = losses.classes, losses.mask
+    task.methods.class_weights = losses.class_weights
+    task.image_cache_mb = settings.image_cache_mb
 
 
 def _apply_records(task: Any, settings: TrainSettings, data: TrainingData) -> None:
@@ -130,7 +143,12 @@ def choose_ema_decay(settings: TrainSettings) -> float:
     """
     if settings.ema_decay != "auto":
         return settings.ema_decay
-    return min(max(1 - 1 / (EMA_SHARE * settings.steps), MIN_EMA_DECAY), MAX_EMA_DECAY)
+    return average_decay(settings.steps)
+
+
+def average_decay(steps: int) -> float:
+    """Decay of an average over the last `EMA_SHARE` of a training of so many steps."""
+    return min(max(1 - 1 / (EMA_SHARE * steps), MIN_EMA_DECAY), MAX_EMA_DECAY)
 
 
 def _schedules(settings: TrainSettings) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from official.vision.configs import retinanet as rn
 
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.training_config import RetinaNetTraining
 from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import Detector
 
@@ -53,7 +54,7 @@ def retinanet_architecture(detector: Detector) -> cfg.ExperimentConfig:
         norm_activation=norm_activation(),
     )
     return cfg.ExperimentConfig(
-        task=rn.RetinaNetTask(model=model),
+        task=RetinaNetTraining(model=model),
         trainer=cfg.TrainerConfig(best_checkpoint_eval_metric="AP"),
         restrictions=["task.train_data.is_training != None", "task.validation_data.is_training != None"],
     )

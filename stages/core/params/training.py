@@ -9,14 +9,31 @@ from stages.core.params.names import check_names
 from stages.core.params.section import Fraction, Positive, Section
 from stages.core.tables.detectors import DETECTORS
 
+Probability = Annotated[float, Field(ge=0, le=1)]
+
 
 class AugmentationParams(Section):
-    """Random changes to training images, by Model Garden's own input pipeline."""
+    """Random changes to training images. Sources and costs: docs/training.md."""
 
     horizontal_flip: bool = True
     scale_min: Annotated[float, Field(gt=0, le=2)] = 0.8
     scale_max: Annotated[float, Field(gt=0, le=4)] = 1.25
     policy: Literal["none", "autoaug", "randaug"] = "none"
+    """Model Garden's own policies."""
+    orientation_free: bool = False
+    """Vertical flips and quarter turns: for data without an up and down, such as images from above or a microscope."""
+    color_jitter: Probability = 0.0
+    """Strength of random changes of brightness, contrast, saturation and hue."""
+    random_crop: Probability = 0.0
+    """How often SSD's random crop is taken."""
+    mosaic: Probability = 0.0
+    """How often four images are put together into one."""
+    mix_up: Probability = 0.0
+    """How often two images are blended. Only for detectors without masks."""
+    copy_paste: Probability = 0.0
+    """How often objects of another image are pasted in by their masks. Only for detectors with masks."""
+    plain_share: Probability = 0.2
+    """Share of the steps, at the end, without mosaic, mix_up and copy_paste: images as they are in use."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -34,12 +51,27 @@ class AnchorParams(Section):
     """Side of the base anchor in units of the level's stride."""
 
 
+class LossParams(Section):
+    """What a detector is taught by. All but `mask` are of RetinaNet; see docs/training.md for sources."""
+
+    assigner: Literal["iou", "atss", "task_aligned"] = "iou"
+    """Which anchors are to find an object."""
+    box: Literal["huber", "giou", "ciou"] = "huber"
+    classes: Literal["focal", "quality_focal", "varifocal"] = "focal"
+    mask: Literal["bce", "dice", "bce_dice"] = "bce"
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: classes count by the inverse square root of how often they occur among the training objects."""
+
+
 class TrainSettings(Section):
     """Training of one model: the parameters that people sweep. Everything else is reached through `overrides`."""
 
     input_size: tuple[Positive, Positive] = (256, 256)
     """(height, width) of the network's input in pixels; multiples of 64."""
     steps: Positive = 1500
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Train by the clock: for so many minutes of training steps, whatever `steps` says; schedule and moving average
+    follow the clock. None: train for `steps`."""
     batch_size: Positive = 8
     optimizer: Literal["sgd", "adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
@@ -59,7 +91,13 @@ class TrainSettings(Section):
     of step n is at most (1 + n) / (10 + n), as in `tf.train.ExponentialMovingAverage`.
     """
     augmentation: AugmentationParams = AugmentationParams()
+    losses: LossParams = LossParams()
     anchors: AnchorParams = AnchorParams()
+    image_cache_mb: Annotated[int, Field(ge=0)] = 2000
+    """Memory for decoded training images; a split that needs more is decoded anew in every epoch. 0: never cached."""
+    bfloat16_math: bool = True
+    """Convolutions multiply in bfloat16 and add in float32 where the processor has instructions for it (AMX, AVX-512
+    BF16); weights, activations and files stay float32. Changes nothing elsewhere."""
     init_checkpoint: str | None = None
     """Path or URL of a TF2 checkpoint in Model Garden's layout."""
     init_modules: Annotated[tuple[Literal["all", "backbone", "decoder"], ...], Field(min_length=1)] = ("all",)

@@ -90,7 +90,7 @@ class Params(Section):
         changes = {name: getattr(section, name) for name in RefineParams.model_fields if name != "models"}
         if section.batch_size is None:
             del changes["batch_size"]
-        return self.train_settings(model).model_copy(update={**changes, "ema_decay": 0.0})
+        return self.train_settings(model).model_copy(update={**changes, "ema_decay": 0.0, "max_minutes": None})
 
 
 def merge_trees(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

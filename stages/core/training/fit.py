@@ -14,12 +14,13 @@ from official.core import config_definitions as cfg
 from official.core import train_lib
 
 from stages.core.base.errors import TrainingError, UserError
-from stages.core.detectors.build import build_task
 from stages.core.results.history import Entry
+from stages.core.training.clock import TrainingLength
 from stages.core.training.history import HistoryLog, format_ap, to_points
 from stages.core.training.hooks import TaskHook, attach_hook
 from stages.core.training.interrupts import Interrupted, Interrupts
 from stages.core.training.progress import TrainingView
+from stages.core.training.tasks import TrainingSetup, build_training_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ def create_runner(
     config: cfg.ExperimentConfig,
     folder: Path,
     strategy: Any,
+    setup: TrainingSetup,
     *,
     seed: int,
     on_loop: Any,
@@ -46,12 +48,13 @@ def create_runner(
       config: With absolute paths.
       folder: Checkpoints, TensorBoard files and the best checkpoint.
       strategy: A tf.distribute strategy.
+      setup: What the task must know besides `config`.
       seed: Of initial weights and of random operations.
       on_loop: Called with the losses after every few steps, before a checkpoint may be saved.
       hook: What the training changes about the task that the configuration states.
     """
     tf_keras.utils.set_random_seed(seed)
-    task = build_task(config, logging_dir=folder)
+    task = build_training_task(config, setup, logging_dir=folder)
     try:
         return train_lib.OrbitExperimentRunner(
             distribution_strategy=strategy,
@@ -78,12 +81,26 @@ def create_controller(*, steps_per_loop: int, **arguments: Any) -> orbit.Control
     return orbit.Controller(steps_per_loop=lambda step: int(steps_per_loop - step % steps_per_loop), **arguments)
 
 
-class LoopWatch:
-    """Looks at every few steps: records them, shows them, and stops on a loss that is not finite or on a signal."""
+class TimeIsUp(Exception):  # noqa: N818 - no error
+    """A training by the clock has reached its end."""
 
-    def __init__(self, history: HistoryLog, view: TrainingView, interrupts: Interrupts, *, section: str) -> None:
+
+class LoopWatch:
+    """Looks at every few steps: records them, shows them, and stops on a loss that is not finite, on a signal, or when
+    the time of a training by the clock is up."""
+
+    def __init__(
+        self,
+        history: HistoryLog,
+        view: TrainingView,
+        interrupts: Interrupts,
+        length: TrainingLength,
+        *,
+        section: str,
+    ) -> None:
         """Sets where losses go, and the section of params.yaml that advice is about."""
         self._history, self._view, self._interrupts, self._section = history, view, interrupts, section
+        self._length = length
         self._seconds, self._last_step = history.seconds, 0
         self._last_time = time.monotonic()
         self.global_step: Callable[[], int] = lambda: 0
@@ -92,6 +109,7 @@ class LoopWatch:
         """Fitting begins (or goes on after an evaluation)."""
         self.global_step = global_step
         self._last_step, self._last_time = global_step(), time.monotonic()
+        self._length.update(self._last_step, self._seconds)
 
     def __call__(self, output: dict[str, Any]) -> None:
         step = self.global_step()
@@ -104,10 +122,27 @@ class LoopWatch:
         self._last_step = step
         entry: Entry = {"step": step, **values, "steps_per_second": rate, "seconds": self._seconds}
         self._history.append("train", entry)
+        self._length.update(step, self._seconds)
         self._view.advance(
-            step, loss=values["training_loss"], learning_rate=values["learning_rate"], steps_per_second=rate
+            step,
+            self._length.total,
+            loss=values["training_loss"],
+            learning_rate=values["learning_rate"],
+            steps_per_second=rate,
         )
         self._interrupts.raise_if_received()
+        if self._length.by_clock and self.is_over:
+            raise TimeIsUp
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the training has reached its end."""
+        return self._length.is_over(self.global_step(), self._seconds)
+
+    def next_stop(self, interval: int) -> int:
+        """Step to train to: the next multiple of `interval`, or the last."""
+        stop = (self.global_step() // interval + 1) * interval
+        return stop if self._length.by_clock else min(stop, self._length.total)
 
     def _refuse_non_finite(self, step: int, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -130,39 +165,44 @@ def fit(
     patience: int,
     settled_step: int = 0,
 ) -> FitResult:
-    """Trains to the last step, evaluating at every interval from `settled_step` on and at the end.
+    """Trains to the end, evaluating at every interval from `settled_step` on and at the end.
 
     Raises:
       Interrupted: on SIGTERM or Ctrl-C, after saving a checkpoint.
       TrainingError: if a loss is not finite.
     """
-    total, interval = config.trainer.train_steps, config.trainer.validation_interval
+    interval = config.trainer.validation_interval
+    watch.start(functools.partial(_global_step, runner))
     step = _global_step(runner)
     with runner.strategy.scope():
         while True:
-            if step >= min(settled_step, total) and _is_due(step, runner, history, total=total, interval=interval):
+            over = watch.is_over
+            is_settled = over or step >= settled_step
+            if is_settled and _is_due(step, runner, history, is_last=over, interval=interval):
                 with interrupts.at_once():
                     _evaluate(runner, step, config, history, view)
-            if step >= total or is_exhausted(history, config.trainer.best_checkpoint_eval_metric, patience):
+            if over or is_exhausted(history, config.trainer.best_checkpoint_eval_metric, patience):
                 break
             watch.start(functools.partial(_global_step, runner))
             try:
-                runner.controller.train(min((step // interval + 1) * interval, total))
+                runner.controller.train(watch.next_stop(interval))
+            except TimeIsUp:
+                runner.controller.save_checkpoint()
             except Interrupted:
                 runner.controller.save_checkpoint()
                 view.note(f"saved at step {_global_step(runner)}; run the same command again to go on from there")
                 raise
             step = _global_step(runner)
-    return FitResult(runner=runner, steps=step, stopped_early=step < total)
+    return FitResult(runner=runner, steps=step, stopped_early=not over)
 
 
 def _global_step(runner: Any) -> int:
     return int(runner.trainer.global_step.numpy())
 
 
-def _is_due(step: int, runner: Any, history: HistoryLog, *, total: int, interval: int) -> bool:
+def _is_due(step: int, runner: Any, history: HistoryLog, *, is_last: bool, interval: int) -> bool:
     """Whether weights at this step must be evaluated; after a resume perhaps once more, or for the first time."""
-    if step == 0 or (step % interval and step < total):
+    if step == 0 or (step % interval and not is_last):
         return False
     judged = step in {entry["step"] for entry in history.history.validation}
     return not judged or runner.trainer.checkpoint_exporter.best_ckpt_path is None

@@ -31,6 +31,9 @@ def run_training(
     data = read_training_data(layout, detector)
     check_batch_size(detector.name, settings.batch_size, data.num_train)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if settings.bfloat16_math:
+        # Read by oneDNN at its first operation. Where the processor has no bfloat16 it computes as ever.
+        os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     try:
         with redirect_output(layout.work / detector.name / f"{variant}-{os.getpid()}.log") as log:
             # TensorFlow takes ten seconds to import and is loud: what is wrong with the above is said before.

@@ -12,8 +12,8 @@ LINE_INTERVAL_S = 10.0
 class TrainingView(Protocol):
     """Shows how far a training is."""
 
-    def advance(self, step: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
-        """Training has reached `step`."""
+    def advance(self, step: int, total: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
+        """Training has reached `step` of `total`."""
 
     def note(self, text: str) -> None:
         """Something worth a line of its own."""
@@ -42,9 +42,9 @@ class BarView:
         self._task = self._progress.add_task(name, total=total, completed=done, state="starting")
         self._progress.start()
 
-    def advance(self, step: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
+    def advance(self, step: int, total: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
         state = f"loss {loss:.3f}  lr {learning_rate:.2g}  {steps_per_second:.1f} steps/s"
-        self._progress.update(self._task, completed=step, state=state)
+        self._progress.update(self._task, completed=step, total=total, state=state)
 
     def note(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, markup=False)
@@ -56,20 +56,20 @@ class BarView:
 class LineView:
     """The same as plain lines, at most one every ten seconds: for logs and pipes."""
 
-    def __init__(self, terminal: IO[str], *, name: str, total: int, done: int) -> None:
-        self._terminal, self._name, self._total = terminal, name, total
+    def __init__(self, terminal: IO[str], *, name: str, done: int) -> None:
+        self._terminal, self._name = terminal, name
         self._start_step, self._start_time = done, time.monotonic()
         self._last_line = 0.0
 
-    def advance(self, step: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
+    def advance(self, step: int, total: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
         now = time.monotonic()
-        if now - self._last_line < LINE_INTERVAL_S and step < self._total:
+        if now - self._last_line < LINE_INTERVAL_S and step < total:
             return
         self._last_line = now
         mean_rate = max(step - self._start_step, 1) / max(now - self._start_time, 1e-9)
-        left_s = (self._total - step) / mean_rate
+        left_s = (total - step) / mean_rate
         self.note(
-            f"{self._name}: step {step}/{self._total}, loss {loss:.3f}, lr {learning_rate:.2g}, "
+            f"{self._name}: step {step}/{total}, loss {loss:.3f}, lr {learning_rate:.2g}, "
             f"{steps_per_second:.1f} steps/s, {format_seconds(left_s)} left"
         )
 
@@ -82,8 +82,9 @@ class LineView:
 
 def open_view(terminal: IO[str], *, name: str, total: int, done: int) -> TrainingView:
     """The view that suits the stream."""
-    view = BarView if terminal.isatty() else LineView
-    return view(terminal, name=name, total=total, done=done)
+    if terminal.isatty():
+        return BarView(terminal, name=name, total=total, done=done)
+    return LineView(terminal, name=name, done=done)
 
 
 def format_seconds(seconds: float) -> str:

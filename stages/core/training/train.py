@@ -5,18 +5,16 @@ entry, the finished folder before the work folder is removed.
 """
 
 import copy
-import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from official.core import config_definitions as cfg
 
-from stages.core.base.hashing import hash_file, hash_value
+from stages.core.base.hashing import hash_file
 from stages.core.base.jsonfile import read_json, write_json
 from stages.core.base.layout import (
     EXPERIMENT_FILE,
@@ -29,65 +27,28 @@ from stages.core.base.layout import (
 from stages.core.base.native_output import OutputLog
 from stages.core.base.versions import read_versions
 from stages.core.detectors.build import (
-    build_experiment,
-    refine_experiment,
-    register_experiments,
     write_experiment,
 )
-from stages.core.detectors.data import TrainingData, check_batch_size
+from stages.core.detectors.data import TrainingData
 from stages.core.params.training import TrainSettings
 from stages.core.results.history import write_history
-from stages.core.results.kinds import MAKERS, Variant
 from stages.core.results.training import TrainResult
 from stages.core.tables.detectors import Detector
 from stages.core.training.anchor_check import check_anchors
 from stages.core.training.checkpoints import read_step, settle_best, settle_checkpoints
-from stages.core.training.fetch import fetch_checkpoint
 from stages.core.training.fit import FitResult, LoopWatch, create_runner, fit
 from stages.core.training.history import HistoryLog
 from stages.core.training.initialize import initialize_model
 from stages.core.training.interrupts import Interrupts
+from stages.core.training.job import TrainingJob, make_setup, plan_training
 from stages.core.training.progress import open_view
-from stages.core.training.refinement import Refinement, read_source
+from stages.core.training.refinement import Refinement
 from stages.core.training.strategy import create_strategy
-from stages.core.training.workspace import lock_folder, move_into_place, work_folder
+from stages.core.training.tasks import TrainingSetup
+from stages.core.training.workspace import lock_folder, move_into_place
 
 PACKAGES = ("tensorflow", "tf-keras", "tf-models-official", "numpy")
 SHOWN_MISSING = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingJob:
-    """Everything that one training is made from.
-
-    Attributes:
-      detector, settings, data: Row, parameters, prepared data.
-      config: Resolved configuration, with paths relative to the project's root.
-      init_prefix: Init checkpoint on this machine; None when training from scratch, or from a refinement's source.
-      refinement: How the training differs from a first one; None for a first one.
-      key: See `training_key`; a training is resumed only under the same key.
-      folder: Work folder.
-    """
-
-    layout: Layout
-    detector: Detector
-    settings: TrainSettings
-    data: TrainingData
-    config: cfg.ExperimentConfig
-    init_prefix: Path | None
-    refinement: Refinement | None
-    key: str
-    folder: Path
-
-    @property
-    def variant(self) -> Variant:
-        return Variant.TRAINED if self.refinement is None else self.refinement.variant
-
-    @property
-    def section(self) -> str:
-        """Where the training's parameters are in params.yaml."""
-        stage = MAKERS[self.variant]
-        return f"{stage}.{self.detector.name}" if self.refinement is None else stage
 
 
 def train_detector(
@@ -114,65 +75,13 @@ def train_detector(
     def say(text: str) -> None:
         print(text, file=log.terminal, flush=True)
 
-    job = _plan(layout, detector, settings, data, refinement, say)
+    job = plan_training(layout, detector, settings, data, refinement, say)
     logging.getLogger("absl").setLevel(logging.INFO)  # into the log file: what Orbit and Model Garden say of the run
     with lock_folder(job.folder):
         log.move_to(job.folder / TRAIN_LOG)
         result = _train(job, log)
         shutil.rmtree(job.folder)
     return result
-
-
-def _plan(
-    layout: Layout,
-    detector: Detector,
-    settings: TrainSettings,
-    data: TrainingData,
-    refinement: Refinement | None,
-    say: Callable[[str], None],
-) -> TrainingJob:
-    register_experiments()
-    if refinement is None:
-        config = build_experiment(detector, settings, data)
-    else:
-        config = refine_experiment(refinement.source, detector, settings, data)
-    check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
-    init_prefix = start = None
-    if refinement is not None:
-        start = refinement.source / read_source(refinement.source, detector.name).checkpoint
-        say(f"{detector.name}: {refinement.variant} from {refinement.source.relative_to(layout.root)}")
-    elif config.task.init_checkpoint:
-        downloads = layout.work / "downloads"
-        init_prefix = fetch_checkpoint(config.task.init_checkpoint, root=layout.root, downloads=downloads, say=say)
-        start = init_prefix
-    # The index holds the checksum of every tensor: its hash is the hash of the weights.
-    start_sha256 = None if start is None else hash_file(Path(f"{start}.index"))
-    key = training_key(config, settings, data.sha256, start_sha256, refinement)
-    return TrainingJob(
-        layout=layout,
-        detector=detector,
-        settings=settings,
-        data=data,
-        config=config,
-        init_prefix=init_prefix,
-        refinement=refinement,
-        key=key,
-        folder=work_folder(layout, detector.name, key),
-    )
-
-
-def training_key(
-    config: cfg.ExperimentConfig,
-    settings: TrainSettings,
-    data_sha256: str,
-    start_sha256: str | None,
-    refinement: Refinement | None = None,
-) -> str:
-    """Hash of all that a training's result depends on: configuration, data, weights to start from, refinement, and what
-    of the settings is not in the configuration."""
-    values = [json.loads(json.dumps(config.as_dict())), settings.seed, settings.early_stopping_patience]
-    changed = [] if refinement is None else [refinement.variant.value, dict(refinement.key)]
-    return hash_value([*values, data_sha256, start_sha256, *changed])
 
 
 def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
@@ -189,9 +98,10 @@ def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
         if step is not None:
             view.note(f"going on from step {step} ({run})")
         with Interrupts() as interrupts:
-            watch = LoopWatch(history, view, interrupts, section=job.section)
+            setup = make_setup(job)
+            watch = LoopWatch(history, view, interrupts, setup.length, section=job.section)
             config = _runtime_config(job, resumed_step=step or 0)
-            runner = _create_runner(job, config, run, watch, resumed_step=step or 0)
+            runner = _create_runner(job, config, run, setup, watch, resumed_step=step or 0)
             if step is None:
                 _initialize(job, runner, view.note)
             settled = 0 if job.refinement is None else job.refinement.settled_step
@@ -211,10 +121,16 @@ def _notes_on_anchors(job: TrainingJob) -> list[str]:
 
 
 def _create_runner(
-    job: TrainingJob, config: cfg.ExperimentConfig, run: Path, watch: LoopWatch, *, resumed_step: int
+    job: TrainingJob,
+    config: cfg.ExperimentConfig,
+    run: Path,
+    setup: TrainingSetup,
+    watch: LoopWatch,
+    *,
+    resumed_step: int,
 ) -> Any:
     strategy, seed = create_strategy(config.runtime), job.settings.seed + resumed_step
-    return create_runner(config, run, strategy, seed=seed, on_loop=watch, hook=job.refinement)
+    return create_runner(config, run, strategy, setup, seed=seed, on_loop=watch, hook=job.refinement)
 
 
 def _runtime_config(job: TrainingJob, *, resumed_step: int) -> cfg.ExperimentConfig:

@@ -7,7 +7,7 @@ import pytest
 from stages.core.detectors.build import build_experiment, register_experiments
 from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import DETECTORS
-from stages.core.training.train import training_key
+from stages.core.training.job import training_key
 from tests.experiment_builder import DATA
 
 pytestmark = pytest.mark.slow
@@ -26,6 +26,10 @@ def key(data_sha256: str = "d", start_sha256: str | None = None, **changes: Any)
         {"learning_rate": 0.01},
         {"seed": 7},
         {"early_stopping_patience": 3},
+        {"max_minutes": 3.0},
+        {"bfloat16_math": False},
+        {"augmentation": {"mosaic": 0.5}},
+        {"losses": {"box": "giou"}},
         {"data_sha256": "other"},
         {"start_sha256": "other"},
     ],

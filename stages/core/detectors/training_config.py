@@ -1,0 +1,59 @@
+"""What a training does that Model Garden's configuration has no field for: its task configurations, extended.
+
+`stages/core/training` reads these fields; building, exporting and restoring a model do not depend on them.
+"""
+
+import dataclasses
+
+from official.core import task_factory
+from official.modeling.hyperparams import base_config
+from official.vision.configs import maskrcnn as mr
+from official.vision.configs import retinanet as rn
+from official.vision.tasks import maskrcnn, retinanet
+
+
+@dataclasses.dataclass
+class AugmentationConfig(base_config.Config):  # type: ignore[misc]
+    """Random changes besides the parser's flip, scale and crop. See `AugmentationParams` for the meaning of each."""
+
+    orientation_free: bool = False
+    color_jitter: float = 0.0
+    random_crop: float = 0.0
+    mosaic: float = 0.0
+    mix_up: float = 0.0
+    copy_paste: float = 0.0
+    plain_share: float = 0.2
+
+
+@dataclasses.dataclass
+class MethodsConfig(base_config.Config):  # type: ignore[misc]
+    """Names of rows of the tables in `stages/core/training`. See `LossParams` for the meaning of each."""
+
+    assigner: str = "iou"
+    box_loss: str = "huber"
+    class_loss: str = "focal"
+    mask_loss: str = "bce"
+    class_weights: str = "none"
+
+
+@dataclasses.dataclass
+class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
+    """Training of a RetinaNet."""
+
+    augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
+    methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
+    image_cache_mb: int = 0
+
+
+@dataclasses.dataclass
+class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
+    """Training of a Mask R-CNN."""
+
+    augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
+    methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
+    image_cache_mb: int = 0
+
+
+# Model Garden's registry then answers to the extended configurations as well: models are built by its own tasks.
+task_factory.register_task_cls(RetinaNetTraining)(retinanet.RetinaNetTask)
+task_factory.register_task_cls(MaskRCNNTraining)(maskrcnn.MaskRCNNTask)

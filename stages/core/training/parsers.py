@@ -1,0 +1,128 @@
+"""From a decoded, augmented sample to an image and training targets: Model Garden's parsers, with assigners by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+from official.vision.dataloaders import maskrcnn_input, retinanet_input
+from official.vision.ops import anchor, box_ops, preprocess_ops
+
+from stages.core.training.augmenting.sample import BOXES, IS_CROWD, Sample, frame_of
+from stages.core.training.losses.assigners import ASSIGNERS
+from stages.core.training.losses.labeler import TargetLabeler, ignore_crowds
+
+Parse = Callable[[Sample], tuple[tf.Tensor, dict[str, Any]]]
+PADDING = -1
+
+
+@dataclass
+class _Witness:
+    """A labeler that remembers the objects of the image as the network sees them.
+
+    Model Garden's parser scales and crops boxes and then keeps them to itself.
+    """
+
+    labeler: Any
+    boxes: list[tf.Tensor] = field(default_factory=list)
+    classes: list[tf.Tensor] = field(default_factory=list)
+
+    def label_anchors(self, anchor_boxes: Any, gt_boxes: tf.Tensor, gt_labels: tf.Tensor, *rest: Any) -> Any:
+        """Targets by the labeler within."""
+        self.boxes.append(gt_boxes)
+        self.classes.append(gt_labels)
+        return self.labeler.label_anchors(anchor_boxes, gt_boxes, gt_labels, *rest)
+
+
+def retinanet_parser(config: Any, params: Any) -> Parse:
+    """Parser of training samples for a RetinaNet. Anchors in crowds are ignored, as the evaluation does.
+
+    Horizontal flips are left to the augmentation before it: what flips here moves objects only, not crowds.
+
+    Args:
+      config: `RetinaNetTraining`.
+      params: Its `train_data`.
+    """
+    model, settings = config.model, params.parser
+    parser = retinanet_input.Parser(
+        **_shared_arguments(config, params),
+        match_threshold=settings.match_threshold,
+        unmatched_threshold=settings.unmatched_threshold,
+        box_coder_weights=model.detection_generator.box_coder_weights,
+        aug_rand_jpeg=settings.aug_rand_jpeg,
+        pad=settings.pad,
+        keep_aspect_ratio=settings.keep_aspect_ratio,
+    )
+    row = ASSIGNERS[config.methods.assigner]
+    weights = model.detection_generator.box_coder_weights
+    labeler: Any = anchor.AnchorLabeler(
+        match_threshold=settings.match_threshold,
+        unmatched_threshold=settings.unmatched_threshold,
+        box_coder_weights=weights,
+    )
+    if config.methods.assigner != "iou" and not row.needs_predictions:
+        labeler = TargetLabeler(assign=row.function, box_coder_weights=weights)
+    most = settings.max_num_instances
+
+    def parse(sample: Sample) -> tuple[tf.Tensor, dict[str, Any]]:
+        witness = _Witness(labeler)
+        image, labels = parser._parse_train_data(sample, anchor_labeler=witness)
+        anchors = tf.concat([tf.reshape(level, [-1, 4]) for level in labels["anchor_boxes"].values()], axis=0)
+        crowds = _crowds_in_input(sample, labels["image_info"])
+        labels["cls_weights"] = ignore_crowds(anchors, labels["cls_weights"], labels["box_weights"], crowds)
+        if row.needs_predictions:
+            (boxes,), (classes,) = witness.boxes, witness.classes
+            labels["gt_boxes"] = preprocess_ops.clip_or_pad_to_fixed_size(boxes, most, PADDING)
+            padded = preprocess_ops.clip_or_pad_to_fixed_size(classes, most, PADDING)
+            labels["gt_classes"] = padded[:, 0]
+        return image, labels
+
+    return parse
+
+
+def maskrcnn_parser(config: Any, params: Any) -> Parse:
+    """Parser of training samples for a Mask R-CNN.
+
+    Args:
+      config: `MaskRCNNTraining`.
+      params: Its `train_data`.
+    """
+    model, settings = config.model, params.parser
+    parser = maskrcnn_input.Parser(
+        **_shared_arguments(config, params),
+        rpn_match_threshold=settings.rpn_match_threshold,
+        rpn_unmatched_threshold=settings.rpn_unmatched_threshold,
+        rpn_batch_size_per_im=settings.rpn_batch_size_per_im,
+        rpn_fg_fraction=settings.rpn_fg_fraction,
+        aug_rand_vflip=settings.aug_rand_vflip,
+        include_mask=model.include_mask,
+        outer_boxes_scale=model.outer_boxes_scale,
+        mask_crop_size=settings.mask_crop_size,
+    )
+    return parser.parse_fn(is_training=True)  # type: ignore[no-any-return]
+
+
+def _shared_arguments(config: Any, params: Any) -> Mapping[str, Any]:
+    model, settings = config.model, params.parser
+    return {
+        "output_size": model.input_size[:2],
+        "min_level": model.min_level,
+        "max_level": model.max_level,
+        "num_scales": model.anchor.num_scales,
+        "aspect_ratios": model.anchor.aspect_ratios,
+        "anchor_size": model.anchor.anchor_size,
+        "aug_type": settings.aug_type,
+        "aug_rand_hflip": False,
+        "aug_scale_min": settings.aug_scale_min,
+        "aug_scale_max": settings.aug_scale_max,
+        "skip_crowd_during_training": settings.skip_crowd_during_training,
+        "max_num_instances": settings.max_num_instances,
+        "dtype": params.dtype,
+    }
+
+
+def _crowds_in_input(sample: Sample, image_info: tf.Tensor) -> tf.Tensor:
+    """Boxes of crowds in input pixels: float32 [M, 4], scaled and cropped as the parser did with the objects."""
+    boxes = tf.boolean_mask(sample[BOXES], sample[IS_CROWD])
+    pixels = box_ops.denormalize_boxes(boxes, frame_of(sample))
+    return preprocess_ops.resize_and_crop_boxes(pixels, image_info[2], image_info[1], image_info[3])

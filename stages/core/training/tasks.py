@@ -1,0 +1,170 @@
+"""Model Garden's tasks as this project trains them: input pipeline, augmentation, losses and length of the training.
+
+Model, metrics, evaluation and training step are Model Garden's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.core import config_definitions as cfg
+from official.vision.dataloaders import tf_example_decoder
+from official.vision.tasks import maskrcnn, retinanet
+
+from stages.core.detectors.training_config import MethodsConfig, RetinaNetTraining
+from stages.core.training.augmentation import augment_dataset
+from stages.core.training.clock import ClockSchedule, TrainingLength
+from stages.core.training.input_pipeline import build_training_dataset, decoded_size_mb
+from stages.core.training.losses.detection_losses import DetectionLosses
+from stages.core.training.losses.mask_losses import MaskLoss
+from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
+from stages.core.training.weighting import balance_classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSetup:
+    """What a task must know of a training besides its own configuration.
+
+    Attributes:
+      annotations: Prepared COCO JSON of the train split.
+      length: How long the training is.
+      nominal_steps, warmup_steps: Of the learning-rate schedule in the configuration.
+      average_follows_clock: Whether the decay of the moving average follows a length by the clock.
+    """
+
+    annotations: Path
+    length: TrainingLength
+    nominal_steps: int
+    warmup_steps: int
+    average_follows_clock: bool
+
+
+class _TrainingTask:
+    """What both tasks do in the same way; a mix-in before Model Garden's class."""
+
+    setup: TrainingSetup
+    task_config: Any
+
+    def create_optimizer(self, optimizer_config: Any, runtime_config: Any = None) -> Any:
+        """Model Garden's optimizer; by the clock, schedule and moving average follow the length of the training."""
+        optimizer = super().create_optimizer(optimizer_config, runtime_config)  # type: ignore[misc]
+        setup, schedule = self.setup, optimizer.learning_rate
+        if not setup.length.by_clock:
+            return optimizer
+        if isinstance(schedule, tf_keras.optimizers.schedules.LearningRateSchedule):
+            optimizer.learning_rate = ClockSchedule(
+                schedule, setup.length, steps=setup.nominal_steps, warmup_steps=setup.warmup_steps
+            )
+        if setup.average_follows_clock:
+            optimizer._average_decay = setup.length.average_decay
+        return optimizer
+
+    def _build_dataset(self, params: Any, parse: Any, input_context: Any, *, with_masks: bool) -> tf.data.Dataset:
+        settings = params.decoder.get()
+        options = {"attribute_names": settings.attribute_names} if not with_masks else {}
+        decoder = tf_example_decoder.TfExampleDecoder(
+            include_mask=with_masks,
+            regenerate_source_id=settings.regenerate_source_id,
+            mask_binarize_threshold=settings.mask_binarize_threshold,
+            **options,
+        )
+        config, length = self.task_config, self.setup.length
+        size_mb = decoded_size_mb(self.setup.annotations, with_masks=with_masks)
+        return build_training_dataset(
+            params,
+            decode=decoder.decode,
+            augment=lambda dataset: augment_dataset(
+                dataset,
+                config.augmentation,
+                flip=params.parser.aug_rand_hflip,
+                size=tuple(config.model.input_size[:2]),
+                share_done=length.share_done,
+                seed=params.seed or 0,
+            ),
+            parse=parse,
+            cached=size_mb <= config.image_cache_mb,
+            input_context=input_context,
+        )
+
+    def _class_weights(self) -> tuple[float, ...] | None:
+        config = self.task_config
+        if config.methods.class_weights == "none":
+            return None
+        return balance_classes(self.setup.annotations, num_classes=config.model.num_classes)
+
+
+class RetinaNetTrainingTask(_TrainingTask, retinanet.RetinaNetTask):  # type: ignore[misc]
+    """RetinaNet by `RetinaNetTraining`."""
+
+    def build_inputs(self, params: Any, input_context: Any = None) -> tf.data.Dataset:
+        """Batches of images and labels; those of the evaluation are Model Garden's."""
+        if not params.is_training or not _is_plain(params):
+            return super().build_inputs(params, input_context)
+        parse = retinanet_parser(self.task_config, params)
+        return self._build_dataset(params, parse, input_context, with_masks=False)
+
+    def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
+        """Total, class, box and model loss."""
+        config = self.task_config
+        if config.methods == MethodsConfig():
+            return super().build_losses(outputs, labels, aux_losses)
+        model_loss, class_loss, box_loss = self._losses(outputs, labels)
+        total = model_loss + (tf.reduce_sum(aux_losses) if aux_losses else 0.0)
+        return config.losses.loss_weight * total, class_loss, box_loss, model_loss
+
+    def _losses(self, outputs: Mapping[str, Any], labels: Mapping[str, Any]) -> Any:
+        config, methods = self.task_config, self.task_config.methods
+        is_focal = methods.class_loss == "focal"
+        weights = config.model.detection_generator.box_coder_weights
+        return DetectionLosses(
+            num_classes=config.model.num_classes,
+            # The evaluation's labels are Model Garden's, with targets by IoU.
+            assigner=methods.assigner if "gt_boxes" in labels else "iou",
+            box_loss=methods.box_loss,
+            class_loss=methods.class_loss,
+            box_loss_weight=config.losses.box_loss_weight if methods.box_loss == "huber" else None,
+            class_weights=self._class_weights(),
+            focal_alpha=config.losses.focal_loss_alpha if is_focal else None,
+            focal_gamma=config.losses.focal_loss_gamma if is_focal else None,
+            huber_delta=config.losses.huber_loss_delta,
+            box_coder_weights=tuple(weights) if weights else None,
+        )(outputs, labels)
+
+
+class MaskRCNNTrainingTask(_TrainingTask, maskrcnn.MaskRCNNTask):  # type: ignore[misc]
+    """Mask R-CNN by `MaskRCNNTraining`."""
+
+    def build_inputs(self, params: Any, input_context: Any = None, dataset_fn: Any = None) -> tf.data.Dataset:
+        """Batches of images and labels; those of the evaluation are Model Garden's."""
+        if not params.is_training or not _is_plain(params) or dataset_fn is not None:
+            return super().build_inputs(params, input_context, dataset_fn)
+        parse = maskrcnn_parser(self.task_config, params)
+        return self._build_dataset(params, parse, input_context, with_masks=self.task_config.model.include_mask)
+
+    def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
+        """All losses by name; class weights, if any, enter through Model Garden's own field."""
+        if weights := self._class_weights():
+            self.task_config.losses.class_weights = list(weights)
+        return super().build_losses(outputs, labels, aux_losses)
+
+    def _build_mask_loss(self, outputs: Mapping[str, Any]) -> tf.Tensor:
+        name = self.task_config.methods.mask_loss
+        if name == "bce":
+            return super()._build_mask_loss(outputs)
+        return MaskLoss(name=name)(outputs["mask_outputs"], outputs["mask_targets"], outputs["mask_class_targets"])
+
+
+def build_training_task(config: cfg.ExperimentConfig, setup: TrainingSetup, *, logging_dir: Path) -> Any:
+    """The task that trains `config`."""
+    is_retinanet = isinstance(config.task, RetinaNetTraining)
+    task = (RetinaNetTrainingTask if is_retinanet else MaskRCNNTrainingTask)(config.task, logging_dir=str(logging_dir))
+    task.setup = setup
+    return task
+
+
+def _is_plain(params: Any) -> bool:
+    """Whether the data is what `prepare` writes; `overrides` may name something else, which Model Garden then reads."""
+    return params.decoder.type == "simple_decoder" and not params.tfds_name and isinstance(params.input_path, str)
