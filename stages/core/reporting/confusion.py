@@ -55,7 +55,7 @@ class ClassCard:
 
     Attributes:
       chart: None where nothing was found.
-      num_left_out: Classes without a curve in the chart because others have a lower one.
+      num_left_out: Classes that were found and have no curve in the chart, because others have more objects.
     """
 
     scheme: str
@@ -82,12 +82,12 @@ def class_cards(cells: Sequence[Cell], kind: str) -> tuple[ClassCard, ...]:
 
 
 def shown_curves(results: ClassResults) -> list[tuple[str, ClassCurve]]:
-    """All classes pooled, and the seven classes with the lowest AP50, in their own order; of one class only that."""
+    """All classes pooled, and the seven classes with the most objects, in their own order; of one class only that."""
     drawable = [(name, curve) for name, curve in results.curves.items() if curve.precision]
     if len(results.curves) == 1:
         return drawable
-    lowest = sorted(drawable, key=lambda entry: sum(entry[1].precision))[:SHOWN_CURVES]
-    chosen = {name for name, _ in lowest}
+    frequent = sorted(drawable, key=lambda entry: -entry[1].num_objects)[:SHOWN_CURVES]
+    chosen = {name for name, _ in frequent}
     return [(ALL_CLASSES, results.overall), *(entry for entry in drawable if entry[0] in chosen)]
 
 

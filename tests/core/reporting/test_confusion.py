@@ -82,9 +82,9 @@ def test_dvc_gets_one_table_per_file(tmp_path: Path) -> None:
     assert len(lines) == 10 + 9 + 3
 
 
-def test_the_lowest_curves_are_drawn() -> None:
-    curves = {f"c{index}": ClassCurve(num_objects=5, precision=(index / 20,) * 50) for index in range(1, 12)}
-    curves["absent"] = ClassCurve(num_objects=0)
+def test_the_curves_of_the_most_frequent_classes_are_drawn() -> None:
+    curves = {f"c{index}": ClassCurve(num_objects=index, precision=(0.5,) * 50) for index in range(1, 12)}
+    curves["never found"] = ClassCurve(num_objects=99)
     results = ClassResults(curves=curves, overall=curves["c5"], confusion=TWO)
     names = [name for name, _ in shown_curves(results)]
-    assert names == ["all classes", *(f"c{index}" for index in range(1, SHOWN_CURVES + 1))]
+    assert names == ["all classes", *(f"c{index}" for index in range(12 - SHOWN_CURVES, 12))]

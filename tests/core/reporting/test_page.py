@@ -264,7 +264,8 @@ CLASS_CASES = [
     ClassCase(
         "eighty classes",
         [f"class {number}" for number in range(80)],
-        ("The 20 classes with the most objects; the other 60 are taken together.", "72 others are in the file's JSON",
+        ("The 20 classes with the most objects; the other 60 are taken together.",
+         "Curves of the 7 classes with the most objects; those of 72 others",
          "(other classes)", 'class="card scroll tall"'),
     ),
     ClassCase(
