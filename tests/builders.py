@@ -1,6 +1,7 @@
 """Values with defaults for tests, and a whole project tree of believable results."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from stages.core.base.jsonfile import write_json
 from stages.core.base.layout import MODEL_FILES, Layout
 from stages.core.processing.stored_outputs import StoredOutputs, save_outputs
 from stages.core.results.benchmark import Benchmark, Latency, Machine
+from stages.core.results.classes import ClassCurve, ClassResults, Confusion, OperatingPoint
 from stages.core.results.conversion import Conversion, OpProof, Proof
 from stages.core.results.interface import ImageInput, Interface, PostProcessing, TensorOutput, write_interface
 from stages.core.results.kinds import Backend, Form, Precision
@@ -163,6 +165,29 @@ def average_precision(ap: float | None, labels: dict[str, str] = LABELS) -> Aver
         ap_medium=ap + 1,
         ap_large=None,
         per_class=per_class,
+        per_class_ap50={name: min(100.0, (value or 0) + 24) for name, value in per_class.items()},
+    )
+
+
+def class_results(names: Iterable[str] = tuple(LABELS.values()), *, num_objects: int = 10) -> ClassResults:
+    """The first class has `num_objects` objects, each further one a tenth less, the last one none at all."""
+    names = tuple(names)
+    numbers = [max(1, num_objects - index * num_objects // 10) for index in range(len(names))]
+    numbers[-1] = 0 if len(names) > 1 else numbers[-1]
+    precision = tuple(round(1 - (recall / 100) ** 3, 4) for recall in range(90))
+    best = OperatingPoint(score_threshold=0.4375, precision=0.9, recall=0.8, f1=0.847)
+    counts = np.diag([*(number - number // 5 for number in numbers), 0])
+    counts[:-1, -1] = [number // 5 for number in numbers]
+    counts[-1, 0] = 3
+    return ClassResults(
+        curves={
+            name: ClassCurve(num_objects=number, precision=precision, best=best)
+            if number
+            else ClassCurve(num_objects=0)
+            for name, number in zip(names, numbers, strict=True)
+        },
+        overall=ClassCurve(num_objects=sum(numbers), precision=precision, best=replace(best, score_threshold=0.5)),
+        confusion=Confusion(classes=names, counts=tuple(map(tuple, counts.tolist())), score_threshold=0.3),
     )
 
 
@@ -180,6 +205,8 @@ def validation(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes
         reference=Accuracy(box=average_precision(box), mask=average_precision(mask) if masks else None),
         box_ap_drop=drop,
         mask_ap_drop=drop / 2 if masks else None,
+        box_classes=class_results(),
+        mask_classes=class_results() if masks else None,
         parity=()
         if masks
         else tuple(

@@ -265,6 +265,17 @@ def test_one_class_works_when_asked_for(tmp_path: Path) -> None:
     assert run(tmp_path / "raw", min_classes=1).images_kept == 6
 
 
+def test_images_without_objects_are_kept(tmp_path: Path) -> None:
+    tree = coco_tree(8)
+    tree["annotations"] = tree["annotations"][:4]
+    report = run(write_coco(tmp_path / "raw", tree), split={"val": 0.5, "test": 0.0})
+    empty = 0
+    for split in ("train", "val"):
+        kept = tree_of(tmp_path / "prepared", split)
+        empty += len({image["id"] for image in kept["images"]} - {entry["image_id"] for entry in kept["annotations"]})
+    assert (report.images_kept, empty) == (8, 4)
+
+
 def test_an_empty_test_split_is_a_valid_one(tmp_path: Path) -> None:
     run(write_coco(tmp_path / "raw"))
     split = read_split(tmp_path / "prepared" / "test")

@@ -15,8 +15,8 @@ from tests.builders import write_cell, write_project
 MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
 ROW_KEYS = """
 model scheme backend source status reason artifact sha256 size_bytes gzip_bytes box_ap mask_ap box_ap_float
-mask_ap_float box_ap_drop mask_ap_drop agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict
-verdict_reasons
+mask_ap_float box_ap_drop mask_ap_drop box_class_ap_drop box_worst_class mask_class_ap_drop mask_worst_class
+agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict verdict_reasons
 """
 
 
@@ -47,6 +47,7 @@ def test_the_report_is_a_table_a_page_and_files_for_dvc(layout: Layout, capsys: 
         *(f"metrics/{model}/{scheme}.json" for model in MODELS for scheme in SCHEMES),
         "plots/accuracy_latency.json",
         "plots/accuracy_size.json",
+        *(f"plots/confusion/{model}/{scheme}.csv" for model in MODELS for scheme in SCHEMES),
         *(f"plots/training_{kind}/{model}.json" for kind in ("ap", "loss") for model in MODELS),
         *(f"pictures/{model}/{image_id:06d}.jpg" for model in MODELS for image_id in choose_subset(range(1, 7), 2)),
     }

@@ -84,6 +84,50 @@ def test_a_blind_file_loses_everything(layout: Layout) -> None:
     assert (result.agreement.precision, result.agreement.recall) == (None, 0.0)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_an_image_without_objects_is_judged(model: str, layout: Layout) -> None:
+    annotations = layout.annotations("val")
+    tree = json.loads(annotations.read_text())
+    emptied = max(entry["image_id"] for entry in tree["annotations"])
+    alarms = sum(entry["image_id"] == emptied for entry in tree["annotations"])
+    tree["annotations"] = [entry for entry in tree["annotations"] if entry["image_id"] != emptied]
+    annotations.write_text(json.dumps(tree))
+    write_conversion(layout, model, "float32", MODELS[model]())
+
+    result = run_cell(layout, model, "float32")
+
+    assert result.protocol is not None
+    assert result.protocol.num_images == 12
+    assert result.accuracy is not None
+    assert (result.accuracy.box.ap or 0) < 99
+    assert result.box_classes is not None
+    assert result.box_classes.overall.num_objects == len(tree["annotations"])
+    assert 0 < sum(result.box_classes.confusion.counts[-1]) <= alarms, "what the file sees there is a false alarm"
+
+
+def test_the_file_is_measured_class_by_class(layout: Layout) -> None:
+    write_conversion(layout, "maskrcnn_tiny", "int8", build_segmenter())
+    blind = build_segmenter(gain=0.0)
+
+    result = run_cell(layout, "maskrcnn_tiny")
+    write_conversion(layout, "maskrcnn_tiny", "float32", blind)
+    nothing = run_cell(layout, "maskrcnn_tiny", "float32")
+
+    objects = json.loads(layout.annotations("val").read_text())["annotations"]
+    counts = [sum(entry["category_id"] == category for entry in objects) for category in (1, 2, 3)]
+    for classes in (result.box_classes, result.mask_classes):
+        assert classes is not None
+        assert list(classes.curves) == ["red", "green", "blue"]
+        assert [curve.num_objects for curve in classes.curves.values()] == counts
+        assert classes.confusion.score_threshold == 0.3
+        assert [row[index] for index, row in enumerate(classes.confusion.counts)] == [*counts, 0]
+        assert classes.overall.best is not None
+        assert classes.overall.best.f1 == 1.0
+    assert nothing.box_classes is not None
+    assert nothing.box_classes.overall.best is None
+    assert [row[-1] for row in nothing.box_classes.confusion.counts] == [*counts, 0]
+
+
 def test_the_protocol_says_what_was_judged(layout: Layout) -> None:
     conversion = write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
 

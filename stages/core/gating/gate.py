@@ -26,6 +26,7 @@ class Bounds:
     Attributes:
       max_ap_drop: Largest fall of box or mask AP against the float model, in points.
       min_box_ap, min_mask_ap: Floors, in points.
+      max_class_ap_drop: Largest fall of any single class's AP, in points; None: no bound.
       max_size_mb, max_peak_rss_mb: Megabytes (10^6 bytes); None: no bound.
       has_masks: Whether the mask numbers must exist.
     """
@@ -33,6 +34,7 @@ class Bounds:
     max_ap_drop: float
     min_box_ap: float = 0.0
     min_mask_ap: float = 0.0
+    max_class_ap_drop: float | None = None
     max_size_mb: float | None = None
     max_peak_rss_mb: float | None = None
     has_masks: bool = False
@@ -45,6 +47,7 @@ def bounds_of(model: str, scheme: str, gate: GateParams) -> Bounds:
         max_ap_drop=gate.max_ap_drop[scheme],
         min_box_ap=floor.box_ap,
         min_mask_ap=floor.mask_ap,
+        max_class_ap_drop=gate.max_class_ap_drop,
         max_size_mb=gate.max_size_mb,
         max_peak_rss_mb=gate.max_peak_rss_mb,
         has_masks=DETECTORS[model].has_masks,
@@ -82,7 +85,9 @@ def failures(metrics: Metrics) -> tuple[str, ...]:
 
 def _missing_numbers(row: Row, bounds: Bounds) -> tuple[str, ...]:
     masks = ("mask_ap", "mask_ap_float", "mask_ap_drop") if bounds.has_masks else ()
+    classes = ("box_class_ap_drop", *(("mask_class_ap_drop",) if bounds.has_masks else ()))
     needed = ("box_ap", "box_ap_float", "box_ap_drop", *masks, "latency_p50_ms", "size_bytes", "peak_rss_bytes")
+    needed += classes if bounds.max_class_ap_drop is not None else ()
     absent = [name for name in needed if _number(getattr(row, name)) is None]
     return tuple(f"{name} is missing: it was not measured or is not finite" for name in absent)
 
@@ -95,10 +100,17 @@ def _broken_bounds(row: Row, bounds: Bounds) -> tuple[str, ...]:
         _above("size", _megabytes(row.size_bytes), bounds.max_size_mb, "gate.max_size_mb", "MB"),
         _above("peak_rss", _megabytes(row.peak_rss_bytes), bounds.max_peak_rss_mb, "gate.max_peak_rss_mb", "MB"),
     ]
+    kinds = ("box", "mask") if bounds.has_masks else ("box",)
+    checks += [_class_above(row, kind, bounds.max_class_ap_drop) for kind in kinds]
     if bounds.has_masks:
         checks[1:1] = [_above("mask_ap_drop", row.mask_ap_drop, bounds.max_ap_drop, drop_key, "points")]
         checks[3:3] = [_below("mask_ap", row.mask_ap, bounds.min_mask_ap, f"gate.floors.{row.model}.mask_ap", "points")]
     return tuple(reason for reason in checks if reason)
+
+
+def _class_above(row: Row, kind: str, bound: float | None) -> str:
+    name = f"{kind}_class_ap_drop of {getattr(row, f'{kind}_worst_class')!r}"
+    return _above(name, getattr(row, f"{kind}_class_ap_drop"), bound, "gate.max_class_ap_drop", "points")
 
 
 def _above(name: str, value: float | None, bound: float | None, key: str, unit: str) -> str:

@@ -117,7 +117,7 @@ class ValidateParams(Section):
     subset_images: Positive = 50
     """Size of that subset: a seeded draw, the same for every model and scheme."""
     agreement_score: Fraction = 0.3
-    """Detections below are left out of the agreement with the float model."""
+    """Detections below are left out of the agreement with the float model and of the confusion matrix."""
     num_threads: Positive = 2
 
 
@@ -156,6 +156,9 @@ class GateParams(Section):
     """Scheme to largest fall of box or mask AP in points; a scheme not named here keeps the bound of MAX_AP_DROP."""
     floors: dict[str, FloorParams] = Field(default_factory=dict)
     """Model to lowest AP."""
+    max_class_ap_drop: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Largest fall of any single class's box or mask AP, in points. None: no bound; AP of a class with a few objects
+    moves by points for one of them."""
     max_size_mb: Annotated[float, Field(gt=0)] | None = None
     max_peak_rss_mb: Annotated[float, Field(gt=0)] | None = None
 

@@ -50,9 +50,10 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of a line chart: its points in pixels, and (step, value) as they were."""
+    """One line of a line chart: its points in pixels, and (step, value) as they were; `label` is what people read."""
 
     name: str
+    label: str
     series: int
     path: str
     points: tuple[tuple[float, float, float, float], ...]
@@ -108,8 +109,30 @@ def line_chart(curves: Sequence[Curve], *, y_title: str) -> Chart | None:
     for series, curve in enumerate(curves):
         points = tuple((round(x_of(s), 1), round(y_of(v), 1), float(s), v) for s, v in thin(curve.points))
         path = "M" + "L".join(f"{x:g},{y:g}" for x, y, _, _ in points)
-        lines.append(Line(name=curve.name, series=series, path=path, points=points))
+        label = curve.name.rsplit("/", 1)[-1]
+        lines.append(Line(name=curve.name, label=label, series=series, path=path, points=points))
     return Chart(x_title="step", y_title=y_title, x_ticks=x_ticks, y_ticks=y_ticks, lines=tuple(lines))
+
+
+def recall_chart(curves: Sequence[tuple[str, Sequence[float]]]) -> Chart | None:
+    """Precision over recall, 0..1, of curves by name; None where no curve has a point.
+
+    Args:
+      curves: Names, and precision at recalls 0, 0.01, 0.02, ... as far as each goes.
+    """
+    curves = [curve for curve in curves if curve[1]]
+    if not curves:
+        return None
+    x_of, x_ticks = _linear_axis([0.0, 1.0], (LEFT, WIDTH - RIGHT), pad=0.0)
+    y_of, y_ticks = _linear_axis([0.0, 1.0], (HEIGHT - BOTTOM, TOP), pad=0.0)
+    lines = []
+    for series, (name, precision) in enumerate(curves):
+        # Every second recall is as much as shows at this width.
+        steps = sorted({*range(0, len(precision), 2), len(precision) - 1})
+        points = tuple((round(x_of(n / 100), 1), round(y_of(precision[n]), 1), n / 100, precision[n]) for n in steps)
+        path = "M" + "L".join(f"{x:g},{y:g}" for x, y, _, _ in points)
+        lines.append(Line(name=name, label=name, series=series, path=path, points=points))
+    return Chart(x_title="recall", y_title="precision", x_ticks=x_ticks, y_ticks=y_ticks, lines=tuple(lines))
 
 
 def thin(points: Sequence[tuple[int, float]], limit: int = 240) -> list[tuple[int, float]]:

@@ -17,7 +17,7 @@ from stages.core.results.conversion import Conversion, Proof
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict
 from stages.core.results.training import TrainResult
-from stages.core.results.validation import Parity, Validation
+from stages.core.results.validation import AveragePrecision, Parity, Validation
 
 T = TypeVar("T")
 
@@ -105,11 +105,13 @@ def cell_to_row(cell: Cell) -> Row:
     conversion, validation, benchmark = cell.conversion, cell.validation, cell.benchmark
     status, reason = cell_status(cell)
     own = conversion.sha256 is not None
-    judged = own and validation.artifact_sha256 == conversion.sha256
+    judged = is_of_converted(cell)
     timed = own and benchmark.artifact_sha256 == conversion.sha256
     accuracy = validation.accuracy if judged else None
     reference = validation.reference if judged else None
     latency = benchmark.latency if timed else None
+    box_class = worst_class(reference.box, accuracy.box) if accuracy and reference else (None, None)
+    mask_class = worst_class(reference.mask, accuracy.mask) if accuracy and reference else (None, None)
     return Row(
         model=cell.model,
         scheme=cell.scheme,
@@ -127,6 +129,10 @@ def cell_to_row(cell: Cell) -> Row:
         mask_ap_float=reference.mask.ap if reference and reference.mask else None,
         box_ap_drop=validation.box_ap_drop if judged else None,
         mask_ap_drop=validation.mask_ap_drop if judged else None,
+        box_class_ap_drop=box_class[0],
+        box_worst_class=box_class[1],
+        mask_class_ap_drop=mask_class[0],
+        mask_worst_class=mask_class[1],
         agreement_f1=validation.agreement.f1 if judged and validation.agreement else None,
         num_images=validation.protocol.num_images if judged and validation.protocol else None,
         latency_p50_ms=latency.p50_ms if latency else None,
@@ -135,6 +141,12 @@ def cell_to_row(cell: Cell) -> Row:
         verdict=Verdict.FAIL,
         verdict_reasons=("no verdict yet",),
     )
+
+
+def is_of_converted(cell: Cell) -> bool:
+    """Whether the accuracy was measured on the file that was converted last."""
+    sha256 = cell.conversion.sha256
+    return sha256 is not None and cell.validation.artifact_sha256 == sha256
 
 
 def cell_status(cell: Cell) -> tuple[Status, str]:
@@ -153,6 +165,22 @@ def cell_status(cell: Cell) -> tuple[Status, str]:
         if conversion.sha256 is None or record.artifact_sha256 != conversion.sha256
     ]
     return (Status.FAILED, "; ".join(foreign)) if foreign else (Status.OK, "")
+
+
+def class_drop(reference: AveragePrecision, got: AveragePrecision, name: str) -> float | None:
+    """Points of AP that one class lost; None where one side has no AP of it."""
+    before, after = reference.per_class.get(name), got.per_class.get(name)
+    return None if before is None or after is None else before - after
+
+
+def worst_class(reference: AveragePrecision | None, got: AveragePrecision | None) -> tuple[float | None, str | None]:
+    """The largest drop among the classes, in points, and whose it is; the first one of equals."""
+    if reference is None or got is None:
+        return None, None
+    drops = {name: class_drop(reference, got, name) for name in reference.per_class}
+    known = {name: drop for name, drop in drops.items() if drop is not None}
+    worst = max(known, key=known.__getitem__, default=None)
+    return (None, None) if worst is None else (known[worst], worst)
 
 
 def read_metrics(layout: Layout) -> Metrics:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from stages.core.reporting.classes import class_tables
 from stages.core.reporting.collect import worst_parity
+from stages.core.reporting.confusion import class_cards
 from stages.core.reporting.content import Content, heat_tables, provenance, scatter_cards, subset_notes, training_cards
 from stages.core.reporting.pictures import embed_image
 from stages.core.reporting.refinements import qat_notes, sparsity_cards
@@ -36,6 +38,7 @@ def render_page(content: Content) -> str:
         partial={cell.name for cell in content.cells if subset_notes([cell])},
         scatters=scatter_cards(content),
         heats=heat_tables(content),
+        classes=[(table, class_cards(table.cells, table.kind)) for table in class_tables(content.cells)],
         trainings=training_cards(content),
         worst_parity=worst_parity,
         sparsities=sparsity_cards(content.cells),

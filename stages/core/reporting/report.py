@@ -8,7 +8,9 @@ from stages.core.base.layout import MARKDOWN_FILE, METRICS_FILE, PAGE_FILE, Layo
 from stages.core.datasets.prepared import read_split
 from stages.core.gating.gate import bounds_of
 from stages.core.params.steps import GateParams
+from stages.core.reporting.classes import class_tables, classes_to_markdown
 from stages.core.reporting.collect import cells_to_metrics, read_cells
+from stages.core.reporting.confusion import write_confusions
 from stages.core.reporting.content import Content, subset_notes
 from stages.core.reporting.page import render_page
 from stages.core.reporting.pictures import Picture, read_pictures
@@ -61,8 +63,10 @@ def write_report(content: Content, folder: Path) -> None:
     write_json(content.metrics, folder / METRICS_FILE)
     write_metric_files(content.metrics, folder / "metrics")
     write_plots(content.metrics, content.curves, folder / "plots")
+    write_confusions(content.cells, folder / "plots" / "confusion")
     write_sheets(content.pictures, folder / "pictures")
     (folder / MARKDOWN_FILE).write_text(
         metrics_to_markdown(content.metrics, (*subset_notes(content.cells), *later_notes(content.cells)))
+        + classes_to_markdown(class_tables(content.cells))
     )
     (folder / PAGE_FILE).write_text(render_page(content))

@@ -15,7 +15,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the results table (`metrics.json`: rows). AP in points 0..100, over `num_images` of the split."""
+    """One line of the results table (`metrics.json`: rows). AP in points 0..100, over `num_images` of the split.
+
+    `box_class_ap_drop` and `mask_class_ap_drop` are the drops of the class that lost most, which `*_worst_class` names.
+    """
 
     model: str
     scheme: str
@@ -33,6 +36,10 @@ class Row:
     mask_ap_float: float | None
     box_ap_drop: float | None
     mask_ap_drop: float | None
+    box_class_ap_drop: float | None = None
+    box_worst_class: str | None = None
+    mask_class_ap_drop: float | None = None
+    mask_worst_class: str | None = None
     agreement_f1: float | None
     num_images: int | None = None
     latency_p50_ms: float | None

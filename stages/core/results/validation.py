@@ -5,6 +5,7 @@ AP values are points (0..100); `None` means "could not be measured" and is never
 
 from dataclasses import dataclass, field
 
+from stages.core.results.classes import ClassResults
 from stages.core.results.status import Status
 
 
@@ -13,6 +14,7 @@ class AveragePrecision:
     """COCO summary in points 0..100; None where no object of that kind exists.
 
     `ap` averages IoU .50:.95; `small`/`medium`/`large` are areas below 32², 96² and above, in pixels of the image.
+    `per_class` is AP, `per_class_ap50` AP50, by class.
     """
 
     ap: float | None
@@ -22,6 +24,7 @@ class AveragePrecision:
     ap_medium: float | None
     ap_large: float | None
     per_class: dict[str, float | None] = field(default_factory=dict)
+    per_class_ap50: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,8 @@ class Validation:
     """Accuracy of one converted file (`models/validated/<model>/<scheme>.json`).
 
     `accuracy` is the file's; `reference` the float model's under the same post-processing on the same images; a drop is
-    reference minus file, in points (negative: the file is better).
+    reference minus file, in points (negative: the file is better). `box_classes` and `mask_classes` are the file's,
+    class by class.
     """
 
     model: str
@@ -127,6 +131,8 @@ class Validation:
     reference: Accuracy | None = None
     box_ap_drop: float | None = None
     mask_ap_drop: float | None = None
+    box_classes: ClassResults | None = None
+    mask_classes: ClassResults | None = None
     parity: tuple[Parity, ...] = ()
     agreement: Agreement | None = None
     protocol: Protocol | None = None

@@ -1,8 +1,6 @@
 """What is published, as plain values: one parent run, and one child per model and scheme."""
 
 import json
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,14 +12,14 @@ from stages.core.base.layout import INTERFACE_FILE, MARKDOWN_FILE, PAGE_FILE, PR
 from stages.core.base.versions import read_versions
 from stages.core.gating.gate import failures
 from stages.core.params.tree import Params, load_yaml
-from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics, worst_parity
+from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics
 from stages.core.reporting.curves import Curve
 from stages.core.reporting.trainings import read_training_curves, read_trainings
 from stages.core.results.table import Metrics, Row, Verdict
 from stages.core.results.training import TrainResult
-from stages.core.results.validation import AveragePrecision
 from stages.core.tables.schemes import SCHEMES
 from stages.core.tracking.address import artifact_root
+from stages.core.tracking.numbers import cell_to_numbers, clean_name
 from stages.core.tracking.state import UNKNOWN, ProjectState
 
 
@@ -187,35 +185,6 @@ def plan_child(layout: Layout, state: ProjectState, cell: Cell, row: Row, params
     )
 
 
-def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
-    """Every number of a row and of the records behind it, each under one name; missing ones are left out.
-
-    What the results table shows has the table's name (`box_ap`, `latency_p50_ms`); what is behind it is grouped by what
-    measured it (`box/ap50`, `latency/p99_ms`).
-    """
-    numbers: dict[str, Any] = {
-        name: value for name, value in asdict(row).items() if isinstance(value, int | float) and name != "status"
-    }
-    for side, accuracy in (("", cell.validation.accuracy), ("float_", cell.validation.reference)):
-        for kind in ("box", "mask"):
-            if accuracy and (ap := getattr(accuracy, kind)):
-                numbers |= _ap_numbers(f"{side}{kind}", ap)
-    if agreement := cell.validation.agreement:
-        names = ("precision", "recall", "mean_iou", "score_shift", "num_matched")
-        numbers |= {f"agreement/{name}": getattr(agreement, name) for name in names}
-    if parity := worst_parity(cell):
-        numbers |= {"parity/worst_sqnr_db": parity.sqnr_db, "parity/cosine": parity.cosine}
-        largest = [p.max_abs for p in cell.validation.parity if p.max_abs is not None]
-        numbers |= {"parity/max_abs": max(largest) if parity.max_abs is not None else None}
-    if latency := cell.benchmark.latency:
-        numbers |= {"latency/p99_ms": latency.p99_ms, "latency/mean_ms": latency.mean_ms}
-    costs = ("mean_detections", "init_ms", "baseline_rss_bytes")
-    numbers |= {name: getattr(cell.benchmark, name) for name in costs}
-    if cell.proof:
-        numbers |= {"proof/int8_macs_fraction": cell.proof.int8_macs_fraction, "proof/macs": cell.proof.macs}
-    return {clean_name(name): float(value) for name, value in numbers.items() if _is_number(value)}
-
-
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """A tree of settings as `section.key` to text; lists and empty mappings are written as JSON."""
     flat: dict[str, str] = {}
@@ -225,20 +194,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
     return flat
-
-
-def clean_name(name: str) -> str:
-    """A metric name as MLflow takes it: letters, digits, `_-./: ` and no empty or dotted path parts."""
-    parts = (re.sub(r"[^\w\-. :]", "_", part).strip(". ") or "_" for part in name.split("/"))
-    return "/".join(parts)
-
-
-def _ap_numbers(kind: str, ap: AveragePrecision) -> dict[str, float | None]:
-    # AP itself is a number of the row: `box_ap`, and `box_ap_float` for the float model.
-    summary = {f"{kind}/{name}": value for name, value in asdict(ap).items() if name not in ("ap", "per_class")}
-    # Class names are the user's and may hold slashes: they must not open a folder of their own.
-    per_class = {f"{kind}_per_class/{name.replace('/', '_')}": value for name, value in ap.per_class.items()}
-    return summary | per_class
 
 
 def _cell_files(layout: Layout, cell: Cell) -> tuple[tuple[Path, str], ...]:
@@ -271,7 +226,3 @@ def _versions(*found: Mapping[str, str]) -> dict[str, str]:
     for versions in found:
         merged |= versions
     return {f"version.{clean_name(name)}": version for name, version in sorted(merged.items())}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -14,7 +14,7 @@ from stages.core.base.errors import DataError
 from stages.core.masks.pasting import detections_to_rles
 from stages.core.processing.detections import Detections
 from stages.core.results.validation import Accuracy, AveragePrecision
-from stages.core.validating.coco_matching import IouType, measure_precision
+from stages.core.validating.coco_matching import Comparison, IouType, compare_results, measure_precision
 
 MAX_DETECTIONS = 100
 IOU_RANGE = "0.50:0.95:0.05"
@@ -38,17 +38,31 @@ class CocoResults:
         if self.masks is not None:
             self.masks += detections_to_masks(image_id, detections)
 
-    def measure(self, annotations: Path) -> Accuracy:
-        """Box AP and, with masks, mask AP of the images that were added, against a COCO annotation file.
+    def compare(self, annotations: Path) -> tuple[Comparison, Comparison | None]:
+        """Boxes and, with masks, masks of the images that were added, beside the objects of a COCO annotation file.
 
         Raises:
           DataError: if an image id is not in the file.
         """
         truth = read_truth(annotations, self.image_ids)
-        return Accuracy(
-            box=measure_ap(truth, self.boxes, "bbox"),
-            mask=None if self.masks is None else measure_ap(truth, self.masks, "segm"),
+        masks = self.masks
+        return (
+            compare_results(truth, self.boxes, "bbox", max_detections=MAX_DETECTIONS),
+            None if masks is None else compare_results(truth, masks, "segm", max_detections=MAX_DETECTIONS),
         )
+
+    def measure(self, annotations: Path) -> Accuracy:
+        """Box AP and, with masks, mask AP of the images that were added.
+
+        Raises:
+          DataError: if an image id is not in the file.
+        """
+        return measure_accuracy(*self.compare(annotations))
+
+
+def measure_accuracy(box: Comparison, mask: Comparison | None) -> Accuracy:
+    """Box AP and, with masks, mask AP."""
+    return Accuracy(box=compared_to_ap(box), mask=None if mask is None else compared_to_ap(mask))
 
 
 def read_truth(annotations: Path, image_ids: Collection[int]) -> dict[str, Any]:
@@ -80,9 +94,12 @@ def measure_ap(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], i
     Returns:
       Points 0..100; None where the truth has no object of that kind.
     """
-    precision = measure_precision(truth, results, iou_type, max_detections=MAX_DETECTIONS)
-    names = {int(category["id"]): category["name"] for category in truth["categories"]}
-    return summarize_precision(precision, [names[key] for key in sorted(names)])
+    return compared_to_ap(compare_results(truth, results, iou_type, max_detections=MAX_DETECTIONS))
+
+
+def compared_to_ap(comparison: Comparison) -> AveragePrecision:
+    """AP in points 0..100; None where the truth has no object of that kind."""
+    return summarize_precision(measure_precision(comparison), comparison.class_names)
 
 
 def summarize_precision(precision: np.ndarray, class_names: Sequence[str]) -> AveragePrecision:
@@ -96,6 +113,7 @@ def summarize_precision(precision: np.ndarray, class_names: Sequence[str]) -> Av
         ap_medium=mean_points(every[:, :, :, _MEDIUM]),
         ap_large=mean_points(every[:, :, :, _LARGE]),
         per_class={name: mean_points(every[:, :, index, _ALL]) for index, name in enumerate(class_names)},
+        per_class_ap50={name: mean_points(every[0, :, index, _ALL]) for index, name in enumerate(class_names)},
     )
 
 

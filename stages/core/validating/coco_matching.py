@@ -8,6 +8,8 @@ takes longer than the counting itself. Areas and polygons of masks are pycocotoo
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -30,10 +32,59 @@ MASKS_PER_CALL = 200
 _SCORE = itemgetter("score")
 
 
-def measure_precision(
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Results beside the objects of a COCO annotation tree, with their overlaps: what everything is counted from.
+
+    Attributes:
+      truth: COCO annotation tree.
+      results: `image_id`, `category_id`, `score`, and a box or a mask.
+      image_ids, category_ids: Ascending.
+      best: Positions of the results that count in each cell, best score first, ties as given.
+      overlaps: Per cell that has both, float64 [results of `best`, objects].
+      max_detections: How many results of a cell count.
+    """
+
+    truth: Mapping[str, Any]
+    results: Sequence[Entry]
+    iou_type: IouType
+    image_ids: tuple[int, ...]
+    category_ids: tuple[int, ...]
+    best: Cells
+    overlaps: Mapping[tuple[int, int], np.ndarray]
+    max_detections: int
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of `category_ids`."""
+        names = {int(category["id"]): str(category["name"]) for category in self.truth["categories"]}
+        return tuple(names[key] for key in self.category_ids)
+
+    @cached_property
+    def datasets(self) -> tuple[Any, Any]:
+        """Objects and results as the counting reads them."""
+        annotations = self.truth["annotations"]
+        return (
+            count_in_cells(group_by_cell(annotations), describe_objects(annotations)),
+            count_in_cells(group_by_cell(self.results), describe_results(self.results)),
+        )
+
+    def count(self, params: Any) -> dict[str, Any]:
+        """What the counting says under some of COCO's parameters."""
+        params.maxDets, params.imgIds, params.catIds = [self.max_detections], self.image_ids, self.category_ids
+        cells: list[list[Any]] = [
+            [self.overlaps.get((image, key), []) for key in self.category_ids] for image in self.image_ids
+        ]
+        counted: dict[str, Any] = counting.COCOevalEvaluateAccumulate(
+            params, cells, *self.datasets, params.imgIds, params.catIds, True
+        )
+        return counted
+
+
+def compare_results(
     truth: Mapping[str, Any], results: Sequence[Entry], iou_type: IouType, *, max_detections: int
-) -> np.ndarray:
-    """Precision of results against the objects of a COCO annotation tree; neither argument is changed.
+) -> Comparison:
+    """Measures the overlaps of results and objects; neither argument is changed.
 
     Args:
       truth: COCO annotation tree; masks are polygons or run-length codes. Crowds are regions where detections do not
@@ -43,28 +94,44 @@ def measure_precision(
         not list are left out.
       iou_type: Whether boxes or masks are compared.
       max_detections: Detections of one class in one image that count: those with the highest scores.
+    """
+    # `reverse` keeps ties in their order: the matching sorts alike.
+    best = {
+        cell: sorted(positions, key=lambda position: _SCORE(results[position]), reverse=True)[:max_detections]
+        for cell, positions in group_by_cell(results).items()
+    }
+    return Comparison(
+        truth=truth,
+        results=results,
+        iou_type=iou_type,
+        image_ids=tuple(sorted({int(image["id"]) for image in truth["images"]})),
+        category_ids=tuple(sorted({int(category["id"]) for category in truth["categories"]})),
+        best=best,
+        overlaps=measure_overlaps(truth, group_by_cell(truth["annotations"]), results, best, iou_type),
+        max_detections=max_detections,
+    )
+
+
+def measure_precision(comparison: Comparison) -> np.ndarray:
+    """Precision of results against objects.
 
     Returns:
       float64 [10 IoU thresholds, 101 recalls, categories, areas (all, small, medium, large), 1], 0..1, the categories
       in ascending order of their ids; -1 where the truth has no such object.
     """
-    params = Params(iouType=iou_type)
-    params.maxDets = [max_detections]
-    params.imgIds = sorted({int(image["id"]) for image in truth["images"]})
-    params.catIds = sorted({int(category["id"]) for category in truth["categories"]})
-    objects, detected = group_by_cell(truth["annotations"]), group_by_cell(results)
-    overlaps = measure_overlaps(truth, objects, results, detected, iou_type, max_detections)
-    counted = counting.COCOevalEvaluateAccumulate(
-        params,
-        [[overlaps.get((image, category), []) for category in params.catIds] for image in params.imgIds],
-        count_in_cells(objects, describe_objects(truth["annotations"])),
-        count_in_cells(detected, describe_results(results)),
-        params.imgIds,
-        params.catIds,
-        True,
-    )
-    precision: np.ndarray = counted["precision"]
+    precision: np.ndarray = comparison.count(Params(iouType=comparison.iou_type))["precision"]
     return precision
+
+
+def match_results(comparison: Comparison, *, iou: float) -> dict[int, int]:
+    """Position of each matched result to the position of its object (or crowd), by the same greedy matching.
+
+    A result chooses before those with lower scores: the matching of results above some score is a part of this one.
+    """
+    params = Params(iouType=comparison.iou_type)
+    params.iouThrs, params.areaRng = [iou], params.areaRng[:1]
+    pairs = (key.split("_") for key in comparison.count(params)["matched"])
+    return {int(result) - 1: int(entry) - 1 for result, entry in pairs}
 
 
 def group_by_cell(entries: Iterable[Entry]) -> Cells:
@@ -76,24 +143,22 @@ def group_by_cell(entries: Iterable[Entry]) -> Cells:
 
 
 def measure_overlaps(
-    truth: Mapping[str, Any], objects: Cells, results: Sequence[Entry], detected: Cells, iou_type: IouType, limit: int
+    truth: Mapping[str, Any], objects: Cells, results: Sequence[Entry], best: Cells, iou_type: IouType
 ) -> dict[tuple[int, int], np.ndarray]:
     """Intersection over union (over the detection's area for a crowd) in the cells that have objects and detections.
 
     Returns:
-      Per cell float64 [detections, objects]: the `limit` best detections, highest score first, ties as given.
+      Per cell float64 [detections of `best`, objects].
     """
     annotations = truth["annotations"]
     sizes = {int(image["id"]): (image.get("height"), image.get("width")) for image in truth["images"]}
     overlaps = {}
-    for cell in objects.keys() & detected.keys():
+    for cell in objects.keys() & best.keys():
         if cell[0] not in sizes:
             continue
         true = [annotations[position] for position in objects[cell]]
-        # `reverse` keeps ties in their order: the matching sorts alike.
-        best = sorted([results[position] for position in detected[cell]], key=_SCORE, reverse=True)[:limit]
         overlaps[cell] = regions.iou(
-            read_regions(best, iou_type, sizes[cell[0]]),
+            read_regions([results[position] for position in best[cell]], iou_type, sizes[cell[0]]),
             read_regions(true, iou_type, sizes[cell[0]]),
             [int(entry.get("iscrowd", 0)) for entry in true],
         )

@@ -24,7 +24,8 @@ from stages.core.running.artifact import DamagedFileError, read_artifact
 from stages.core.running.isolated import IsolatedRunner
 from stages.core.running.open import RUNTIME_PACKAGES
 from stages.core.validating.agreement import measure_agreement
-from stages.core.validating.coco_ap import IOU_RANGE, MAX_DETECTIONS
+from stages.core.validating.class_results import measure_classes
+from stages.core.validating.coco_ap import IOU_RANGE, MAX_DETECTIONS, measure_accuracy
 from stages.core.validating.gathering import Gathered, choose_evaluated, decode_reference, run_images, stack_outputs
 from stages.core.validating.parity import measure_parity
 
@@ -52,7 +53,7 @@ def validate_conversion(
       split: The evaluated images; data_sha256: hash of that split.
       num_threads: Threads of one inference.
       max_seconds: A file that would need longer for the whole split is evaluated on a fixed subset of `subset_images`.
-      agreement_score: Detections below are left out of the agreement.
+      agreement_score: Detections below are left out of the agreement and of the confusion matrix.
 
     Returns:
       The result, and the file's outputs on the images that the report may show (empty when it did not run).
@@ -99,8 +100,9 @@ def read_reference(path: Path, split: PreparedSplit) -> StoredOutputs:
 def compare_models(
     conversion: Conversion, found: Gathered, floats: Gathered, annotations: Path, *, agreement_score: float
 ) -> Validation:
-    """AP of both, drops, parity and agreement."""
-    accuracy, float_accuracy = found.results.measure(annotations), floats.results.measure(annotations)
+    """AP of both, drops, the file class by class, parity and agreement."""
+    box, mask = found.results.compare(annotations)
+    accuracy, float_accuracy = measure_accuracy(box, mask), floats.results.measure(annotations)
     pairs = [(floats.raw_outputs[image_id], raw) for image_id, raw in found.raw_outputs.items()]
     return Validation(
         model=conversion.model,
@@ -111,6 +113,8 @@ def compare_models(
         reference=float_accuracy,
         box_ap_drop=ap_drop(float_accuracy.box, accuracy.box),
         mask_ap_drop=ap_drop(float_accuracy.mask, accuracy.mask),
+        box_classes=measure_classes(box, score_threshold=agreement_score),
+        mask_classes=None if mask is None else measure_classes(mask, score_threshold=agreement_score),
         parity=measure_parity(pairs),
         agreement=measure_agreement(
             ((image_id, floats.detections[image_id], got) for image_id, got in found.detections.items()),

@@ -51,6 +51,19 @@ RED = [
     ),
     Case("size", {}, ("size 3.80 is above 3 (gate.max_size_mb) by 0.80 MB",), {"max_size_mb": 3}),
     Case("memory", {}, ("peak_rss 62.00 is above 50 (gate.max_peak_rss_mb) by 12.00 MB",), {"max_peak_rss_mb": 50}),
+    Case(
+        "one class's drop",
+        {"box_class_ap_drop": 6.5, "box_worst_class": "fig"},
+        ("box_class_ap_drop of 'fig' 6.50 is above 5 (gate.max_class_ap_drop) by 1.50 points",),
+        {"max_class_ap_drop": 5},
+    ),
+    Case(
+        "one class's drop, masks",
+        {**MASKED, "box_class_ap_drop": 1.0, "mask_class_ap_drop": 6.5, "mask_worst_class": "fig"},
+        ("mask_class_ap_drop of 'fig' 6.50 is above 5 (gate.max_class_ap_drop) by 1.50 points",),
+        {"max_class_ap_drop": 5},
+    ),
+    Case("no class's drop", {}, ("box_class_ap_drop is missing",), {"max_class_ap_drop": 5}),
     Case("no drop", {"box_ap_drop": None}, ("box_ap_drop is missing",)),
     Case("drop is NaN", {"box_ap_drop": float("nan")}, ("box_ap_drop is missing",)),
     Case("no latency", {"latency_p50_ms": None}, ("latency_p50_ms is missing",)),
@@ -68,6 +81,8 @@ RED = [
 GREEN = [
     Case("all in bounds", {}, ()),
     Case("drop at its bound", {"box_ap_drop": 2.0000000000000004}, ()),
+    Case("one class's drop, no bound", {"box_class_ap_drop": 60.0, "box_worst_class": "fig"}, ()),
+    Case("one class's drop, in bounds", {"box_class_ap_drop": 4.9}, (), {"max_class_ap_drop": 5}),
     Case("better than float", {"box_ap_drop": -1.5}, ()),
     Case("no agreement: nothing was detected", {"agreement_f1": None}, ()),
     Case("masks of a model without masks", {"mask_ap": None, "mask_ap_drop": None}, ()),

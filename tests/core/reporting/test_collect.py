@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from stages.core.params.steps import GateParams
 from stages.core.reporting.collect import cell_to_row, cells_to_metrics, check_complete, read_cell, read_cells
 from stages.core.results.status import Status
 from stages.core.results.table import Verdict
-from stages.core.results.validation import Protocol
-from tests.builders import write_cell, write_project
+from stages.core.results.validation import Accuracy, Protocol
+from tests.builders import average_precision, write_cell, write_project
 
 MODEL, SCHEME = "mobiledet_edgetpu", "int8"
 
@@ -54,6 +54,32 @@ def test_rows_come_by_model_and_scheme(layout: Layout) -> None:
     assert (row.box_ap, row.box_ap_float, row.box_ap_drop) == (64.3, 65.2, 0.9)
     assert (row.latency_p50_ms, row.verdict) == (10.0, Verdict.PASS)
     assert row.agreement_f1 == pytest.approx(0.9525)
+
+
+@pytest.mark.parametrize(
+    ("lost", "drop", "name"),
+    [
+        ({}, 0.0, "circle"),
+        ({"triangle": 12.5}, 12.5, "triangle"),
+        ({"circle": -3.0, "square": -2.0, "triangle": -1.0}, -1.0, "triangle"),
+        ({"circle": 5.0, "triangle": None}, 5.0, "circle"),
+        ({"circle": None, "square": None, "triangle": None}, None, None),
+    ],
+    ids=["nothing", "one class", "all gain", "one without objects", "no objects"],
+)
+def test_the_class_that_lost_most_is_named(
+    lost: dict[str, float | None], drop: float | None, name: str | None, layout: Layout
+) -> None:
+    before = average_precision(64.0)
+    after = {
+        key: None if lost.get(key, 0.0) is None else (value or 0) - (lost.get(key) or 0)
+        for key, value in before.per_class.items()
+    }
+    changes = {"reference": Accuracy(box=before), "accuracy": Accuracy(box=replace(before, per_class=after))}
+    write_cell(layout, MODEL, SCHEME, validation_changes=changes)
+    row = cell_to_row(read_cell(layout, MODEL, SCHEME))
+    assert (row.box_class_ap_drop, row.box_worst_class) == (drop, name)
+    assert (row.mask_class_ap_drop, row.mask_worst_class) == (None, None)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages.core.base.layout import Layout
 from stages.core.params.steps import GateParams
+from stages.core.reporting.classes import class_tables, classes_to_markdown
 from stages.core.reporting.collect import worst_parity
 from stages.core.reporting.content import Content, heat_tables, scatter_cards, subset_notes, training_cards
 from stages.core.reporting.page import render_page
 from stages.core.reporting.report import read_content
+from stages.core.results.classes import ClassCurve, ClassResults, Confusion
 from stages.core.results.status import Status
 from stages.core.results.validation import Accuracy, Parity, Protocol
-from tests.builders import average_precision, write_cell, write_project
+from tests.builders import average_precision, class_results, write_cell, write_project
 
 MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8", "int16x8")
 VOID = {"meta", "link", "input", "br", "img", "hr", "line", "path", "rect", "circle"}
@@ -77,7 +81,7 @@ def test_the_page_holds_all_it_needs(layout: Layout) -> None:
 
 def test_the_page_says_what_the_report_must(layout: Layout) -> None:
     page = render_page(content_of(layout))
-    for part in ("table", "tradeoff", "classes", "training", "agreement", "proof", "pictures", "facts"):
+    for part in ("table", "tradeoff", "classes", "training", "agreement", "proof", "per-class", "pictures", "facts"):
         assert f'id="{part}"' in page
     assert "The gate is green: 6 rows, none fails." in page
     assert page.count('class="panel"') == 2 * 2 * 5
@@ -119,7 +123,12 @@ def test_the_worst_raw_output_is_shown(layout: Layout, parity: tuple[Parity, ...
 
 
 FAILED = {"status": Status.FAILED, "reason": "a <b>reason</b>"}
-NOT_JUDGED = dict.fromkeys(("artifact_sha256", "accuracy", "reference", "box_ap_drop", "mask_ap_drop", "agreement"))
+NOT_JUDGED = dict.fromkeys(
+    (
+        *("artifact_sha256", "accuracy", "reference", "box_ap_drop", "mask_ap_drop", "agreement"),
+        *("box_classes", "mask_classes"),
+    )
+)
 NOT_TIMED = dict.fromkeys(("artifact_sha256", "latency", "peak_rss_bytes", "gzip_bytes", "size_bytes", "init_ms"))
 
 
@@ -189,7 +198,8 @@ def test_a_row_judged_on_a_part_says_so(layout: Layout) -> None:
     )
     page = render_page(content)
     assert "evaluated on 2 of 6 images" in page
-    assert page.count('title="evaluated on a part of the split"') == 1
+    stars = [part.count('title="evaluated on a part of the split"') for part in page.split("<section")]
+    assert [count for count in stars if count] == [1, 2], "the table of results; drops and thresholds by class"
 
 
 def test_scatter_charts_grey_out_dominated_rows(layout: Layout) -> None:
@@ -214,6 +224,88 @@ def test_detail_tables_hold_float_and_schemes_for_areas_and_classes(layout: Layo
     ]
     assert tables[0].columns == ("float", *SCHEMES)
     assert [name for name, _ in tables[0].lines][tables[0].num_summary :] == ["circle", "square", "triangle"]
+
+
+def write_classes(layout: Layout, names: list[str], **changes: Any) -> None:
+    accuracy = Accuracy(box=average_precision(60.0, {str(key): name for key, name in enumerate(names, start=1)}))
+    results = class_results(names, num_objects=1000)
+    judged = {"accuracy": accuracy, "reference": accuracy, "box_classes": results, **changes}
+    for scheme in SCHEMES:
+        write_cell(layout, "mobiledet_edgetpu", scheme, validation_changes=judged)
+
+
+NO_DETECTIONS = ClassResults(
+    curves={"circle": ClassCurve(num_objects=4), "square": ClassCurve(num_objects=0)},
+    overall=ClassCurve(num_objects=4),
+    confusion=Confusion(classes=("circle", "square"), counts=((0, 0, 4), (0, 0, 0), (0, 0, 0)), score_threshold=0.3),
+)
+
+
+@dataclass(frozen=True)
+class ClassCase:
+    """Classes of a data set, and what the section on classes must and must not say."""
+
+    id: str
+    names: list[str]
+    says: tuple[str, ...]
+    never: tuple[str, ...] = ()
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+CLASS_CASES = [
+    ClassCase(
+        "three classes, the last without objects",
+        ["circle", "square", "triangle"],
+        ("circle found: 800 of 1000", "circle missed: 200 of 1000",
+         "circle where there is no object: 3 of 803 detections", "1900", "0.44<small> F1 0.85</small>", "score ≥ 0.3"),
+        ("taken together", "triangle found", "triangle missed"),
+    ),
+    ClassCase("one class", ["nut"], ("nut found: 800 of 1000", "Precision over recall, float32"), ("taken together",)),
+    ClassCase(
+        "eighty classes",
+        [f"class {number}" for number in range(80)],
+        ("The 20 classes with the most objects; the other 60 are taken together.",
+         "Curves of the 7 classes with the most objects; those of 72 others",
+         "(other classes)", 'class="card scroll tall"'),
+    ),
+    ClassCase(
+        "no detections at all",
+        ["circle", "square"],
+        ("float32 found nothing.", "circle missed: 4 of 4"),
+        ("Precision over recall, float32",),
+        {"box_classes": NO_DETECTIONS},
+    ),
+    ClassCase(
+        "measured before classes were",
+        ["circle", "square"],
+        ("AP, and drop by file",),
+        ("Score threshold", "(background)"),
+        {"box_classes": None},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLASS_CASES, ids=attrgetter("id"))
+def test_the_section_on_classes(case: ClassCase, layout: Layout) -> None:
+    write_classes(layout, case.names, **case.changes)
+    page = render_page(replace(content_of(layout, ("mobiledet_edgetpu",)), pictures=()))
+    parse(page)
+    section = page[page.index('<section id="per-class">') : page.index('<section id="training">')]
+    assert [text for text in case.says if text not in section] == []
+    assert [text for text in case.never if text in section] == []
+    assert "None" not in section
+    assert len(page) < 1_000_000
+
+
+def test_a_class_without_objects_is_a_dash(layout: Layout) -> None:
+    ap = average_precision(60.0)
+    gone = replace(ap, per_class=ap.per_class | {"triangle": None}, per_class_ap50={"triangle": None})
+    write_classes(layout, ["circle", "square", "triangle"], accuracy=Accuracy(box=gone), reference=Accuracy(box=gone))
+    table = class_tables(content_of(layout).cells)[0]
+    line = table.lines[-1]
+    assert (line.name, line.num_objects, line.ap, line.ap50) == ("triangle", None, None, None)
+    assert {*line.drops, *line.best} == {None}
+    assert "| triangle | – | – | – | – | – | – |" in classes_to_markdown([table])
 
 
 def test_training_cards_draw_loss_and_validation_ap(layout: Layout) -> None:

@@ -1,5 +1,6 @@
+import math
 from collections import defaultdict
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import count
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.layout import Layout
 from stages.core.params.tree import load_params
 from stages.core.results.benchmark import Latency
+from stages.core.results.classes import ClassCurve, ClassResults, OperatingPoint
 from stages.core.results.validation import AveragePrecision, Parity
 from stages.core.tracking.plan import Publication, clean_name, flatten, plan_publication
 from stages.core.tracking.state import read_state
 from stages.report import main as report
-from tests.builders import Accuracy, average_precision, write_cell, write_dvc_lock, write_project
+from tests.builders import Accuracy, average_precision, class_results, write_cell, write_dvc_lock, write_project
 
 MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
 TRAIN = {"common": {"steps": 900}, "mobiledet_edgetpu": {"batch_size": 4}}
@@ -47,6 +49,13 @@ def test_a_child_carries_its_numbers_files_and_settings(layout: Layout) -> None:
     assert child.metrics["box/ap50"] == pytest.approx(88.3)
     assert child.metrics["box_ap_float"] == 65.2
     assert child.metrics["box_per_class/triangle"] == 68.3
+    assert child.metrics["box_ap50_per_class/triangle"] == 92.3
+    assert child.metrics["box_class_ap_drop"] == pytest.approx(0.9)
+    assert child.metrics["objects_per_class/circle"] == 10
+    assert child.metrics["box_best/score_threshold"] == 0.5
+    assert child.metrics["box_best_score_per_class/circle"] == 0.4375
+    assert child.metrics["box_best_f1_per_class/circle"] == 0.847
+    assert "box_best_f1_per_class/triangle" not in child.metrics, "a class without objects has none"
     assert child.metrics["latency/p99_ms"] == 14.0
     assert child.metrics["parity/worst_sqnr_db"] == 22.5
     assert child.metrics["proof/int8_macs_fraction"] == 0.998
@@ -72,15 +81,24 @@ def test_raw_outputs_that_are_not_finite_are_not_published_as_numbers(layout: La
 
 
 def test_every_number_has_one_name(layout: Layout) -> None:
-    counter = count(1)
+    # Differences of square roots are no square roots of integers: a drop equals no other number.
+    values = map(math.sqrt, count(2))
 
     def distinct_ap() -> AveragePrecision:
-        names = [field.name for field in fields(AveragePrecision) if field.name != "per_class"]
-        return AveragePrecision(**{name: next(counter) / 7 for name in names}, per_class={"circle": next(counter) / 7})
+        names = [field.name for field in fields(AveragePrecision) if not field.name.startswith("per_class")]
+        by_class = {name: {"circle": next(values)} for name in ("per_class", "per_class_ap50")}
+        return AveragePrecision(**{name: next(values) for name in names}, **by_class)
+
+    def distinct_classes() -> ClassResults:
+        points = [OperatingPoint(**{f.name: next(values) for f in fields(OperatingPoint)}) for _ in range(2)]
+        overall, circle = (ClassCurve(num_objects=12, best=point) for point in points)
+        return replace(class_results(), curves={"circle": circle}, overall=overall)
 
     changes = {
         "accuracy": Accuracy(box=distinct_ap(), mask=distinct_ap()),
         "reference": Accuracy(box=distinct_ap(), mask=distinct_ap()),
+        "box_classes": distinct_classes(),
+        "mask_classes": distinct_classes(),
     }
     latency = Latency(p50_ms=101.5, p90_ms=102.5, p99_ms=103.5, mean_ms=104.5, runs=50, warmup=5)
     write_cell(layout, MODELS[1], "int8", validation_changes=changes, benchmark_changes={"latency": latency})
@@ -88,7 +106,7 @@ def test_every_number_has_one_name(layout: Layout) -> None:
     by_value = defaultdict(list)
     for name, value in child.metrics.items():
         by_value[value].append(name)
-    assert len(child.metrics) > 40
+    assert len(child.metrics) > 55
     assert {value: names for value, names in by_value.items() if len(names) > 1 and value % 1} == {}
 
 
@@ -143,7 +161,7 @@ def test_without_a_report_there_is_nothing_to_publish(layout: Layout) -> None:
 def test_class_names_become_names_that_mlflow_takes(layout: Layout) -> None:
     accuracy = Accuracy(box=average_precision(60.0, {"1": "a/b", "2": "Ø 5 mm, round", "3": ".."}))
     write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"accuracy": accuracy})
-    names = {name for name in plan(layout).children[1].metrics if name.startswith("box_per_class")}
+    names = {name for name in plan(layout).children[1].metrics if name.startswith("box_per_class/")}
     assert names == {"box_per_class/a_b", "box_per_class/Ø 5 mm_ round", "box_per_class/_"}
 
 

@@ -33,7 +33,7 @@
       cursor.setAttribute("x2", near[0]);
       cursor.style.visibility = "visible";
       const rows = lines.map((line) => [line.name, line.points.find((p) => p[1] === near[1])]).filter((row) => row[1]);
-      show(["step " + near[1], ...rows.map(([name, point]) => name + "  " + point[2])].join("\n"), event.clientX, event.clientY);
+      show([svg.dataset.x + " " + near[1], ...rows.map(([name, point]) => name + "  " + point[2])].join("\n"), event.clientX, event.clientY);
     });
     svg.addEventListener("pointerleave", () => { cursor.style.visibility = "hidden"; hide(); });
   }

@@ -1,0 +1,80 @@
+"""Every number of a model in a scheme, by the name it is published under."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from stages.core.reporting.collect import Cell, worst_parity
+from stages.core.results.classes import ClassResults
+from stages.core.results.table import Row
+from stages.core.results.validation import AveragePrecision
+
+
+def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
+    """Every number of a row and of the records behind it, each under one name; missing ones are left out.
+
+    What the results table shows has the table's name (`box_ap`, `latency_p50_ms`); what is behind it is grouped by what
+    measured it (`box/ap50`, `latency/p99_ms`).
+    """
+    numbers: dict[str, Any] = {
+        name: value for name, value in asdict(row).items() if isinstance(value, int | float) and name != "status"
+    }
+    for side, accuracy in (("", cell.validation.accuracy), ("float_", cell.validation.reference)):
+        for kind in ("box", "mask"):
+            if accuracy and (ap := getattr(accuracy, kind)):
+                numbers |= _ap_numbers(f"{side}{kind}", ap)
+    for kind in ("box", "mask"):
+        if classes := getattr(cell.validation, f"{kind}_classes"):
+            numbers |= _class_numbers(kind, classes)
+    if agreement := cell.validation.agreement:
+        names = ("precision", "recall", "mean_iou", "score_shift", "num_matched")
+        numbers |= {f"agreement/{name}": getattr(agreement, name) for name in names}
+    if parity := worst_parity(cell):
+        numbers |= {"parity/worst_sqnr_db": parity.sqnr_db, "parity/cosine": parity.cosine}
+        largest = [p.max_abs for p in cell.validation.parity if p.max_abs is not None]
+        numbers |= {"parity/max_abs": max(largest) if parity.max_abs is not None else None}
+    if latency := cell.benchmark.latency:
+        numbers |= {"latency/p99_ms": latency.p99_ms, "latency/mean_ms": latency.mean_ms}
+    costs = ("mean_detections", "init_ms", "baseline_rss_bytes")
+    numbers |= {name: getattr(cell.benchmark, name) for name in costs}
+    if cell.proof:
+        numbers |= {"proof/int8_macs_fraction": cell.proof.int8_macs_fraction, "proof/macs": cell.proof.macs}
+    return {clean_name(name): float(value) for name, value in numbers.items() if _is_number(value)}
+
+
+def clean_name(name: str) -> str:
+    """A metric name as MLflow takes it: letters, digits, `_-./: ` and no empty or dotted path parts."""
+    parts = (re.sub(r"[^\w\-. :]", "_", part).strip(". ") or "_" for part in name.split("/"))
+    return "/".join(parts)
+
+
+def _ap_numbers(kind: str, ap: AveragePrecision) -> dict[str, float | None]:
+    # AP itself is a number of the row: `box_ap`, and `box_ap_float` for the float model.
+    fields = {name: value for name, value in asdict(ap).items() if name != "ap"}
+    summary = {f"{kind}/{name}": value for name, value in fields.items() if not name.startswith("per_class")}
+    return (
+        summary | _by_class(f"{kind}_per_class", ap.per_class) | _by_class(f"{kind}_ap50_per_class", ap.per_class_ap50)
+    )
+
+
+def _class_numbers(kind: str, classes: ClassResults) -> dict[str, float | None]:
+    best, curves = classes.overall.best, classes.curves
+    points = {name: curve.best for name, curve in curves.items() if curve.best}
+    return {
+        **({f"{kind}_best/{name}": value for name, value in asdict(best).items()} if best else {}),
+        # The same for boxes and masks: objects are counted once.
+        **_by_class("objects_per_class", {name: curve.num_objects for name, curve in curves.items()}),
+        **_by_class(f"{kind}_best_f1_per_class", {name: point.f1 for name, point in points.items()}),
+        **_by_class(f"{kind}_best_score_per_class", {name: point.score_threshold for name, point in points.items()}),
+    }
+
+
+def _by_class(folder: str, values: Mapping[str, float | None]) -> dict[str, float | None]:
+    # Class names are the user's and may hold slashes: they must not open a folder of their own.
+    return {f"{folder}/{name.replace('/', '_')}": value for name, value in values.items()}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
