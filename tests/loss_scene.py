@@ -44,8 +44,8 @@ def make_labels(
         found = labeler.label_anchors(anchors, tf.constant(boxes), tf.constant(classes))
         entries.append(
             {
-                "cls_targets": found[0],
-                "box_targets": found[1],
+                "cls_targets": dict(found[0]),
+                "box_targets": dict(found[1]),
                 "anchor_boxes": dict(anchors),
                 "cls_weights": found[3],
                 "box_weights": found[4],
@@ -53,8 +53,6 @@ def make_labels(
                 "gt_classes": tf.constant(np.pad(classes[:, 0], [(0, 9 - len(boxes))], constant_values=-1)),
             }
         )
-    entries = [{**entry, "cls_targets": dict(entry["cls_targets"])} for entry in entries]
-    entries = [{**entry, "box_targets": dict(entry["box_targets"])} for entry in entries]
     labels: dict[str, Any] = tf.nest.map_structure(lambda *values: tf.stack(values), *entries)
     return labels
 

@@ -10,9 +10,10 @@ from official.vision.tasks.retinanet import RetinaNetTask
 
 from stages.core.training.losses.assigners import ASSIGNERS
 from stages.core.training.losses.box_losses import BOX_LOSSES
+from stages.core.training.losses.boxes import paired_iou
 from stages.core.training.losses.class_losses import CLASS_LOSSES
 from stages.core.training.losses.detection_losses import DetectionLosses
-from tests.loss_scene import NUM_CLASSES, make_labels, make_outputs, random_boxes
+from tests.loss_scene import NUM_CLASSES, anchors_of, flatten, make_labels, make_outputs, random_boxes
 
 pytestmark = pytest.mark.slow
 
@@ -103,22 +104,38 @@ def test_class_weights_scale_the_anchors_of_their_class(assigner: str, class_los
     assert loss((1.0, 1.0, 3.0, 1.0)) > without
 
 
-def test_the_quality_of_a_box_is_the_target_of_its_score() -> None:
-    """A positive whose box is off must not be driven to score 1."""
+@pytest.mark.parametrize("class_loss", ["varifocal", "quality_focal"])
+def test_a_score_of_a_half_rises_on_a_good_box_and_falls_on_a_bad_one(class_loss: str) -> None:
+    """The object is one of the anchors exactly, and that anchor alone counts."""
+    labels = make_labels([([[4.0, 12.0, 20.0, 28.0]], [2])])
+    index = int(tf.argmax(paired_iou(flatten(anchors_of()), tf.constant([4.0, 12.0, 20.0, 28.0]))))
+    alone = tf.one_hot([index], labels["cls_weights"].shape[1])
+    labels = {**labels, "cls_weights": alone, "box_weights": alone}
+    losses = DetectionLosses(num_classes=NUM_CLASSES, class_loss=class_loss)
+
+    def slope(offset: float) -> float:
+        outputs = make_outputs(1, logit=0.0)
+        boxes = {level: values + offset for level, values in outputs["box_outputs"].items()}
+        scores = list(outputs["cls_outputs"].values())
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            _, class_loss, _ = losses({**outputs, "box_outputs": boxes}, labels)
+        gradients = tape.gradient(class_loss, scores)
+        return float(tf.concat([tf.reshape(part, [-1, NUM_CLASSES]) for part in gradients], axis=0)[index, 2])
+
+    assert slope(0.0) < 0  # IoU 1
+    assert slope(0.7) > 0  # IoU 0.1
+
+
+def test_scores_do_not_move_boxes() -> None:
     outputs, labels = make_outputs(1), make_labels(ONE_OBJECT)
-    shifted = {level: values + 0.25 for level, values in outputs["box_outputs"].items()}
-    best = {}
-    for logit in (-2.0, -1.0, 0.0, 1.0, 3.0, 6.0):
-        scores = make_outputs(1, logit=logit)["cls_outputs"]
-        for name, boxes in (("exact", outputs["box_outputs"]), ("shifted", shifted)):
-            losses = DetectionLosses(num_classes=NUM_CLASSES, class_loss="varifocal")
-            positives = {**labels, "cls_weights": labels["box_weights"]}
-            with tf.GradientTape() as tape:
-                tape.watch(boxes)
-                value = losses({"cls_outputs": scores, "box_outputs": boxes}, positives)[1]
-            best.setdefault(name, []).append(float(value))
-            assert all(gradient is None for gradient in tape.gradient(value, list(boxes.values())))
-    assert best["exact"] != best["shifted"]
+    for assigner in ASSIGNERS:
+        losses = DetectionLosses(num_classes=NUM_CLASSES, assigner=assigner, class_loss="varifocal")
+        boxes = list(outputs["box_outputs"].values())
+        with tf.GradientTape() as tape:
+            tape.watch(boxes)
+            _, class_loss, _ = losses(outputs, labels)
+        assert all(gradient is None for gradient in tape.gradient(class_loss, boxes))
 
 
 def test_a_crowd_takes_negatives_out_of_every_assigners_loss() -> None:
