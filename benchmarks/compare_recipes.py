@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from stages.core.base.jsonfile import read_json
 from stages.core.base.layout import RESULT_FILE, Layout
 from stages.core.results.training import TrainResult
@@ -38,7 +40,26 @@ RECIPES: dict[str, dict[str, Any]] = {
     "adamw_ema_1e-3": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.001},
     "adamw_ema_3e-3": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.003},
     "adamw_ema_1e-3_warmup_100": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.001, "warmup_steps": 100},
+    "batch_4": {"batch_size": 4},
+    "orientation_free": {"augmentation": {"orientation_free": True}},
+    "color_jitter": {"augmentation": {"color_jitter": 0.5}},
+    "random_crop": {"augmentation": {"random_crop": 0.5}},
+    "mosaic": {"augmentation": {"mosaic": 0.5}},
+    "mix_up": {"augmentation": {"mix_up": 0.3}},
+    "copy_paste": {"augmentation": {"copy_paste": 0.5}},
+    "giou": {"losses": {"box": "giou"}},
+    "ciou": {"losses": {"box": "ciou"}},
+    "quality_focal": {"losses": {"classes": "quality_focal"}},
+    "varifocal": {"losses": {"classes": "varifocal"}},
+    "atss": {"losses": {"assigner": "atss"}},
+    "task_aligned": {"losses": {"assigner": "task_aligned", "box": "giou", "classes": "varifocal"}},
+    "balanced": {"losses": {"class_weights": "balanced"}},
+    "dice": {"losses": {"mask": "dice"}},
+    "bce_dice": {"losses": {"mask": "bce_dice"}},
+    "float32_math": {"bfloat16_math": False},
+    "no_cache": {"image_cache_mb": 0},
 }
+"""Name to what it changes about params.yaml's defaults; from `batch_4` on one method each, beside `adamw_ema`."""
 DATA: dict[str, dict[str, Any]] = {
     "synthetic": {"prepare": {"source": "synthetic"}, "train": {"common": {}}},
     "bccd": {
