@@ -1,9 +1,9 @@
 """Blood cells against the clock: how good a detector is after 5, 15 and 45 minutes of training from scratch.
 
-`python benchmarks/race_bccd.py [--minutes 5 15 45] [--seeds 0 1 2] [--folder runs/race]` trains
-`mobiledet_edgetpu` by examples/bccd.yaml for so long, converts it to float32 and int8, and measures both files on BCCD's
-official test list: box AP, AP50, AP75 in points, and latency. It prints a line per run, then means and spreads.
-Minutes are minutes of training steps, graph tracing included; the evaluation at the end is not.
+`python benchmarks/race_bccd.py [--minutes 5 15 45] [--seeds 0 1 2] [--folder runs/race]` trains `mobiledet_edgetpu` by
+examples/bccd.yaml for so long, converts it to float32 and int8, and measures both files on BCCD's official test list:
+box AP, AP50, AP75 in points, and latency. It prints a line per file, then means and spreads. Minutes are minutes of
+training steps, graph tracing included; the evaluation at the end is not.
 
 Where Ultralytics is installed, its yolo11n trains from scratch for as long, at the same input size, and is measured on
 the same list by the same evaluator (`--no-ultralytics` leaves it out). It is no dependency of this project: its licence
@@ -27,7 +27,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.race_ultralytics import race_ultralytics
-from stages.core.base.jsonfile import read_json, write_json
+from stages.core.base.jsonfile import read_json
 from stages.core.base.layout import RESULT_FILE, Layout
 from stages.core.results.benchmark import Benchmark
 from stages.core.results.training import TrainResult

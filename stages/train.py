@@ -11,8 +11,11 @@ from stages.core.training.launch import run_training
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes `models/trained/<model>`."""
-    args = parse_args("train", argv, about=__doc__, model=True)
+    clock = {"max-minutes": "train by the clock for so long, whatever params.yaml says"}
+    args = parse_args("train", argv, about=__doc__, model=True, numbers=clock)
     settings = load_params(args.root).train_settings(args.model)
+    if args.max_minutes is not None:
+        settings = settings.model_copy(update={"max_minutes": args.max_minutes})
     return run_training(Layout(args.root), DETECTORS[args.model], settings)
 
 

@@ -86,6 +86,17 @@ def known_name(kind: str, table: Collection[str]) -> Callable[[str], str]:
     return parse
 
 
+def positive_number(text: str) -> float:
+    """An argparse type: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
+    return value
+
+
 def parse_args(
     stage: str,
     argv: Sequence[str] | None,
@@ -95,12 +106,14 @@ def parse_args(
     scheme: bool = False,
     variants: Sequence[str] = (),
     flags: Mapping[str, str] | None = None,
+    numbers: Mapping[str, str] | None = None,
 ) -> argparse.Namespace:
     """Arguments of one stage: `--root`, and `--model` and `--scheme` where the stage works on one of them.
 
     Args:
       variants: What `--variant` may be, the first by default; without any there is no such argument.
       flags: Switches that only this stage has, by name, with their help.
+      numbers: Positive numbers that only this stage takes, by name, with their help; None where they are not given.
 
     Raises:
       UsageError: if they are wrong.
@@ -116,6 +129,8 @@ def parse_args(
         parser.add_argument("--variant", default=variants[0], type=known, help=", ".join(variants))
     for name, text in (flags or {}).items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
+    for name, text in (numbers or {}).items():
+        parser.add_argument(f"--{name}", type=positive_number, help=text)
     return read_args(parser, argv)
 
 

@@ -108,7 +108,7 @@ class TrainSettings(Section):
     """Steps between evaluations on val; the best checkpoint by AP is kept."""
     checkpoint_interval: Positive = 250
     """Steps between checkpoints that a killed training resumes from."""
-    early_stopping_patience: Annotated[int, Field(ge=0)] = 0
+    early_stopping_patience: Annotated[int, Field(ge=0)] = 5
     """Evaluations without a better AP after which training stops; 0: never."""
     strategy: Literal["one_device", "mirrored", "multi_worker_mirrored", "tpu"] = "one_device"
     """tf.distribute strategy."""

@@ -50,6 +50,27 @@ def augment_dataset(
     return numbered.map(change, num_parallel_calls=tf.data.AUTOTUNE)
 
 
+def check_augmentation(config: Any, num_images: int) -> list[str]:
+    """Warnings about what cannot work as it is meant; the training goes on without it.
+
+    Args:
+      config: `task` of the experiment.
+      num_images: Images of the train split.
+    """
+    augmentation, has_masks = config.augmentation, getattr(config.model, "include_mask", False)
+    notes = []
+    if augmentation.mosaic and num_images < 2 * MOSAIC_IMAGES:
+        notes.append(
+            f"warning: augmentation.mosaic puts {MOSAIC_IMAGES} images together, and the train split has {num_images}: "
+            "every mosaic will show the same ones"
+        )
+    if augmentation.mix_up and has_masks:
+        notes.append("warning: augmentation.mix_up is for detectors without masks: not used")
+    if augmentation.copy_paste and not has_masks:
+        notes.append("warning: augmentation.copy_paste needs a detector with masks: not used")
+    return notes
+
+
 def _num_samples(config: Any) -> int:
     return MOSAIC_IMAGES if config.mosaic else 2 if config.mix_up or config.copy_paste else 1
 

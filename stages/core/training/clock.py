@@ -24,6 +24,7 @@ class TrainingLength:
         self._max_seconds = None if max_minutes is None else 60.0 * max_minutes
         self._seconds_per_step: float | None = None
         self._last: tuple[int, float] | None = None
+        self._loops = 0
         self._total = steps
         self.share_done = tf.Variable(0.0, trainable=False, name="share_done")
         self.average_decay = tf.Variable(average_decay(steps), trainable=False, name="average_decay")
@@ -44,7 +45,8 @@ class TrainingLength:
             return
         self._measure(step, seconds)
         left = max(self._max_seconds - seconds, 0.0)
-        self._total = step + (round(left / self._seconds_per_step) if self._seconds_per_step else 0)
+        if self._seconds_per_step is not None:
+            self._total = step + round(left / self._seconds_per_step)
         self.share_done.assign(min(seconds / self._max_seconds, 1.0))
         self.average_decay.assign(average_decay(max(self._total, 1)))
 
@@ -57,6 +59,9 @@ class TrainingLength:
     def _measure(self, step: int, seconds: float) -> None:
         last, self._last = self._last, (step, seconds)
         if last is None or step <= last[0]:
+            return
+        self._loops += 1
+        if self._loops == 1:
             return  # the first loop traces the graph: its time says nothing
         newest = (seconds - last[1]) / (step - last[0])
         known = self._seconds_per_step

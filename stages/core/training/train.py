@@ -34,7 +34,9 @@ from stages.core.params.training import TrainSettings
 from stages.core.results.history import write_history
 from stages.core.results.training import TrainResult
 from stages.core.tables.detectors import Detector
+from stages.core.training.advice import advise, read_empty_classes
 from stages.core.training.anchor_check import check_anchors
+from stages.core.training.augmentation import check_augmentation
 from stages.core.training.checkpoints import read_step, settle_best, settle_checkpoints
 from stages.core.training.fit import FitResult, LoopWatch, create_runner, fit
 from stages.core.training.history import HistoryLog
@@ -93,7 +95,7 @@ def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
     history.rewind(step or 0)
     view = open_view(log.terminal, name=job.detector.name, total=job.config.trainer.train_steps, done=step or 0)
     try:
-        for note in (*notes, *_notes_on_anchors(job)):
+        for note in (*notes, *_notes_on_data(job)):
             view.note(note)
         if step is not None:
             view.note(f"going on from step {step} ({run})")
@@ -107,17 +109,23 @@ def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
             settled = 0 if job.refinement is None else job.refinement.settled_step
             patience = job.settings.early_stopping_patience
             done = fit(runner, config, history, watch, view, interrupts, patience=patience, settled_step=settled)
-        return _keep(job, done, history, log)
+        result = _keep(job, done, history, log)
+        if job.refinement is None:
+            view.note(advise(history.history, read_empty_classes(job.layout.annotations("train")), job.section))
+        return result
     finally:
         view.close()
 
 
-def _notes_on_anchors(job: TrainingJob) -> list[str]:
-    """What the anchors reach; nothing for a refinement, whose anchors are given."""
+def _notes_on_data(job: TrainingJob) -> list[str]:
+    """What the anchors reach, and classes that cannot be learned; nothing for a refinement, to which both are given."""
     if job.refinement is not None:
         return []
     annotations = job.layout.annotations("train")
-    return [note] if (note := check_anchors(job.config.task.model, annotations, job.section)) else []
+    anchors = check_anchors(job.config.task.model, annotations, job.section)
+    empty = read_empty_classes(annotations)
+    missing = f"warning: no object of {', '.join(empty)} in train: never found by this model" if empty else ""
+    return [note for note in (anchors, missing, *check_augmentation(job.config.task, job.data.num_train)) if note]
 
 
 def _create_runner(
