@@ -25,7 +25,7 @@ $(VENV)/.ready: requirements.lock
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes \
 	  -r <(sed -n '/^uv==/,/# via/p' requirements.lock) 2> >(grep -v '^WARNING' >&2)
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync -q --compile-bytecode --require-hashes requirements.lock
 	@touch $@
 
 repro: $(VENV)/.ready ## run the pipeline on params.yaml, publish to MLflow, print the table
