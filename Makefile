@@ -25,7 +25,7 @@ $(VENV)/.ready: requirements.lock
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes \
 	  -r <(sed -n '/^uv==/,/# via/p' requirements.lock) 2> >(grep -v '^WARNING' >&2)
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync -q --compile-bytecode --require-hashes requirements.lock
 	@touch $@
 
 repro: $(VENV)/.ready ## run the pipeline on params.yaml, publish to MLflow, print the table
@@ -56,13 +56,13 @@ ui: $(VENV)/.ready ## open MLflow on the results (http://127.0.0.1:5000)
 	@mlflow server --backend-store-uri "$$(python -m stages.publish --uri)" --host 127.0.0.1 --port 5000
 
 test: $(VENV)/.ready ## run all tests
-	@pytest -q -n 2 --dist loadfile
+	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.ready ## run the tests that need no training and no TensorFlow
 	@pytest -q -n 2 --dist loadfile -m "not slow"
 
 coverage: $(VENV)/.ready ## run all tests and print which lines of stages/ they reach
-	@pytest -q -n 2 --dist loadfile --cov=stages --cov-report=term:skip-covered
+	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder --cov=stages --cov-report=term:skip-covered
 
 check: $(VENV)/.ready ## format, lint, types, import contracts
 	@ruff format --check . && ruff check . && mypy && lint-imports

@@ -1,5 +1,7 @@
-"""One exported tiny model of each kind, built once a session for tests of several folders; and the fast tier."""
+"""One exported tiny model of each kind, built once for tests of several folders; the fast tier; long files first."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ from tests.exported_project import write_exported_project
 
 forbid_telemetry()  # tests import OpenVINO in this process too, not only through the table of tools
 
+ROOT = Path(__file__).resolve().parent.parent
+LONG = ("tests/pipeline/test_smoke_run.py", "tests/test_train.py", "tests/test_qat.py", "tests/test_prune.py")
+"""The files that take longest: the first runs the pipeline, and what one training has traced serves the next."""
 FAST = "not slow"
 SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
 
@@ -24,6 +29,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if is_module and SLOW_MODULE in collection_path.read_text() else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first and fast ones last, so that parallel processes end at about the same time."""
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        file = item.path.relative_to(ROOT).as_posix()
+        return LONG.index(file) if file in LONG else len(LONG), item.get_closest_marker("slow") is None
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
@@ -31,5 +46,17 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def exported_project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """A project whose tiny models have random weights and went through `export`. Read only."""
-    return write_exported_project(tmp_path_factory.mktemp("exported"))
+    """A project whose tiny models have random weights and went through `export`. Read only.
+
+    The first process that needs it builds it for all of the session.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root = shared / "exported"
+    with (shared / "exported.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if not lock.read():
+            write_exported_project(root)
+            lock.write("built")
+    return Layout(root)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from stages import prepare
 from stages.core.params.tree import merge_trees
 
 pytestmark = pytest.mark.slow
@@ -70,7 +71,7 @@ def prepare_once() -> tempfile.TemporaryDirectory[str]:
     """A project with a prepared synthetic set of six training images."""
     project = tempfile.TemporaryDirectory(prefix="prepared-")
     Path(project.name, "params.yaml").write_text(yaml.safe_dump(SMALL))
-    subprocess.run([sys.executable, "-m", "stages.prepare", "--root", project.name], cwd=ROOT, check=True)
+    assert prepare.main(["--root", project.name]) == 0
     return project
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from dvc.repo import Repo
+from mlflow import MlflowClient
 
 from stages.core.base.hashing import hash_files
 
@@ -116,11 +117,15 @@ def test_running_again_does_nothing(smoke: SmokeRun) -> None:
 
 
 def test_publishing_again_adds_nothing(smoke: SmokeRun) -> None:
-    count = "import mlflow; print(len(mlflow.search_runs(search_all_experiments=True)))"
-    before = smoke.call(sys.executable, "-c", count).stdout.split()[-1]
-    assert int(before) == 1 + len(MODELS) * len(SCHEMES)
+    before = count_runs(smoke)
+    assert before == 1 + len(MODELS) * len(SCHEMES)
     assert smoke.call(sys.executable, "-m", "stages.publish").returncode == 0
-    assert smoke.call(sys.executable, "-c", count).stdout.split()[-1] == before
+    assert count_runs(smoke) == before
+
+
+def count_runs(smoke: SmokeRun) -> int:
+    client = MlflowClient(smoke.environment["MLFLOW_TRACKING_URI"])
+    return len(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
 
 
 def test_a_bound_that_is_broken_turns_the_gate_red(smoke: SmokeRun) -> None:
@@ -176,13 +181,13 @@ STALE = {
 """What is changed, a file of code or a parameter, to the stages that are then stale by themselves."""
 
 
-def change(folder: Path, what: str) -> Path:
-    """Changes one thing in a run's folder; the path of the file that was changed."""
+def change(folder: Path, what: str) -> None:
+    """Changes one thing in a run's folder."""
     file, *parameter = what.split()
     path = folder / file
     if not parameter:
         path.write_text(path.read_text() + "\n")
-        return path
+        return
     tree = section = yaml.safe_load(path.read_text())
     *parents, key = parameter[0].split(".")
     for parent in parents:
@@ -190,18 +195,60 @@ def change(folder: Path, what: str) -> Path:
     assert key in section
     section[key] = yaml.safe_load(parameter[1])
     path.write_text(yaml.safe_dump(tree, sort_keys=False))
-    return path
 
 
-@pytest.mark.parametrize("what", STALE)
-def test_a_change_makes_stale_what_it_can_change(smoke: SmokeRun, what: str) -> None:
-    path = smoke.folder / what.split()[0]
-    before = path.read_bytes()
+FILES = [what for what in STALE if " " not in what]
+PARAMETERS = [what for what in STALE if " " in what]
+
+
+def put_in_batches(files: list[str]) -> list[list[str]]:
+    """The files in as few batches as there can be with no two files of one folder in a batch."""
+    batches: list[dict[Path, str]] = []
+    for file in files:
+        folder = Path(file).parent
+        batch = next((batch for batch in batches if folder not in batch), None)
+        if batch is None:
+            batches.append(batch := {})
+        batch[folder] = file
+    return [list(batch.values()) for batch in batches]
+
+
+def ask_dvc(folder: Path, changes: list[str]) -> list[tuple[str, str]]:
+    """(stage, what it calls changed) for all that `dvc status` says after these changes, which are then undone."""
+    before = {path: path.read_bytes() for path in (folder / what.split()[0] for what in changes)}
     try:
-        change(smoke.folder, what)
-        with Repo(str(smoke.folder)) as repo:
-            stale = repo.status()
+        for what in changes:
+            change(folder, what)
+        with Repo(str(folder)) as repo:
+            status = repo.status()
     finally:
-        path.write_bytes(before)
+        for path, content in before.items():
+            path.write_bytes(content)
+    reasons = [(stage, reason) for stage, found in status.items() for reason in found]
+    assert all(set(reason) == {"changed deps"} for _, reason in reasons), status
     # DVC names a stage outside the working directory "path/dvc.yaml:stage@instance".
-    assert {name.rpartition(":")[2].partition("@")[0] for name in stale} == STALE[what]
+    return [
+        (stage.rpartition(":")[2].partition("@")[0], dep) for stage, reason in reasons for dep in reason["changed deps"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def stale(smoke: SmokeRun) -> dict[str, set[str]]:
+    """Stages that call each changed file, or a folder that holds it, changed. A batch of files costs one status."""
+    found: dict[str, set[str]] = {}
+    for batch in put_in_batches(FILES):
+        found |= {file: set() for file in batch}
+        for stage, dep in ask_dvc(smoke.folder, batch):
+            (file,) = [file for file in batch if Path(file).is_relative_to(dep)]
+            found[file].add(stage)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_changed_file_makes_stale_what_it_can_change(stale: dict[str, set[str]], file: str) -> None:
+    assert stale[file] == STALE[file]
+
+
+@pytest.mark.parametrize("what", PARAMETERS)
+def test_a_changed_parameter_makes_stale_what_it_can_change(smoke: SmokeRun, what: str) -> None:
+    assert {stage for stage, _ in ask_dvc(smoke.folder, [what])} == STALE[what]

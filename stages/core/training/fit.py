@@ -56,7 +56,7 @@ def create_runner(
     tf_keras.utils.set_random_seed(seed)
     task = build_training_task(config, setup, logging_dir=folder)
     try:
-        return train_lib.OrbitExperimentRunner(
+        runner = train_lib.OrbitExperimentRunner(
             distribution_strategy=strategy,
             task=task if hook is None else attach_hook(task, hook),
             mode="train_and_eval",
@@ -67,6 +67,17 @@ def create_runner(
         )
     except UserError as error:
         raise _first_cause(error) from None
+    with strategy.scope():
+        _create_optimizer_variables(runner.trainer)
+    return runner
+
+
+def _create_optimizer_variables(trainer: Any) -> None:
+    """Creates now what the first step would create: TensorFlow traces a function that creates variables twice."""
+    optimizer = trainer.optimizer
+    while optimizer is not None:  # a moving average has the optimizer that it averages inside
+        optimizer._create_all_weights(trainer.model.trainable_variables)
+        optimizer = getattr(optimizer, "_optimizer", None)
 
 
 def _first_cause(error: UserError) -> UserError:

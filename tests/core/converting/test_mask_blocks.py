@@ -1,7 +1,7 @@
 """Masks in blocks: the same outputs, and no work for rows without a detection."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from math import ceil
 from typing import Any
 
@@ -13,13 +13,12 @@ from stages.core.base.errors import ArtifactError
 from stages.core.base.layout import Layout
 from stages.core.converting.mask_blocks import skip_empty_masks
 from stages.core.converting.proof import prove_graph
-from stages.core.converting.recipes import make_file
 from stages.core.converting.sparsity import read_sparsity
 from stages.core.graphs.flatbuffer import OP_KINDS, pack_model, parse_model, read_constants, read_graph
 from stages.core.graphs.layers import find_layers
 from stages.core.results.kinds import Form
 from stages.core.tables.schemes import SCHEMES
-from tests.core.converting.test_recipes import TFLITE_SCHEMES, replace_stored, run, source
+from tests.core.converting.test_recipes import TFLITE_SCHEMES, make_once, replace_stored, run, source
 from tests.exported_project import EXPORT, SCHEMES_OF_TRAINED
 
 pytestmark = pytest.mark.slow
@@ -32,7 +31,7 @@ PIXELS = np.random.default_rng(3).integers(0, 256, (1, 128, 128, 3)).astype(np.f
 @pytest.fixture(scope="module")
 def made(exported_project: Layout) -> Callable[[str], bytes]:
     """The tiny Mask R-CNN in a scheme, its mask head in one piece."""
-    return cache(lambda scheme: make_file(source(exported_project, "maskrcnn_tiny"), SCHEMES[scheme]).content)
+    return partial(make_once, exported_project, "maskrcnn_tiny")
 
 
 def kinds_of(model: Any, place: int) -> list[str]:
@@ -45,9 +44,14 @@ def look(content: bytes) -> dict[str, np.ndarray]:
     return run(content, PIXELS.astype(graph.tensors[graph.inputs["image"]].dtype))
 
 
+@cache
+def scores_of(content: bytes) -> np.ndarray:
+    return look(content)["detection_scores"][0]
+
+
 def keep_best(content: bytes, num: int) -> bytes:
     """The same file with a score threshold that leaves the best `num` detections of PIXELS."""
-    scores = look(content)["detection_scores"][0]
+    scores = scores_of(content)
     assert len(np.unique(scores)) == len(scores) == NUM_ROWS, "the threshold must be able to tell them apart"
     edges = np.concatenate([[2.0], scores, [-1.0]])
     # The last comparison tells which candidates the last suppression may keep.

@@ -5,6 +5,7 @@ The form that ends in the post-processing op is class-agnostic: it finds what th
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ pytestmark = pytest.mark.slow
 CLOSE = 1e-3
 CLASS_AGNOSTIC = "mobiledet_tiny_class_agnostic"
 Exported = tuple[Path, Interface]
+Answer = tuple[np.ndarray, dict[str, np.ndarray]]
+"""Pixels, and what is found in them."""
 
 
 CASES = [
@@ -71,6 +74,24 @@ def run_tensorflow(exported: Exported) -> Callable[[np.ndarray], dict[str, np.nd
     return lambda pixels: {key: value.numpy() for key, value in detect(image=tf.constant(pixels)).items() if loaded}
 
 
+@pytest.fixture(scope="module")
+def answers(folders: dict[str, Path], exported_project: Layout) -> Callable[[str], list[Answer]]:
+    """What TensorFlow finds in each image, by the name of the graph; each graph is loaded once."""
+
+    @cache
+    def answer(name: str) -> list[Answer]:
+        exported = open_case(folders, exported_project, name)
+        run = run_tensorflow(exported)
+        return [(pixels, run(pixels)) for pixels in read_pictures(exported_project, exported[1])]
+
+    return answer
+
+
+def read_pictures(layout: Layout, interface: Interface) -> list[np.ndarray]:
+    images = read_split(layout.split("val")).images
+    return [preprocess_image(load_image(image.path), interface.input)[0] for image in images]
+
+
 def run_tflite(form: Form) -> Callable[..., Callable[[np.ndarray], dict[str, np.ndarray]]]:
     def open_file(exported: Exported, scratch: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         path = exported[0] / TFLITE_FILES[form]
@@ -99,27 +120,31 @@ RUNTIMES = {
 
 @pytest.mark.parametrize(("name", "runtime"), CASES)
 def test_every_runtime_finds_the_same(
-    folders: dict[str, Path], exported_project: Layout, name: str, runtime: str, tmp_path: Path
+    folders: dict[str, Path],
+    exported_project: Layout,
+    answers: Callable[[str], list[Answer]],
+    name: str,
+    runtime: str,
+    tmp_path: Path,
 ) -> None:
     exported = open_case(folders, exported_project, name)
-    run, expect = RUNTIMES[runtime](exported, tmp_path), run_tensorflow(exported)
-    for image in read_split(exported_project.split("val")).images:
-        pixels = preprocess_image(load_image(image.path), exported[1].input)[0]
-        expected, found = drop_unused_rows(expect(pixels)), drop_unused_rows(run(pixels))
+    run = RUNTIMES[runtime](exported, tmp_path)
+    assert answers(name)
+    for pixels, answer in answers(name):
+        expected, found = drop_unused_rows(answer), drop_unused_rows(run(pixels))
         assert found["num_detections"] == expected["num_detections"] > 0
         assert found["detection_classes"].tolist() == expected["detection_classes"].tolist()
         for output in exported[1].outputs:
             np.testing.assert_allclose(found[output.name], expected[output.name], atol=CLOSE, err_msg=output.name)
 
 
-def test_the_knob_makes_a_difference(folders: dict[str, Path], exported_project: Layout, tmp_path: Path) -> None:
+def test_the_knob_makes_a_difference(answers: Callable[[str], list[Answer]]) -> None:
     """Else the comparisons above could not tell one suppression from the other."""
-    names = ("mobiledet_tiny", CLASS_AGNOSTIC)
-    aware, agnostic = (run_tensorflow(open_case(folders, exported_project, name)) for name in names)
-    spec = open_case(folders, exported_project, CLASS_AGNOSTIC)[1].input
-    images = read_split(exported_project.split("val")).images
-    pictures = [preprocess_image(load_image(image.path), spec)[0] for image in images]
-    assert any((aware(pixels)["detection_boxes"] != agnostic(pixels)["detection_boxes"]).any() for pixels in pictures)
+    aware, agnostic = answers("mobiledet_tiny"), answers(CLASS_AGNOSTIC)
+    assert any(
+        (one["detection_boxes"] != other["detection_boxes"]).any()
+        for (_, one), (_, other) in zip(aware, agnostic, strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", ["mobiledet_tiny", CLASS_AGNOSTIC])

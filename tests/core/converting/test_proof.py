@@ -1,6 +1,6 @@
 import json
 from dataclasses import replace
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,11 +8,10 @@ import pytest
 from stages.core.base.layout import Layout
 from stages.core.converting.contradictions import find_contradictions
 from stages.core.converting.proof import prove_graph, prove_tflite, shares_box_score_scale
-from stages.core.converting.recipes import make_file
 from stages.core.graphs.flatbuffer import Graph, Op, Tensor, read_graph
 from stages.core.results.conversion import Proof
 from stages.core.tables.schemes import SCHEMES, Scheme
-from tests.core.converting.test_recipes import CELLS, source
+from tests.core.converting.test_recipes import CELLS, make_once
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +31,7 @@ SUMMARY = {
 
 @pytest.fixture(scope="module")
 def made(exported_project: Layout):  # type: ignore[no-untyped-def]
-    return cache(lambda model, scheme: make_file(source(exported_project, model, scheme), SCHEMES[scheme]).content)
+    return partial(make_once, exported_project)
 
 
 def prove(content: bytes, scheme: Scheme) -> Proof:

@@ -1,5 +1,6 @@
 from copy import copy
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -39,6 +40,12 @@ def source(layout: Layout, model: str, scheme: str = "int8", *, limit: int = 4) 
     )
 
 
+@cache
+def make_once(layout: Layout, model: str, scheme: str) -> bytes:
+    """The file of a scheme, which several modules look at."""
+    return make_file(source(layout, model, scheme), SCHEMES[scheme]).content
+
+
 def run(content: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
     interpreter = Interpreter(model_content=content, num_threads=1)
     return {name: np.array(value) for name, value in interpreter.get_signature_runner()(image=pixels).items()}
@@ -52,7 +59,7 @@ def test_every_row_of_the_scheme_table_has_a_recipe() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_uint8_pixels_give_what_float_pixels_give(exported_project: Layout, model: str) -> None:
-    content = make_file(source(exported_project, model), SCHEMES["int8"]).content
+    content = make_once(exported_project, model, "int8")
     pixels = np.random.default_rng(5).integers(0, 256, (1, 128, 128, 3), np.uint8)
     expected, found = run(content, pixels.astype(np.float32)), run(feed_uint8(content), pixels)
     num = int(expected["num_detections"][0])
