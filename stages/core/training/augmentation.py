@@ -65,9 +65,9 @@ def check_augmentation(config: Any, num_images: int) -> list[str]:
             "every mosaic will show the same ones"
         )
     if augmentation.mix_up and has_masks:
-        notes.append("warning: augmentation.mix_up is for detectors without masks: not used")
+        notes.append("warning: augmentation.mix_up is for detectors without masks: not used here")
     if augmentation.copy_paste and not has_masks:
-        notes.append("warning: augmentation.copy_paste needs a detector with masks: not used")
+        notes.append("warning: augmentation.copy_paste is for detectors with masks: not used here")
     return notes
 
 

@@ -1,0 +1,44 @@
+"""Mistakes in the parameters of a training are one line that says what was found and what is allowed."""
+
+from typing import Any
+
+import pytest
+
+from stages.core.base.errors import ParamsError
+from stages.core.params.tree import parse_params
+
+MODEL = "mobiledet_tiny"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"losses": {"assigner": "simota"}}, ("losses.assigner", "simota", "iou", "atss", "task_aligned")),
+        ({"losses": {"box": "l1"}}, ("losses.box", "l1", "huber", "giou", "ciou")),
+        ({"losses": {"classes": "softmax"}}, ("losses.classes", "softmax", "focal", "varifocal")),
+        ({"losses": {"mask": "iou"}}, ("losses.mask", "bce", "dice", "bce_dice")),
+        ({"losses": {"class_weights": "inverse"}}, ("losses.class_weights", "none", "balanced")),
+        ({"losses": {"boxes": "giou"}}, ("losses.boxes", "box")),
+        ({"augmentation": {"mosaik": 0.5}}, ("augmentation.mosaik", "mosaic")),
+        ({"augmentation": {"mosaic": 1.5}}, ("augmentation.mosaic", "1.5", "1")),
+        ({"augmentation": {"color_jitter": -0.1}}, ("augmentation.color_jitter", "-0.1", "0")),
+        ({"max_minutes": 0}, ("max_minutes", "0")),
+        ({"max_minutes": "soon"}, ("max_minutes", "soon")),
+        ({"image_cache_mb": -1}, ("image_cache_mb", "-1", "0")),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_mistake_names_the_key_and_what_is_allowed(settings: dict[str, Any], expected: tuple[str, ...]) -> None:
+    tree = {"models": [MODEL], "schemes": ["float32"], "train": {MODEL: settings}}
+    with pytest.raises(ParamsError) as error:
+        parse_params(tree)
+    message = str(error.value)
+    assert "\n" not in message
+    for part in (f"train.{MODEL}.", *expected):
+        assert part in message, message
+
+
+def test_refinements_are_not_by_the_clock() -> None:
+    params = parse_params({"models": [MODEL], "schemes": ["float32"], "train": {MODEL: {"max_minutes": 5}}})
+    assert params.train_settings(MODEL).max_minutes == 5
+    assert params.refine_settings(MODEL, params.qat).max_minutes is None
