@@ -3,9 +3,9 @@
 `python benchmarks/bench_training.py [--models mobiledet_edgetpu maskrcnn_mobiledet] [--steps 20] [--repeats 2]`
 
 Each is measured in a fresh process, in turns: the input pipeline alone, then training steps fed by it, after the graph
-is traced. Model Garden's task decodes every image in every epoch and computes in float32; ours keeps decoded images, and
-its convolutions multiply in bfloat16 where the processor can. Prints a table, and as its last line a JSON object with
-ours over Model Garden's; the best of each one's repeats counts.
+is traced. Model Garden's task decodes every image in every epoch and computes in float32; ours keeps decoded images,
+and its convolutions multiply in bfloat16 where the processor can. Prints a table, and as its last line a JSON object
+with ours over Model Garden's; the best of each one's repeats counts.
 """
 
 import argparse
