@@ -4,6 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from stages.core.base.layout import Layout
@@ -11,6 +12,10 @@ from stages.core.converting.tools import forbid_telemetry
 from tests.exported_project import write_exported_project
 
 forbid_telemetry()  # tests import OpenVINO in this process too, not only through the table of tools
+
+# A deadline per example fails on a busy machine, not on a fault.
+hypothesis.settings.register_profile("no-deadline", deadline=None)
+hypothesis.settings.load_profile("no-deadline")
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = ("tests/pipeline/test_smoke_run.py", "tests/test_train.py", "tests/test_qat.py", "tests/test_prune.py")
