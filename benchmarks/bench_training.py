@@ -53,8 +53,6 @@ def measure(side: str, model: str, root: Path, steps: int) -> dict[str, float]:
         setup = TrainingSetup(
             annotations=layout.annotations("train"),
             length=TrainingLength(steps=settings.steps, max_minutes=None),
-            nominal_steps=settings.steps,
-            warmup_steps=settings.warmup_steps,
             average_follows_clock=False,
         )
         task = build_training_task(config, setup, logging_dir=root)

@@ -11,8 +11,7 @@ from official.modeling import optimization
 from official.vision.configs import common
 
 from stages.core.detectors.data import TrainingData
-from stages.core.detectors.training_config import AugmentationConfig
-from stages.core.params.training import AugmentationParams, TrainSettings
+from stages.core.params.training import TrainSettings
 
 EVALUATION_BATCH = 8
 SHUFFLE_BUFFER = 1000
@@ -77,13 +76,10 @@ def _apply_data(task: Any, settings: TrainSettings, data: TrainingData) -> None:
 
 
 def _apply_methods(task: Any, settings: TrainSettings) -> None:
-    """What `training_config` adds to Model Garden's configuration."""
-    augmentation, losses = settings.augmentation, settings.losses
-    for name in vars(AugmentationConfig()).keys() & AugmentationParams.model_fields.keys():
-        setattr(task.augmentation, name, getattr(augmentation, name))
-    task.methods.assigner, task.methods.box_loss = losses.assigner, losses.box
-    task.methods.class_loss, task.methods.mask_loss = losses.classes, losses.mask
-    task.methods.class_weights = losses.class_weights
+    """What `training_config` adds to Model Garden's configuration, under the names of the parameters."""
+    for config, params in ((task.augmentation, settings.augmentation), (task.methods, settings.losses)):
+        for name in vars(config).keys() & type(params).model_fields.keys():
+            setattr(config, name, getattr(params, name))
     task.image_cache_mb = settings.image_cache_mb
 
 

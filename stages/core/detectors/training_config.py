@@ -14,7 +14,7 @@ from official.vision.tasks import maskrcnn, retinanet
 
 @dataclasses.dataclass
 class AugmentationConfig(base_config.Config):  # type: ignore[misc]
-    """Random changes besides the parser's flip, scale and crop. See `AugmentationParams` for the meaning of each."""
+    """Random changes besides those of the parser's own fields; names and meaning as in `AugmentationParams`."""
 
     orientation_free: bool = False
     color_jitter: float = 0.0
@@ -27,12 +27,12 @@ class AugmentationConfig(base_config.Config):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class MethodsConfig(base_config.Config):  # type: ignore[misc]
-    """Names of rows of the tables in `stages/core/training`. See `LossParams` for the meaning of each."""
+    """Rows of the tables in `stages/core/training/losses`; names and meaning as in `LossParams`."""
 
     assigner: str = "iou"
-    box_loss: str = "huber"
-    class_loss: str = "focal"
-    mask_loss: str = "bce"
+    box: str = "huber"
+    classes: str = "focal"
+    mask: str = "bce"
     class_weights: str = "none"
 
 

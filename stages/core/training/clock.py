@@ -15,12 +15,13 @@ class TrainingLength:
     """Length of a training, and how much of it is done.
 
     Attributes:
+      steps: Of the schedule in the configuration: the length of a training that is not by the clock.
       share_done: float32 variable, 0..1. Graphs read it: the input pipeline, and schedule and average by the clock.
       average_decay: float32 variable: decay of the moving average that suits the length as it is estimated now.
     """
 
     def __init__(self, *, steps: int, max_minutes: float | None) -> None:
-        self._steps = steps
+        self.steps = steps
         self._max_seconds = None if max_minutes is None else 60.0 * max_minutes
         self._seconds_per_step: float | None = None
         self._last: tuple[int, float] | None = None
@@ -41,7 +42,7 @@ class TrainingLength:
     def update(self, step: int, seconds: float) -> None:
         """Notes that `step` was reached after `seconds` of training, over all resumes."""
         if self._max_seconds is None:
-            self.share_done.assign(min(step / self._steps, 1.0))
+            self.share_done.assign(min(step / self.steps, 1.0))
             return
         self._measure(step, seconds)
         left = max(self._max_seconds - seconds, 0.0)
@@ -53,7 +54,7 @@ class TrainingLength:
     def is_over(self, step: int, seconds: float) -> bool:
         """Whether the training ends here: no further step fits."""
         if self._max_seconds is None:
-            return step >= self._steps
+            return step >= self.steps
         return seconds + 0.5 * (self._seconds_per_step or 0.0) >= self._max_seconds
 
     def _measure(self, step: int, seconds: float) -> None:
@@ -71,14 +72,14 @@ class TrainingLength:
 class ClockSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """A schedule over a nominal number of steps, run through at the speed of the clock; warm-up counts real steps."""
 
-    def __init__(self, schedule: Any, length: TrainingLength, *, steps: int, warmup_steps: int) -> None:
-        """Wraps Model Garden's schedule, which begins with the warm-up and ends at `steps`."""
+    def __init__(self, schedule: Any, length: TrainingLength, *, warmup_steps: int) -> None:
+        """Wraps Model Garden's schedule, which begins with the warm-up and ends at `length.steps`."""
         super().__init__()
-        self._schedule, self._length, self._steps, self._warmup_steps = schedule, length, steps, warmup_steps
+        self._schedule, self._length, self._warmup_steps = schedule, length, float(warmup_steps)
 
     def __call__(self, step: Any) -> Any:
         step = tf.cast(step, tf.float32)
-        nominal = tf.maximum(self._length.share_done * self._steps, tf.cast(self._warmup_steps, tf.float32))
+        nominal = tf.maximum(self._length.share_done * self._length.steps, self._warmup_steps)
         return self._schedule(tf.where(step < self._warmup_steps, step, nominal))
 
     def get_config(self) -> dict[str, Any]:

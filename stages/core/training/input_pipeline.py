@@ -5,6 +5,7 @@ longer than a training step of a small model.
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,27 @@ def decoded_size_mb(annotations: Path, *, with_masks: bool) -> float:
     if with_masks:
         size += sum(pixels[entry["image_id"]] for entry in tree["annotations"])
     return size / 1e6
+
+
+def is_cached(size_mb: float, limit_mb: float) -> bool:
+    """Whether a split of this decoded size is kept in memory: within the limit, and half of what the machine has."""
+    return size_mb <= min(limit_mb, memory_mb() / 2)
+
+
+def memory_mb() -> float:
+    """Physical memory of the machine, in units of 10^6 bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+
+
+def describe_cache(size_mb: float, limit_mb: float, section: str) -> str:
+    """A line where a cache is wanted and the split does not fit; else empty. `section` is where the limit is set."""
+    if not limit_mb or is_cached(size_mb, limit_mb):
+        return ""
+    if size_mb > limit_mb:
+        why = f"more than {section}.image_cache_mb {limit_mb:g}"
+    else:
+        why = f"more than half of this machine's {memory_mb():.0f} MB"
+    return f"images: {size_mb:.0f} MB decoded, {why}: decoded anew in every epoch, which is slower"
 
 
 def _map(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:

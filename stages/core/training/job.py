@@ -121,7 +121,5 @@ def make_setup(job: TrainingJob) -> TrainingSetup:
     return TrainingSetup(
         annotations=job.layout.annotations("train"),
         length=TrainingLength(steps=job.config.trainer.train_steps, max_minutes=settings.max_minutes),
-        nominal_steps=job.config.trainer.train_steps,
-        warmup_steps=settings.warmup_steps,
         average_follows_clock=settings.ema_decay == "auto",
     )

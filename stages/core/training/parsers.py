@@ -1,15 +1,16 @@
 """From a decoded, augmented sample to an image and training targets: Model Garden's parsers, with assigners by name."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 from official.vision.dataloaders import maskrcnn_input, retinanet_input
-from official.vision.ops import anchor, box_ops, preprocess_ops
+from official.vision.ops import box_ops, preprocess_ops
 
 from stages.core.training.augmenting.sample import BOXES, IS_CROWD, Sample, frame_of
-from stages.core.training.losses.assigners import ASSIGNERS
+from stages.core.training.losses.assigners import ASSIGNERS, assign_by_iou, assign_nothing
 from stages.core.training.losses.labeler import TargetLabeler, ignore_crowds
 
 Parse = Callable[[Sample], tuple[tf.Tensor, dict[str, Any]]]
@@ -44,24 +45,16 @@ def retinanet_parser(config: Any, params: Any) -> Parse:
       params: Its `train_data`.
     """
     model, settings = config.model, params.parser
+    weights = model.detection_generator.box_coder_weights
     parser = retinanet_input.Parser(
         **_shared_arguments(config, params),
-        match_threshold=settings.match_threshold,
-        unmatched_threshold=settings.unmatched_threshold,
-        box_coder_weights=model.detection_generator.box_coder_weights,
+        box_coder_weights=weights,
         aug_rand_jpeg=settings.aug_rand_jpeg,
         pad=settings.pad,
         keep_aspect_ratio=settings.keep_aspect_ratio,
     )
     row = ASSIGNERS[config.methods.assigner]
-    weights = model.detection_generator.box_coder_weights
-    labeler: Any = anchor.AnchorLabeler(
-        match_threshold=settings.match_threshold,
-        unmatched_threshold=settings.unmatched_threshold,
-        box_coder_weights=weights,
-    )
-    if config.methods.assigner != "iou" and not row.needs_predictions:
-        labeler = TargetLabeler(assign=row.function, box_coder_weights=weights)
+    labeler = TargetLabeler(assign=_assign_in_pipeline(config, settings), box_coder_weights=weights)
     most = settings.max_num_instances
 
     def parse(sample: Sample) -> tuple[tf.Tensor, dict[str, Any]]:
@@ -78,6 +71,17 @@ def retinanet_parser(config: Any, params: Any) -> Parse:
         return image, labels
 
     return parse
+
+
+def _assign_in_pipeline(config: Any, settings: Any) -> Callable[..., tf.Tensor]:
+    """What assigns anchors before the model has predicted anything; nothing, if the assigner needs predictions."""
+    name = config.methods.assigner
+    if ASSIGNERS[name].needs_predictions:
+        return assign_nothing
+    if name == "iou":  # the only one with parameters of Model Garden's
+        thresholds = {"positive_iou": settings.match_threshold, "negative_iou": settings.unmatched_threshold}
+        return functools.partial(assign_by_iou, **thresholds)
+    return ASSIGNERS[name].function
 
 
 def maskrcnn_parser(config: Any, params: Any) -> Parse:

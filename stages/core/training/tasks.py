@@ -14,10 +14,11 @@ from official.core import config_definitions as cfg
 from official.vision.dataloaders import tf_example_decoder
 from official.vision.tasks import maskrcnn, retinanet
 
-from stages.core.detectors.training_config import MethodsConfig, RetinaNetTraining
+from stages.core.detectors.training_config import RetinaNetTraining
 from stages.core.training.augmentation import augment_dataset
 from stages.core.training.clock import ClockSchedule, TrainingLength
-from stages.core.training.input_pipeline import build_training_dataset, decoded_size_mb
+from stages.core.training.input_pipeline import build_training_dataset, decoded_size_mb, is_cached
+from stages.core.training.losses.assigners import ASSIGNERS
 from stages.core.training.losses.detection_losses import DetectionLosses
 from stages.core.training.losses.mask_losses import MaskLoss
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
@@ -31,14 +32,11 @@ class TrainingSetup:
     Attributes:
       annotations: Prepared COCO JSON of the train split.
       length: How long the training is.
-      nominal_steps, warmup_steps: Of the learning-rate schedule in the configuration.
       average_follows_clock: Whether the decay of the moving average follows a length by the clock.
     """
 
     annotations: Path
     length: TrainingLength
-    nominal_steps: int
-    warmup_steps: int
     average_follows_clock: bool
 
 
@@ -55,9 +53,9 @@ class _TrainingTask:
         if not setup.length.by_clock:
             return optimizer
         if isinstance(schedule, tf_keras.optimizers.schedules.LearningRateSchedule):
-            optimizer.learning_rate = ClockSchedule(
-                schedule, setup.length, steps=setup.nominal_steps, warmup_steps=setup.warmup_steps
-            )
+            warmup = optimizer_config.warmup.get() if optimizer_config.warmup.type else None
+            warmup_steps = warmup.warmup_steps if warmup else 0
+            optimizer.learning_rate = ClockSchedule(schedule, setup.length, warmup_steps=warmup_steps)
         if setup.average_follows_clock:
             optimizer._average_decay = setup.length.average_decay
         return optimizer
@@ -85,7 +83,7 @@ class _TrainingTask:
                 seed=params.seed or 0,
             ),
             parse=parse,
-            cached=size_mb <= config.image_cache_mb,
+            cached=is_cached(size_mb, config.image_cache_mb),
             input_context=input_context,
         )
 
@@ -109,29 +107,29 @@ class RetinaNetTrainingTask(_TrainingTask, retinanet.RetinaNetTask):  # type: ig
     def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
         """Total, class, box and model loss."""
         config = self.task_config
-        if config.methods == MethodsConfig():
+        if config.model.head.attribute_heads:  # only by `overrides`, and only Model Garden's losses know them
             return super().build_losses(outputs, labels, aux_losses)
-        model_loss, class_loss, box_loss = self._losses(outputs, labels)
+        model_loss, class_loss, box_loss = self._losses(has_objects="gt_boxes" in labels)(outputs, labels)
         total = model_loss + (tf.reduce_sum(aux_losses) if aux_losses else 0.0)
         return config.losses.loss_weight * total, class_loss, box_loss, model_loss
 
-    def _losses(self, outputs: Mapping[str, Any], labels: Mapping[str, Any]) -> Any:
+    def _losses(self, *, has_objects: bool) -> DetectionLosses:
         config, methods = self.task_config, self.task_config.methods
-        is_focal = methods.class_loss == "focal"
+        is_huber, is_focal = methods.box == "huber", methods.classes == "focal"
         weights = config.model.detection_generator.box_coder_weights
         return DetectionLosses(
             num_classes=config.model.num_classes,
             # The evaluation's labels are Model Garden's, with targets by IoU.
-            assigner=methods.assigner if "gt_boxes" in labels else "iou",
-            box_loss=methods.box_loss,
-            class_loss=methods.class_loss,
-            box_loss_weight=config.losses.box_loss_weight if methods.box_loss == "huber" else None,
+            assigner="iou" if ASSIGNERS[methods.assigner].needs_predictions and not has_objects else methods.assigner,
+            box_loss=methods.box,
+            class_loss=methods.classes,
+            box_loss_weight=config.losses.box_loss_weight if is_huber else None,
             class_weights=self._class_weights(),
             focal_alpha=config.losses.focal_loss_alpha if is_focal else None,
             focal_gamma=config.losses.focal_loss_gamma if is_focal else None,
             huber_delta=config.losses.huber_loss_delta,
             box_coder_weights=tuple(weights) if weights else None,
-        )(outputs, labels)
+        )
 
 
 class MaskRCNNTrainingTask(_TrainingTask, maskrcnn.MaskRCNNTask):  # type: ignore[misc]
@@ -151,10 +149,10 @@ class MaskRCNNTrainingTask(_TrainingTask, maskrcnn.MaskRCNNTask):  # type: ignor
         return super().build_losses(outputs, labels, aux_losses)
 
     def _build_mask_loss(self, outputs: Mapping[str, Any]) -> tf.Tensor:
-        name = self.task_config.methods.mask_loss
-        if name == "bce":
-            return super()._build_mask_loss(outputs)
-        return MaskLoss(name=name)(outputs["mask_outputs"], outputs["mask_targets"], outputs["mask_class_targets"])
+        classes = outputs["mask_class_targets"]
+        if self.task_config.allowed_mask_class_ids is not None:
+            classes = maskrcnn.zero_out_disallowed_class_ids(classes, self.task_config.allowed_mask_class_ids)
+        return MaskLoss(name=self.task_config.methods.mask)(outputs["mask_outputs"], outputs["mask_targets"], classes)
 
 
 def build_training_task(config: cfg.ExperimentConfig, setup: TrainingSetup, *, logging_dir: Path) -> Any:

@@ -7,7 +7,7 @@ entry, the finished folder before the work folder is removed.
 import copy
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from stages.core.training.checkpoints import read_step, settle_best, settle_chec
 from stages.core.training.fit import FitResult, LoopWatch, create_runner, fit
 from stages.core.training.history import HistoryLog
 from stages.core.training.initialize import initialize_model
+from stages.core.training.input_pipeline import decoded_size_mb, describe_cache
 from stages.core.training.interrupts import Interrupts
 from stages.core.training.job import TrainingJob, make_setup, plan_training
 from stages.core.training.progress import open_view
@@ -94,8 +95,10 @@ def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
     history = HistoryLog(job.folder / "history.jsonl")
     history.rewind(step or 0)
     view = open_view(log.terminal, name=job.detector.name, total=job.config.trainer.train_steps, done=step or 0)
+    empty_classes = read_empty_classes(job.layout.annotations("train"))
     try:
-        for note in (*notes, *_notes_on_data(job)):
+        # To a refinement, data and methods are given.
+        for note in (*notes, *(_notes_on_data(job, empty_classes) if job.refinement is None else ())):
             view.note(note)
         if step is not None:
             view.note(f"going on from step {step} ({run})")
@@ -111,21 +114,24 @@ def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
             done = fit(runner, config, history, watch, view, interrupts, patience=patience, settled_step=settled)
         result = _keep(job, done, history, log)
         if job.refinement is None:
-            view.note(advise(history.history, read_empty_classes(job.layout.annotations("train")), job.section))
+            view.note(advise(history.history, empty_classes, job.section))
         return result
     finally:
         view.close()
 
 
-def _notes_on_data(job: TrainingJob) -> list[str]:
-    """What the anchors reach, and classes that cannot be learned; nothing for a refinement, to which both are given."""
-    if job.refinement is not None:
-        return []
-    annotations = job.layout.annotations("train")
-    anchors = check_anchors(job.config.task.model, annotations, job.section)
-    empty = read_empty_classes(annotations)
-    missing = f"warning: no object of {', '.join(empty)} in train: never found by this model" if empty else ""
-    return [note for note in (anchors, missing, *check_augmentation(job.config.task, job.data.num_train)) if note]
+def _notes_on_data(job: TrainingJob, empty_classes: Sequence[str]) -> list[str]:
+    """What of the data and the parameters does not go together."""
+    task, annotations = job.config.task, job.layout.annotations("train")
+    size_mb = decoded_size_mb(annotations, with_masks=job.detector.has_masks)
+    missing = f"warning: no object of {', '.join(empty_classes)} in train: never found by this model"
+    notes = (
+        check_anchors(task.model, annotations, job.section),
+        missing if empty_classes else "",
+        *check_augmentation(task, job.data.num_train),
+        describe_cache(size_mb, task.image_cache_mb, job.section),
+    )
+    return [note for note in notes if note]
 
 
 def _create_runner(

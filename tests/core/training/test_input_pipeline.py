@@ -14,6 +14,7 @@ from official.vision.tasks import retinanet
 from stages.core.base.layout import Layout
 from stages.core.datasets.prepare import prepare_data
 from stages.core.params.steps import PrepareParams
+from stages.core.training import augmentation, input_pipeline
 from stages.core.training.clock import TrainingLength
 from stages.core.training.input_pipeline import MASKS, build_training_dataset, compact_masks, decoded_size_mb
 from stages.core.training.parsers import retinanet_parser
@@ -50,8 +51,6 @@ def task_of(layout: Layout, config: Any) -> Any:
     setup = TrainingSetup(
         annotations=layout.annotations("train"),
         length=TrainingLength(steps=100, max_minutes=None),
-        nominal_steps=100,
-        warmup_steps=10,
         average_follows_clock=True,
     )
     return build_training_task(config, setup, logging_dir=layout.root / "log")
@@ -110,6 +109,32 @@ def test_the_size_of_a_decoded_split_counts_images_and_masks(tmp_path: Path) -> 
     path.write_text(json.dumps({"images": images, "annotations": [{"image_id": 1}, {"image_id": 1}, {"image_id": 2}]}))
     assert decoded_size_mb(path, with_masks=False) == pytest.approx(9)
     assert decoded_size_mb(path, with_masks=True) == pytest.approx(9 + 5)
+
+
+@pytest.mark.parametrize(
+    ("size_mb", "limit_mb", "memory", "cached", "said"),
+    [
+        (100, 2000, 8000, True, ""),
+        (3000, 2000, 8000, False, "3000 MB decoded, more than train.x.image_cache_mb 2000"),
+        (5000, 10**6, 8000, False, "more than half of this machine's 8000 MB"),
+        (100, 0, 8000, False, ""),
+    ],
+    ids=["fits", "above_the_limit", "limit_above_the_memory", "switched_off"],
+)
+def test_what_does_not_fit_is_not_cached_and_said(
+    monkeypatch: pytest.MonkeyPatch, size_mb: float, limit_mb: float, memory: float, cached: bool, said: str
+) -> None:
+    monkeypatch.setattr(input_pipeline, "memory_mb", lambda: memory)
+    assert input_pipeline.is_cached(size_mb, limit_mb) is cached
+    line = input_pipeline.describe_cache(size_mb, limit_mb, "train.x")
+    assert said in line
+    assert bool(line) is bool(said)
+
+
+def test_the_partners_of_a_mixture_are_the_samples_that_follow() -> None:
+    numbers = tf.data.Dataset.range(9).map(lambda number: {"image": number})
+    found = [[int(sample["image"]) for sample in group] for group in augmentation._with_followers(numbers, 3)]
+    assert found == [[start, start + 1, start + 2, start + 3] for start in range(6)]
 
 
 def test_masks_are_compact() -> None:

@@ -32,7 +32,7 @@ def test_every_augmentation_and_loss_reaches_the_configuration() -> None:
     for model in ("mobiledet_tiny", "maskrcnn_tiny"):
         task = experiment(model, augmentation=changed, losses=losses, image_cache_mb=7).task
         assert {name: getattr(task.augmentation, name) for name in own} == changed
-        assert sorted(task.methods.as_dict().values()) == sorted(losses.values())
+        assert task.methods.as_dict() == losses
         assert task.image_cache_mb == 7
 
 
@@ -45,6 +45,7 @@ def test_every_augmentation_and_loss_reaches_the_configuration() -> None:
         ("mobiledet_tiny", {"mix_up": 0.5}, 100, None),
         ("mobiledet_tiny", {"copy_paste": 0.5}, 100, "with masks: not used here"),
         ("maskrcnn_tiny", {"copy_paste": 0.5}, 100, None),
+        ("mobiledet_tiny", {"mix_up": 0.5}, 3, "puts 2 images together"),
         ("mobiledet_tiny", {}, 1, None),
     ],
 )

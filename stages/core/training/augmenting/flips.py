@@ -1,6 +1,6 @@
 """Mirrored and turned images: exact, no pixel is interpolated.
 
-Quarter turns and vertical flips are for images without an up and a down, such as micrographs and aerial photographs.
+Quarter turns are for images without an up and a down, such as micrographs and aerial photographs.
 """
 
 from typing import Any
@@ -13,23 +13,20 @@ VERTICAL, HORIZONTAL = 0, 1
 """Axes of an image along which it is mirrored."""
 
 
-def flip_vertically(sample: Sample, seed: Any) -> Sample:
-    """Swaps up and down with probability 0.5.
+def flip_horizontally(sample: Sample, seed: Any) -> Sample:
+    """Swaps left and right with probability 0.5.
 
     Args:
       sample: See `sample.py`.
       seed: int32 [2].
     """
-    return _flip_at_random(drop_encoded_masks(sample), seed, VERTICAL)
-
-
-def flip_horizontally(sample: Sample, seed: Any) -> Sample:
-    """Swaps left and right with probability 0.5; arguments as `flip_vertically`."""
-    return _flip_at_random(drop_encoded_masks(sample), seed, HORIZONTAL)
+    sample = drop_encoded_masks(sample)
+    flips = tf.random.stateless_uniform([], seed) < 0.5
+    return dict(tf.cond(flips, lambda: _mirror(sample, HORIZONTAL), lambda: with_image(sample, sample[IMAGE])))
 
 
 def turn_quarters(sample: Sample, seed: Any) -> Sample:
-    """Turns by 0, 90, 180 or 270 degrees counter-clockwise, all equally likely; arguments as `flip_vertically`."""
+    """Turns by 0, 90, 180 or 270 degrees counter-clockwise, all equally likely; arguments as `flip_horizontally`."""
     sample = drop_encoded_masks(sample)
     turns = (
         lambda: with_image(sample, sample[IMAGE]),
@@ -38,11 +35,6 @@ def turn_quarters(sample: Sample, seed: Any) -> Sample:
         lambda: _mirror(_transpose(sample), HORIZONTAL),
     )
     return dict(tf.switch_case(tf.random.stateless_uniform([], seed, 0, len(turns), tf.int32), turns))
-
-
-def _flip_at_random(sample: Sample, seed: Any, axis: int) -> Sample:
-    flips = tf.random.stateless_uniform([], seed) < 0.5
-    return dict(tf.cond(flips, lambda: _mirror(sample, axis), lambda: with_image(sample, sample[IMAGE])))
 
 
 def _mirror(sample: Sample, axis: int) -> Sample:

@@ -1,15 +1,27 @@
-"""The table of augmentations."""
+"""THE TABLE of augmentations, in the order in which they are applied: mixtures first, colours last.
 
-from collections.abc import Callable
+A row is called what params.yaml calls its parameter below `augmentation`.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
 
 from stages.core.training.augmenting.colors import jitter_colors
 from stages.core.training.augmenting.cropping import crop_randomly
-from stages.core.training.augmenting.flips import flip_horizontally, flip_vertically, turn_quarters
+from stages.core.training.augmenting.flips import flip_horizontally, turn_quarters
 from stages.core.training.augmenting.mixing import mix_up
 from stages.core.training.augmenting.mosaic import MOSAIC_IMAGES, make_mosaic
 from stages.core.training.augmenting.pasting import copy_paste
 from stages.core.training.augmenting.sample import Sample
+
+MIX_UP_ALPHA = 8.0
+"""Of the Beta distribution, so that both images stay visible, as in YOLOX."""
+MOST_PASTED = 10
+COLOR_STRENGTHS = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.7, "hue": 0.05}
+"""What `color_jitter: 1` stands for; hue is a share of the colour circle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,61 +29,45 @@ class AugmentationRow:
     """One augmentation.
 
     Attributes:
-      function: Takes `num_samples` samples (a mosaic: one sequence of them), an int32 [2] seed and options by keyword.
-      summary: One line.
-      source: Where it is from; empty if it is common knowledge.
-      num_samples: How many samples make one.
-      needs_masks: Whether every sample must have masks.
+      apply: (samples, int32 [2] seed, value of the parameter, (height, width) of the input) to one sample.
+      num_samples: How many samples make one. A mixture of several ends before the training does.
+      masks: True: only for detectors with masks; False: only for those without; None: for both.
+      is_strength: Whether the parameter is a strength; otherwise it is how often the augmentation is applied.
     """
 
-    function: Callable[..., Sample]
-    summary: str
-    source: str = ""
+    apply: Callable[[Sequence[Sample], Any, float, tuple[int, int]], Sample]
     num_samples: int = 1
-    needs_masks: bool = False
+    masks: bool | None = None
+    is_strength: bool = False
+
+    def suits(self, *, has_masks: bool) -> bool:
+        """Whether a detector with or without masks can use it."""
+        return self.masks is None or self.masks is has_masks
 
 
-AUGMENTATIONS = {
-    "flip_horizontally": AugmentationRow(
-        function=flip_horizontally,
-        summary="left and right swapped, with probability 0.5",
-    ),
-    "flip_vertically": AugmentationRow(
-        function=flip_vertically,
-        summary="up and down swapped, with probability 0.5",
-    ),
-    "turn_quarters": AugmentationRow(
-        function=turn_quarters,
-        summary="turned by 0, 90, 180 or 270 degrees",
-    ),
-    "jitter_colors": AugmentationRow(
-        function=jitter_colors,
-        summary="brightness, contrast, saturation and hue changed",
-        source="Haeberli, Matrix Operations for Image Processing (1993)",
-    ),
-    "crop_randomly": AugmentationRow(
-        function=crop_randomly,
-        summary="a random window that holds objects whole or in part",
-        source="Liu et al., SSD (ECCV 2016)",
-    ),
-    "make_mosaic": AugmentationRow(
-        function=make_mosaic,
-        summary="four images as the quadrants of one",
-        source="Bochkovskiy et al., YOLOv4 (2020)",
-        num_samples=MOSAIC_IMAGES,
-    ),
-    "mix_up": AugmentationRow(
-        function=mix_up,
-        summary="two images blended, with the objects of both",
-        source="Zhang et al., mixup (ICLR 2018); Ge et al., YOLOX (2021)",
-        num_samples=2,
+def _jitter(samples: Sequence[Sample], seed: Any, strength: float, size: tuple[int, int]) -> Sample:
+    return jitter_colors(samples[0], seed, **{name: strength * value for name, value in COLOR_STRENGTHS.items()})
+
+
+AUGMENTATIONS: dict[str, AugmentationRow] = {
+    "mosaic": AugmentationRow(
+        apply=lambda samples, seed, _, size: make_mosaic(samples, seed, size=size), num_samples=MOSAIC_IMAGES
     ),
     "copy_paste": AugmentationRow(
-        function=copy_paste,
-        summary="objects of one image, cut out along their masks, on another",
-        source="Ghiasi et al., Simple Copy-Paste (CVPR 2021)",
+        apply=lambda samples, seed, *_: copy_paste(samples[0], samples[1], seed, max_objects=MOST_PASTED),
         num_samples=2,
-        needs_masks=True,
+        masks=True,
     ),
+    "mix_up": AugmentationRow(
+        apply=lambda samples, seed, *_: mix_up(samples[0], samples[1], seed, alpha=MIX_UP_ALPHA),
+        num_samples=2,
+        masks=False,
+    ),
+    "random_crop": AugmentationRow(apply=lambda samples, seed, *_: crop_randomly(samples[0], seed)),
+    # After a random turn, the flip reaches all eight orientations.
+    "orientation_free": AugmentationRow(
+        apply=lambda samples, seed, *_: flip_horizontally(turn_quarters(samples[0], seed), tf.random.fold_in(seed, 1))
+    ),
+    "horizontal_flip": AugmentationRow(apply=lambda samples, seed, *_: flip_horizontally(samples[0], seed)),
+    "color_jitter": AugmentationRow(apply=_jitter, is_strength=True),
 }
-"""Name to row; the names are the functions'."""

@@ -35,6 +35,12 @@ class Assigner:
     source: str
 
 
+def assign_nothing(anchor_boxes: Mapping[str, tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
+    """No object for any anchor, int32 [A]: for the pipeline where the training step assigns."""
+    anchors = sum(level.shape[0] * level.shape[1] * level.shape[2] // 4 for level in anchor_boxes.values())
+    return tf.fill([anchors], NEGATIVE)
+
+
 def assign_by_iou(
     anchor_boxes: Mapping[str, tf.Tensor], boxes: tf.Tensor, *, positive_iou: float = 0.5, negative_iou: float = 0.5
 ) -> tf.Tensor:
