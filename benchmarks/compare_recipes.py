@@ -7,8 +7,6 @@ some; finished trainings in `--folder` are not repeated. A run of everything tak
 
 import argparse
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +16,10 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.runs import ROOT, run_stage_in, share_data
 from stages.core.base.jsonfile import read_json
 from stages.core.base.layout import RESULT_FILE, Layout
 from stages.core.results.training import TrainResult
-
-ROOT = Path(__file__).resolve().parent.parent
 
 SGD: dict[str, Any] = {
     "optimizer": "sgd",
@@ -99,7 +96,7 @@ def prepare(folder: Path, data: str) -> Layout:
     layout = Layout(folder / data)
     if not layout.labels.is_file():
         write_params(layout, data, "mobiledet_edgetpu", {})
-        call("prepare", "--root", str(layout.root))
+        run_stage_in(layout, "prepare")
     return layout
 
 
@@ -118,14 +115,9 @@ def train(prepared: Layout, folder: Path, data: str, model: str, recipe: str, ch
     result = layout.variant(model, "trained") / RESULT_FILE
     if not result.is_file():
         write_params(layout, data, model, {**CASES[data, model], **RECIPES[recipe], **changes})
-        shutil.copytree(prepared.prepared, layout.prepared, copy_function=os.link, dirs_exist_ok=True)
-        call("train", "--model", model, "--root", str(layout.root))
+        share_data(prepared, layout)
+        run_stage_in(layout, "train", "--model", model)
     return read_json(TrainResult, result)
-
-
-def call(stage: str, *arguments: str) -> None:
-    """Runs a stage."""
-    subprocess.run([sys.executable, "-m", f"stages.{stage}", *arguments], cwd=ROOT, check=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

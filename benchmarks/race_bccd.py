@@ -13,9 +13,7 @@ is AGPL-3.0. Finished runs are kept in the folder and not repeated. Leave the ma
 import argparse
 import importlib.util
 import os
-import shutil
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +25,13 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.race_ultralytics import race_ultralytics
+from benchmarks.runs import ROOT, run_stage_in, share_data
 from stages.core.base.jsonfile import read_json
 from stages.core.base.layout import RESULT_FILE, Layout
 from stages.core.results.benchmark import Benchmark
 from stages.core.results.training import TrainResult
 from stages.core.results.validation import Validation
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "bccd.yaml"
 MODEL = "mobiledet_edgetpu"
 SCHEMES = ("float32", "int8")
@@ -65,16 +63,16 @@ def race(prepared: Layout, folder: Path, minutes: float, seed: int, changes: dic
     """Trains once and measures the files, unless that is done already."""
     layout = Layout(folder / f"{minutes:g}-minutes-seed-{seed}")
     write_params(layout, {"max_minutes": minutes, "seed": seed, **changes})
-    shutil.copytree(prepared.prepared, layout.prepared, copy_function=os.link, dirs_exist_ok=True)
+    share_data(prepared, layout)
     if not (layout.variant(MODEL, "trained") / RESULT_FILE).is_file():
-        call("train", layout, "--model", MODEL)
+        run_stage_in(layout, "train", "--model", MODEL)
     training = read_json(TrainResult, layout.variant(MODEL, "trained") / RESULT_FILE)
     if not layout.benchmarked(MODEL, SCHEMES[-1]).is_file():
-        call("export", layout, "--model", MODEL)
-        call("reference", layout, "--model", MODEL)
+        run_stage_in(layout, "export", "--model", MODEL)
+        run_stage_in(layout, "reference", "--model", MODEL)
         for scheme in SCHEMES:
             for stage in ("convert", "validate", "benchmark"):
-                call(stage, layout, "--model", MODEL, "--scheme", scheme)
+                run_stage_in(layout, stage, "--model", MODEL, "--scheme", scheme)
     return [read_finish(layout, scheme, minutes, seed, training) for scheme in SCHEMES]
 
 
@@ -113,12 +111,6 @@ def write_params(layout: Layout, changes: dict[str, Any]) -> None:
     layout.params.write_text(yaml.safe_dump(tree))
 
 
-def call(stage: str, layout: Layout, *arguments: str) -> None:
-    """Runs a stage."""
-    command = [sys.executable, "-m", f"stages.{stage}", *arguments, "--root", str(layout.root)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-
-
 def summarize(finishes: Sequence[Finish]) -> list[str]:
     """Mean and spread (largest minus smallest) over the seeds, one line per length and file."""
     groups: dict[tuple[float, str], list[Finish]] = {}
@@ -152,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepared = Layout(folder / "data")
     if not prepared.labels.is_file():
         write_params(prepared, {})
-        call("prepare", prepared)
+        run_stage_in(prepared, "prepare")
     runs: list[Finish] = []
     for minutes in args.minutes:
         for seed in args.seeds:

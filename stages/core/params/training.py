@@ -13,7 +13,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class AugmentationParams(Section):
-    """Random changes to training images. Sources and costs: docs/training.md."""
+    """Random changes to training images. Sources: docs/training.md."""
 
     horizontal_flip: bool = True
     scale_min: Annotated[float, Field(gt=0, le=2)] = 0.8
@@ -52,7 +52,7 @@ class AnchorParams(Section):
 
 
 class LossParams(Section):
-    """What a detector is taught by. All but `mask` are of RetinaNet; see docs/training.md for sources."""
+    """What a detector is taught by. All but `mask` and `class_weights` are of RetinaNet; docs/training.md has the sources."""
 
     assigner: Literal["iou", "atss", "task_aligned"] = "iou"
     """Which anchors are to find an object."""
@@ -94,7 +94,8 @@ class TrainSettings(Section):
     losses: LossParams = LossParams()
     anchors: AnchorParams = AnchorParams()
     image_cache_mb: Annotated[int, Field(ge=0)] = 2000
-    """Memory for decoded training images; a split that needs more is decoded anew in every epoch. 0: never cached."""
+    """Memory for decoded training images; a split that needs more, or more than half of the machine's, is decoded anew
+    in every epoch. 0: never cached."""
     bfloat16_math: bool = True
     """Convolutions multiply in bfloat16 and add in float32 where the processor has instructions for it (AMX, AVX-512
     BF16); weights, activations and files stay float32. Changes nothing elsewhere."""

@@ -56,21 +56,24 @@ class BarView:
 class LineView:
     """The same as plain lines, at most one every ten seconds: for logs and pipes."""
 
-    def __init__(self, terminal: IO[str], *, name: str, done: int) -> None:
+    def __init__(self, terminal: IO[str], *, name: str) -> None:
         self._terminal, self._name = terminal, name
-        self._start_step, self._start_time = done, time.monotonic()
+        self._first: tuple[int, float] | None = None
         self._last_line = 0.0
 
     def advance(self, step: int, total: int, *, loss: float, learning_rate: float, steps_per_second: float) -> None:
         now = time.monotonic()
+        # The steps before the first call waited for the graph to be traced: their time says nothing of what is left.
+        first_step, first_time = self._first = self._first or (step, now)
         if now - self._last_line < LINE_INTERVAL_S and step < total:
             return
         self._last_line = now
-        mean_rate = max(step - self._start_step, 1) / max(now - self._start_time, 1e-9)
-        left_s = (total - step) / mean_rate
+        left = ""
+        if step > first_step:
+            left = f", {format_seconds((total - step) * (now - first_time) / (step - first_step))} left"
         self.note(
             f"{self._name}: step {step}/{total}, loss {loss:.3f}, lr {learning_rate:.2g}, "
-            f"{steps_per_second:.1f} steps/s, {format_seconds(left_s)} left"
+            f"{steps_per_second:.1f} steps/s{left}"
         )
 
     def note(self, text: str) -> None:
@@ -84,7 +87,7 @@ def open_view(terminal: IO[str], *, name: str, total: int, done: int) -> Trainin
     """The view that suits the stream."""
     if terminal.isatty():
         return BarView(terminal, name=name, total=total, done=done)
-    return LineView(terminal, name=name, done=done)
+    return LineView(terminal, name=name)
 
 
 def format_seconds(seconds: float) -> str:

@@ -1,0 +1,22 @@
+"""Runs of single stages in folders of their own, on data that was prepared once."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from stages.core.base.layout import Layout
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_stage_in(layout: Layout, stage: str, *arguments: str) -> None:
+    """Runs a stage on a folder; its progress is shown, what it would print at the end is not."""
+    command = [sys.executable, "-m", f"stages.{stage}", *arguments, "--root", str(layout.root)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def share_data(prepared: Layout, layout: Layout) -> None:
+    """Links prepared data into another folder."""
+    shutil.copytree(prepared.prepared, layout.prepared, copy_function=os.link, dirs_exist_ok=True)
