@@ -52,7 +52,7 @@ class AnchorParams(Section):
 
 
 class LossParams(Section):
-    """What a detector is taught by. All but `mask` and `class_weights` are of RetinaNet; docs/training.md has the sources."""
+    """What a detector is taught by; sources: docs/training.md. All but `mask` and `class_weights` are of RetinaNet."""
 
     assigner: Literal["iou", "atss", "task_aligned"] = "iou"
     """Which anchors are to find an object."""
