@@ -11,6 +11,8 @@ from stages.core.base.layout import Layout
 from stages.core.converting.tools import forbid_telemetry
 from tests.exported_project import write_exported_project
 
+# A training's `bfloat16_math` would change how all later tests of the process compute.
+os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "STRICT")
 forbid_telemetry()  # tests import OpenVINO in this process too, not only through the table of tools
 
 # A deadline per example fails on a busy machine, not on a fault.
