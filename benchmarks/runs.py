@@ -18,5 +18,6 @@ def run_stage_in(layout: Layout, stage: str, *arguments: str) -> None:
 
 
 def share_data(prepared: Layout, layout: Layout) -> None:
-    """Links prepared data into another folder."""
-    shutil.copytree(prepared.prepared, layout.prepared, copy_function=os.link, dirs_exist_ok=True)
+    """Links prepared data into another folder; what an earlier, unfinished run has linked is replaced."""
+    shutil.rmtree(layout.prepared, ignore_errors=True)
+    shutil.copytree(prepared.prepared, layout.prepared, copy_function=os.link)
