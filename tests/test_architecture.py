@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "stages" / "core"
 DAG: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 COMMANDS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
-AROUND_THE_DAG = {"publish", "publish_experiments", "run"}
-"""Commands that are no stages: they start the DAG, or read dvc.lock, which is complete only once the DAG has run."""
+AROUND_THE_DAG = {"publish", "publish_experiments", "run", "import_config", "export_config"}
+"""Commands that are no stages: they start the DAG, write its parameters, or read dvc.lock, which is complete only once
+the DAG has run."""
 PLUMBING = ("stages/core/base", "stages/core/params", "stages/core/results", "stages/core/command_line.py")
 """What every stage uses and no stage depends on: it moves values, whose changes DVC sees by themselves.
 
@@ -48,6 +49,8 @@ PACKAGE_ENTRIES = {
     "gate": "gating",
     "publish": "tracking",
     "run": "launching",
+    "import_config": "tfod",
+    "export_config": "tfod",
 }
 """Command to the package whose module of the same name does its work."""
 
@@ -189,6 +192,7 @@ def test_outs_are_the_layouts_paths() -> None:
     known = {
         *(layout.split(split) for split in ("train", "val", "test")),
         layout.labels,
+        layout.label_map,
         layout.calibration,
         layout.prepare_report,
         layout.variant(model, Variant.TRAINED),

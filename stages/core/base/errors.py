@@ -21,6 +21,10 @@ class DataError(UserError):
     """The labelled images, or what `prepare` made of them, cannot be used."""
 
 
+class ForeignConfigError(UserError):
+    """A file of the TF Object Detection API (`pipeline.config`, label map) is damaged, or asks for what is not here."""
+
+
 class CheckpointError(UserError):
     """A checkpoint is missing, truncated, or does not fit the model."""
 

@@ -20,7 +20,7 @@ MODEL_FILES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"tflite": ("model.tflite",), "openvino": ("model.xml", "model.bin")}
 )
 """In a converted folder beside its JSON files, by `Backend`; the model file first."""
-ANNOTATIONS_FILE, LABELS_FILE = "annotations.json", "labels.json"
+ANNOTATIONS_FILE, LABELS_FILE, LABEL_MAP_FILE = "annotations.json", "labels.json", "label_map.pbtxt"
 CALIBRATION_FILE, PREPARE_REPORT_FILE = "calibration.json", "report.json"
 METRICS_FILE, MARKDOWN_FILE, PAGE_FILE = "metrics.json", "report.md", "index.html"
 PARAMS_FILE = "params.yaml"
@@ -59,6 +59,11 @@ class Layout:
     @property
     def labels(self) -> Path:
         return self.prepared / LABELS_FILE
+
+    @property
+    def label_map(self) -> Path:
+        """The labels in the format of the TF Object Detection API."""
+        return self.prepared / LABEL_MAP_FILE
 
     @property
     def calibration(self) -> Path:

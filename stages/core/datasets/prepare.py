@@ -10,7 +10,7 @@ from stages.core.base.errors import DataError
 from stages.core.base.folders import replaced_folder
 from stages.core.base.hashing import hash_file, hash_value
 from stages.core.base.jsonfile import write_json
-from stages.core.base.layout import ANNOTATIONS_FILE, CALIBRATION_FILE, LABELS_FILE, PREPARE_REPORT_FILE
+from stages.core.base.layout import ANNOTATIONS_FILE, CALIBRATION_FILE, LABEL_MAP_FILE, LABELS_FILE, PREPARE_REPORT_FILE
 from stages.core.datasets.annotations import StoredImage, images_to_coco, number_annotations
 from stages.core.datasets.calibration import choose_calibration
 from stages.core.datasets.checking import CheckTask, check_image
@@ -23,6 +23,8 @@ from stages.core.datasets.workers import Workers
 from stages.core.masks.segmentations import decode_mask, mask_to_png
 from stages.core.params.steps import PrepareParams
 from stages.core.results.preparation import CalibrationImage, CalibrationList, PrepareReport, SplitSummary
+from stages.core.tfod.files import write_text
+from stages.core.tfod.label_map import print_label_map
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 
@@ -70,6 +72,7 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
             write_images(stored[split], partial / split, source.labels, params.num_shards, workers)
         shutil.rmtree(scratch)
         write_json({str(key): name for key, name in source.labels.items()}, partial / LABELS_FILE)
+        write_text(print_label_map(source.labels), partial / LABEL_MAP_FILE)
         write_json(
             list_calibration(stored["train"], partial, num_images=params.calibration_images, seed=params.seed),
             partial / CALIBRATION_FILE,

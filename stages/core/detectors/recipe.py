@@ -11,6 +11,7 @@ from official.modeling import optimization
 from official.vision.configs import common
 
 from stages.core.detectors.data import TrainingData
+from stages.core.params.averaging import average_decay
 from stages.core.params.training import TrainSettings
 
 EVALUATION_BATCH = 8
@@ -18,7 +19,6 @@ SHUFFLE_BUFFER = 1000
 """Encoded images held for shuffling: enough to mix shards, small enough for any machine."""
 STEPS_PER_LOOP = 5
 """Steps between looks at signals, losses and the progress bar."""
-EMA_SHARE, MIN_EMA_DECAY, MAX_EMA_DECAY = 0.25, 0.9, 0.9998
 SPATIAL_OPS = ["Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY", "Cutout"]
 """RandAugment's operations that would move pixels away from their masks."""
 
@@ -133,18 +133,10 @@ def optimizer_tree(settings: TrainSettings) -> dict[str, Any]:
 
 
 def choose_ema_decay(settings: TrainSettings) -> float:
-    """The decay of the moving average; 0 for none.
-
-    `auto` averages over the last `EMA_SHARE` of the steps: a decay of 1 - 1/n weighs about the last n.
-    """
+    """The decay of the moving average; 0 for none. `auto`: see `average_decay`."""
     if settings.ema_decay != "auto":
         return settings.ema_decay
     return average_decay(settings.steps)
-
-
-def average_decay(steps: int) -> float:
-    """Decay of an average over the last `EMA_SHARE` of a training of so many steps."""
-    return min(max(1 - 1 / (EMA_SHARE * steps), MIN_EMA_DECAY), MAX_EMA_DECAY)
 
 
 def _schedules(settings: TrainSettings) -> dict[str, dict[str, Any]]:

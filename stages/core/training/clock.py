@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from stages.core.detectors.recipe import average_decay
+from stages.core.params.averaging import average_decay
 
 SMOOTHING = 0.2
 """Weight of the newest loop in the mean time of a step."""

@@ -1,0 +1,103 @@
+"""Anchor boxes, between the API's three generators and `train.anchors`.
+
+`anchors.size` is a box's side in strides of its feature map, at levels of strides 8 (Mask R-CNN: 4) to 64.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from stages.core.tfod.conversion import Conversion
+
+FIRST_SSD_STRIDE = 16
+"""Of the finest map of an SSD on MobileDet or MobileNetV2."""
+COARSEST_STRIDE = 64
+GRID_BASE = 256
+"""Side in pixels of a grid generator's anchor of scale 1."""
+SMALLEST_LEVEL, LARGEST_LEVEL = 2, 6
+"""Of a Mask R-CNN on ResNet-50 here."""
+
+
+def import_anchors(conversion: Conversion, input_side: int) -> None:
+    """Sets `train.anchors`.
+
+    Args:
+      input_side: The shorter side of the input in pixels.
+    """
+    meta = conversion.counterpart.meta
+    outer = f"model.{meta}.{'anchor_generator' if meta == 'ssd' else 'first_stage_anchor_generator'}"
+    kind = conversion.one_of(outer)
+    importers = {
+        "ssd_anchor_generator": _import_ssd,
+        "multiscale_anchor_generator": _import_multiscale,
+        "grid_anchor_generator": _import_grid,
+    }
+    if kind in importers:
+        ratios = conversion.numbers(f"{outer}.{kind}.aspect_ratios")
+        if ratios:
+            conversion.give(f"{outer}.{kind}.aspect_ratios", "train.anchors.aspect_ratios", ratios)
+        importers[kind](conversion, f"{outer}.{kind}", input_side)
+    elif kind:
+        conversion.excuse(f"{outer}.{kind}", "its anchors are no pyramid: the row's own are used")
+
+
+def _import_ssd(conversion: Conversion, path: str, input_side: int) -> None:
+    scales = conversion.numbers(f"{path}.scales")
+    smallest = scales[0] if scales else conversion.number(f"{path}.min_scale", 0.2)
+    size = _tidy(smallest * input_side / FIRST_SSD_STRIDE)
+    note = "the smallest anchor at stride 16 as in the API; from there sizes double from level to level"
+    conversion.give(f"{path}.{'scales[0]' if scales else 'min_scale'}", "train.anchors.size", size, note)
+    between = conversion.number(f"{path}.interpolated_scale_aspect_ratio", 1.0)
+    note = "a second scale half-way to the next level, at every aspect ratio" if between > 0 else ""
+    key = f"{path}.interpolated_scale_aspect_ratio"
+    conversion.give(key, "train.anchors.num_scales", 2 if between > 0 else 1, note)
+
+
+def _import_multiscale(conversion: Conversion, path: str, input_side: int) -> None:
+    conversion.give(f"{path}.anchor_scale", "train.anchors.size", conversion.number(f"{path}.anchor_scale", 4.0))
+    per_octave = conversion.integer(f"{path}.scales_per_octave", 2)
+    conversion.give(f"{path}.scales_per_octave", "train.anchors.num_scales", per_octave)
+    conversion.excuse(f"{path}.min_level", "the row's levels are 3 to 6")
+    conversion.excuse(f"{path}.max_level", "the row's levels are 3 to 6")
+
+
+def _import_grid(conversion: Conversion, path: str, input_side: int) -> None:
+    scales = sorted(conversion.numbers(f"{path}.scales"))
+    if not scales:
+        return
+    base = conversion.integer(f"{path}.height", GRID_BASE)
+    steps = [math.log2(large / small) for small, large in itertools.pairwise(scales) if 0 < small < large]
+    num_scales = max(1, round(1 / min(steps))) if steps else 1
+    size = _tidy(scales[-1] * base / COARSEST_STRIDE / 2 ** ((num_scales - 1) / num_scales))
+    note = "the largest as in the API, and halves of it at the finer levels of the pyramid"
+    conversion.give(f"{path}.scales", "train.anchors.size", size, note)
+    conversion.give(f"{path}.scales", "train.anchors.num_scales", num_scales, note)
+
+
+def ssd_anchors(anchors: Mapping[str, Any], input_side: int) -> dict[str, Any]:
+    """Fields of an `ssd_anchor_generator`: anchors as near to the row's as six maps allow."""
+    smallest = _tidy(anchors["size"] * FIRST_SSD_STRIDE / input_side)
+    return {
+        "min_scale": smallest,
+        "max_scale": max(0.95, smallest),
+        "interpolated_scale_aspect_ratio": 1.0 if anchors["num_scales"] > 1 else 0.0,
+        "aspect_ratios": [float(ratio) for ratio in anchors["aspect_ratios"]],
+    }
+
+
+def grid_anchors(anchors: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a `grid_anchor_generator` with the sizes of all levels of the row."""
+    number = anchors["num_scales"]
+    sides = [
+        anchors["size"] * 2 ** (level + octave / number)
+        for level in range(SMALLEST_LEVEL, LARGEST_LEVEL + 1)
+        for octave in range(number)
+    ]
+    ratios = [float(ratio) for ratio in anchors["aspect_ratios"]]
+    return {"scales": [_tidy(side / GRID_BASE) for side in sides], "aspect_ratios": ratios}
+
+
+def _tidy(value: float) -> float:
+    """Rounded to what a float32 holds."""
+    return float(f"{value:.7g}")
