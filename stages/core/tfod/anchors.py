@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from stages.core.tfod.conversion import Conversion
+from stages.core.tfod.conversion import ConfigConversion
 
 FIRST_SSD_STRIDE = 16
 """Of the finest map of an SSD on MobileDet or MobileNetV2."""
@@ -19,7 +19,7 @@ SMALLEST_LEVEL, LARGEST_LEVEL = 2, 6
 """Of a Mask R-CNN on ResNet-50 here."""
 
 
-def import_anchors(conversion: Conversion, input_side: int) -> None:
+def import_anchors(conversion: ConfigConversion, input_side: int) -> None:
     """Sets `train.anchors`.
 
     Args:
@@ -42,7 +42,7 @@ def import_anchors(conversion: Conversion, input_side: int) -> None:
         conversion.excuse(f"{outer}.{kind}", "its anchors are no pyramid: the row's own are used")
 
 
-def _import_ssd(conversion: Conversion, path: str, input_side: int) -> None:
+def _import_ssd(conversion: ConfigConversion, path: str, input_side: int) -> None:
     scales = conversion.numbers(f"{path}.scales")
     smallest = scales[0] if scales else conversion.number(f"{path}.min_scale", 0.2)
     size = _tidy(smallest * input_side / FIRST_SSD_STRIDE)
@@ -54,7 +54,7 @@ def _import_ssd(conversion: Conversion, path: str, input_side: int) -> None:
     conversion.give(key, "train.anchors.num_scales", 2 if between > 0 else 1, note)
 
 
-def _import_multiscale(conversion: Conversion, path: str, input_side: int) -> None:
+def _import_multiscale(conversion: ConfigConversion, path: str, input_side: int) -> None:
     conversion.give(f"{path}.anchor_scale", "train.anchors.size", conversion.number(f"{path}.anchor_scale", 4.0))
     per_octave = conversion.integer(f"{path}.scales_per_octave", 2)
     conversion.give(f"{path}.scales_per_octave", "train.anchors.num_scales", per_octave)
@@ -62,7 +62,7 @@ def _import_multiscale(conversion: Conversion, path: str, input_side: int) -> No
     conversion.excuse(f"{path}.max_level", "the row's levels are 3 to 6")
 
 
-def _import_grid(conversion: Conversion, path: str, input_side: int) -> None:
+def _import_grid(conversion: ConfigConversion, path: str, input_side: int) -> None:
     scales = sorted(conversion.numbers(f"{path}.scales"))
     if not scales:
         return

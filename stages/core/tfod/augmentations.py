@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stages.core.tfod.conversion import Conversion
+from stages.core.tfod.conversion import ConfigConversion
 from stages.core.tfod.editing import find_fields
 from stages.core.tfod.textformat import Message
 
@@ -22,7 +22,7 @@ SCALES = {
 ONE_STRENGTH = "one strength for brightness, contrast, saturation and hue: the largest asked for"
 
 
-def import_augmentation(conversion: Conversion) -> None:
+def import_augmentation(conversion: ConfigConversion) -> None:
     """Sets `train.augmentation`; what the config does not ask for is off."""
     options = _options(conversion)
     plain = {"horizontal_flip": False, "scale_min": 1.0, "scale_max": 1.0}
@@ -89,7 +89,7 @@ def _color_option(name: str, strength: float) -> dict[str, Any]:
     return {f"random_adjust_{name}": {"max_delta": _tidy(strength)}}
 
 
-def _options(conversion: Conversion) -> dict[str, str]:
+def _options(conversion: ConfigConversion) -> dict[str, str]:
     """Option to its path; of one that is there twice, the first."""
     options: dict[str, str] = {}
     for index, field in enumerate(find_fields(conversion.message, OPTIONS)):
@@ -98,7 +98,7 @@ def _options(conversion: Conversion) -> dict[str, str]:
     return options
 
 
-def _import_scales(conversion: Conversion, options: Mapping[str, str]) -> None:
+def _import_scales(conversion: ConfigConversion, options: Mapping[str, str]) -> None:
     for name in [name for name in SCALES if name in options][:1]:
         low, high, least, most, note = SCALES[name]
         for key, parameter, default in ((low, "scale_min", least), (high, "scale_max", most)):
@@ -107,7 +107,7 @@ def _import_scales(conversion: Conversion, options: Mapping[str, str]) -> None:
         conversion.excuse(f"{options[name]}.output_size", "the size is that of the input")
 
 
-def _import_crops(conversion: Conversion, options: Mapping[str, str]) -> None:
+def _import_crops(conversion: ConfigConversion, options: Mapping[str, str]) -> None:
     if "ssd_random_crop" in options:
         note = "windows as in the SSD paper" if conversion.find(f"{options['ssd_random_crop']}.operations") else ""
         conversion.give(options["ssd_random_crop"], "train.augmentation.random_crop", 1.0, note, whole=True)
@@ -118,7 +118,7 @@ def _import_crops(conversion: Conversion, options: Mapping[str, str]) -> None:
         conversion.excuse(options["random_crop_image"], "windows are those of the SSD paper")
 
 
-def _import_colors(conversion: Conversion, options: Mapping[str, str]) -> None:
+def _import_colors(conversion: ConfigConversion, options: Mapping[str, str]) -> None:
     asked = {}
     for name, full in COLOR_STRENGTHS.items():
         if path := options.get(f"random_adjust_{name}"):

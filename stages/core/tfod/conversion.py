@@ -36,7 +36,7 @@ class Use:
     note: str = ""
 
 
-class Conversion:
+class ConfigConversion:
     """The parsed config, read field by field; and what was made of it.
 
     Attributes:

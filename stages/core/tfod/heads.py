@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages.core.tfod.conversion import Conversion, symbol
+from stages.core.tfod.conversion import ConfigConversion, symbol
 
 MOST_DETECTIONS = 300
 """Of `export.max_detections`."""
@@ -90,7 +90,7 @@ def full_path(pair: Pair, meta: str) -> str:
     return pair.path if pair.path.startswith("train_config.") else f"model.{meta}.{pair.path}"
 
 
-def import_heads(conversion: Conversion) -> None:
+def import_heads(conversion: ConfigConversion) -> None:
     """Sets post-processing, losses, matching and sampling."""
     meta = conversion.counterpart.meta
     for pair in PAIRS[meta]:
@@ -108,7 +108,7 @@ def import_heads(conversion: Conversion) -> None:
         _import_ssd_losses(conversion)
 
 
-def _import_pair(conversion: Conversion, pair: Pair, path: str) -> None:
+def _import_pair(conversion: ConfigConversion, pair: Pair, path: str) -> None:
     if isinstance(pair.default, bool):
         conversion.give(path, pair.parameter, conversion.flag(path, pair.default))
         return
@@ -123,7 +123,7 @@ def _import_pair(conversion: Conversion, pair: Pair, path: str) -> None:
     conversion.give(path, pair.parameter, value, note, write=pair.row is None or value != pair.row)
 
 
-def _import_ssd_losses(conversion: Conversion) -> None:
+def _import_ssd_losses(conversion: ConfigConversion) -> None:
     """Box codes, box loss and the weight between the two losses.
 
     The API sums the Huber loss over a box's four numbers, or takes their mean if `normalize_loc_loss_by_codesize`;
@@ -154,7 +154,7 @@ ROW_DELTA, ROW_BOX_WEIGHT = 0.1, 50
 """Model Garden's Huber delta and weight of RetinaNet's box loss."""
 
 
-def _import_loss_weights(conversion: Conversion) -> None:
+def _import_loss_weights(conversion: ConfigConversion) -> None:
     boxes, classes = (
         conversion.number(f"{SSD_LOSS}.{kind}_weight", 1.0) for kind in ("localization", "classification")
     )

@@ -11,7 +11,7 @@ from stages.core.base.errors import ForeignConfigError, ParamsError
 from stages.core.params.tree import parse_params
 from stages.core.tfod.anchors import import_anchors
 from stages.core.tfod.augmentations import import_augmentation
-from stages.core.tfod.conversion import Conversion, Use, print_value
+from stages.core.tfod.conversion import ConfigConversion, Use, print_value
 from stages.core.tfod.families import COUNTERPARTS, Counterpart, find_counterpart, nearest_row
 from stages.core.tfod.files import read_text
 from stages.core.tfod.heads import import_heads
@@ -87,7 +87,7 @@ def convert_config(
             extra.append(Unused(path=path, line=field.line, given=given, reason=UNKNOWN_FIELD))
     counterpart = find_model(message, name)
     check_fields(message, name)
-    conversion = Conversion(message, name, counterpart)
+    conversion = ConfigConversion(message, name, counterpart)
     conversion.give(
         f"model.{counterpart.meta}.feature_extractor.type", "models", [counterpart.row], counterpart.differs
     )
@@ -177,7 +177,7 @@ def describe(imported: ImportedConfig) -> Iterator[str]:
                 yield f"    line {unused.line:<4} {unused.path}{f': {unused.given}' if unused.given else ''}"
 
 
-def _list_unused(conversion: Conversion) -> Iterator[Unused]:
+def _list_unused(conversion: ConfigConversion) -> Iterator[Unused]:
     for path, field in conversion.left_over():
         reason = conversion.excused.get((path, field.span)) or reason_for(path)
         yield Unused(path=path, line=field.line, given=print_value(field.value), reason=reason)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stages.core.base.errors import ForeignConfigError
 from stages.core.base.layout import ANNOTATIONS_FILE
-from stages.core.tfod.conversion import Conversion, is_placeholder
+from stages.core.tfod.conversion import ConfigConversion, is_placeholder
 from stages.core.tfod.label_map import read_label_map
 
 STRIDE = 64
@@ -15,7 +15,7 @@ LETTERBOX = "the API stretches images to this size, here they keep their shape a
 NO_RECORDS = "`prepare` reads COCO JSON or Pascal VOC: name yours in prepare.source, path and annotations"
 
 
-def import_size(conversion: Conversion) -> None:
+def import_size(conversion: ConfigConversion) -> None:
     """Sets `train.input_size`.
 
     Raises:
@@ -50,7 +50,7 @@ def import_size(conversion: Conversion) -> None:
         conversion.give(key, "train.input_size", size, "; ".join(notes))
 
 
-def import_data(conversion: Conversion, folders: tuple[Path, ...]) -> dict[int, str]:
+def import_data(conversion: ConfigConversion, folders: tuple[Path, ...]) -> dict[int, str]:
     """Sets what `prepare` needs; gives the classes of the label map, id to name, or nothing for a placeholder.
 
     Args:
@@ -82,7 +82,7 @@ def import_data(conversion: Conversion, folders: tuple[Path, ...]) -> dict[int, 
     return labels
 
 
-def _locate(conversion: Conversion, path: str, given: str, folders: tuple[Path, ...]) -> Path:
+def _locate(conversion: ConfigConversion, path: str, given: str, folders: tuple[Path, ...]) -> Path:
     for folder in folders:
         if (folder / given).is_file():
             return folder / given

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from stages.core.tfod.conversion import Conversion
+from stages.core.tfod.conversion import ConfigConversion
 from stages.core.tfod.editing import find_fields
 
 RATE = "train.overrides.trainer.optimizer_config.learning_rate"
@@ -17,7 +17,7 @@ WARMUP = "train.overrides.trainer.optimizer_config.warmup.linear.warmup_learning
 ONE_STEP = "a new rate begins one step later"
 
 
-def import_schedule(conversion: Conversion, optimizer: str) -> str:
+def import_schedule(conversion: ConfigConversion, optimizer: str) -> str:
     """Sets learning rate, schedule and warm-up from the message below `optimizer`; gives the schedule's kind.
 
     Raises:
@@ -67,7 +67,7 @@ def rate_at(kind: str, values: Mapping[str, Any], step: int) -> float:
     return float(values["learning_rate"])
 
 
-def schedule_values(conversion: Conversion, optimizer: str, kind: str) -> dict[str, Any]:
+def schedule_values(conversion: ConfigConversion, optimizer: str, kind: str) -> dict[str, Any]:
     """The numbers of a schedule, the API's defaults where the config has none."""
     path = f"{optimizer}.learning_rate.{kind}"
     floats = {
@@ -102,14 +102,14 @@ def schedule_values(conversion: Conversion, optimizer: str, kind: str) -> dict[s
     return values
 
 
-def _import_constant(conversion: Conversion, path: str) -> None:
+def _import_constant(conversion: ConfigConversion, path: str) -> None:
     rate = conversion.number(f"{path}.learning_rate", 0.002)
     conversion.give(f"{path}.learning_rate", "train.learning_rate", rate)
     conversion.give(path, "train.schedule", "constant")
     conversion.give(path, "train.warmup_steps", 0)
 
 
-def _import_cosine(conversion: Conversion, path: str) -> None:
+def _import_cosine(conversion: ConfigConversion, path: str) -> None:
     optimizer, _, kind = path.partition(".learning_rate.")
     values = schedule_values(conversion, optimizer, kind)
     warmup, length = values["warmup_steps"], values["total_steps"] - values["warmup_steps"]
@@ -130,7 +130,7 @@ def _import_cosine(conversion: Conversion, path: str) -> None:
         conversion.excuse(f"{path}.hold_base_rate_steps", "the cosine begins at once after the warm-up")
 
 
-def _import_exponential(conversion: Conversion, path: str) -> None:
+def _import_exponential(conversion: ConfigConversion, path: str) -> None:
     optimizer, _, kind = path.partition(".learning_rate.")
     values = schedule_values(conversion, optimizer, kind)
     rate = values["initial_learning_rate"]
@@ -143,7 +143,7 @@ def _import_exponential(conversion: Conversion, path: str) -> None:
         conversion.give(f"{path}.{key}", f"{RATE}.exponential.{name}", values[key])
 
 
-def _import_steps(conversion: Conversion, path: str) -> None:
+def _import_steps(conversion: ConfigConversion, path: str) -> None:
     optimizer, _, kind = path.partition(".learning_rate.")
     values = schedule_values(conversion, optimizer, kind)
     rates = [values["initial_learning_rate"], *(rate for _, rate in values["schedule"])]

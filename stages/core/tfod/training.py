@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.core.base.errors import ForeignConfigError
-from stages.core.tfod.conversion import Conversion, is_placeholder
+from stages.core.tfod.conversion import ConfigConversion, is_placeholder
 from stages.core.tfod.schedules import import_schedule, rate_at, schedule_message, schedule_values
 
 OPTIMIZER = "train_config.optimizer"
@@ -18,7 +18,7 @@ MODULES = {"classification": "backbone", "detection": "backbone", "fine_tune": "
 """`fine_tune_checkpoint_type` to `init_modules`."""
 
 
-def import_training(conversion: Conversion) -> None:
+def import_training(conversion: ConfigConversion) -> None:
     """Sets everything about the training but its images.
 
     Raises:
@@ -43,14 +43,14 @@ def weight_path(meta: str) -> str:
     return WEIGHTS if meta == "ssd" else MASK_WEIGHTS
 
 
-def _momentum(conversion: Conversion, path: str) -> None:
+def _momentum(conversion: ConfigConversion, path: str) -> None:
     conversion.give(path, "train.optimizer", "sgd")
     value = conversion.number(f"{path}.momentum_optimizer_value", 0.9)
     conversion.give(f"{path}.momentum_optimizer_value", "train.momentum", value)
     _import_weight_decay(conversion)
 
 
-def _rms_prop(conversion: Conversion, path: str) -> None:
+def _rms_prop(conversion: ConfigConversion, path: str) -> None:
     conversion.give(path, "train.optimizer", "sgd", "replaced by overrides: rmsprop")
     conversion.give(path, f"{OVERRIDE}.type", "rmsprop")
     defaults = {"momentum": ("momentum_optimizer_value", 0.9), "rho": ("decay", 0.9), "epsilon": ("epsilon", 1.0)}
@@ -61,7 +61,7 @@ def _rms_prop(conversion: Conversion, path: str) -> None:
     _import_weight_decay(conversion)
 
 
-def _adam(conversion: Conversion, path: str) -> None:
+def _adam(conversion: ConfigConversion, path: str) -> None:
     conversion.give(path, "train.optimizer", "adamw", "without weight decay it is Adam")
     conversion.give(path, "train.weight_decay", 0.0)
     epsilon = conversion.number(f"{path}.epsilon", 1e-8)
@@ -71,13 +71,13 @@ def _adam(conversion: Conversion, path: str) -> None:
     conversion.give(weight, "train.overrides.task.losses.l2_weight_decay", decay, write=decay > 0)
 
 
-def _import_weight_decay(conversion: Conversion) -> None:
+def _import_weight_decay(conversion: ConfigConversion) -> None:
     weight = weight_path(conversion.counterpart.meta)
     note = "one weight decay for the whole model"
     conversion.give(weight, "train.weight_decay", conversion.number(weight, 0.0), note)
 
 
-def _import_average(conversion: Conversion) -> None:
+def _import_average(conversion: ConfigConversion) -> None:
     if conversion.flag(f"{OPTIMIZER}.use_moving_average", True):
         decay = conversion.number(f"{OPTIMIZER}.moving_average_decay", 0.9999)
         conversion.give(f"{OPTIMIZER}.moving_average_decay", "train.ema_decay", decay)
@@ -86,7 +86,7 @@ def _import_average(conversion: Conversion) -> None:
         conversion.give(f"{OPTIMIZER}.use_moving_average", "train.ema_decay", 0.0)
 
 
-def _import_steps_and_quantization(conversion: Conversion, optimizer: str, schedule: str) -> None:
+def _import_steps_and_quantization(conversion: ConfigConversion, optimizer: str, schedule: str) -> None:
     steps = conversion.integer("train_config.num_steps", 0)
     quantization = conversion.find("graph_rewriter.quantization")
     delay = conversion.integer(DELAY, 500_000)
@@ -112,7 +112,7 @@ def _import_steps_and_quantization(conversion: Conversion, optimizer: str, sched
     conversion.give(DELAY, "qat.warmup_steps", 0)
 
 
-def _import_checkpoint(conversion: Conversion) -> None:
+def _import_checkpoint(conversion: ConfigConversion) -> None:
     path = "train_config.fine_tune_checkpoint"
     given = conversion.text(path)
     if not given or is_placeholder(given):
