@@ -33,6 +33,7 @@ from stages.core.datasets.readers import READERS
 from stages.core.datasets.samples import Sample
 from stages.core.params.steps import PrepareParams
 from stages.core.results.preparation import PrepareReport
+from stages.core.tfod.label_map import read_label_map
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +67,7 @@ def test_layout(project: Path) -> None:
     prepared = project / "data" / "prepared"
     assert sorted(path.name for path in prepared.iterdir()) == [
         "calibration.json",
+        "label_map.pbtxt",
         "labels.json",
         "report.json",
         "test",
@@ -74,6 +76,7 @@ def test_layout(project: Path) -> None:
     ]
     assert [path.name for path in (project / "data").iterdir()] == ["prepared"]
     assert read_labels(prepared / "labels.json") == {1: "circle", 2: "square", 3: "triangle"}
+    assert read_label_map(prepared / "label_map.pbtxt") == read_labels(prepared / "labels.json")
     assert [len(read_split(prepared / split).images) for split in ("train", "val", "test")] == [6, 3, 2]
     assert [path.name for path in sorted((prepared / "val").glob("*.tfrecord"))] == [
         f"val-0000{index}-of-00003.tfrecord" for index in range(3)
