@@ -161,8 +161,11 @@ def _import_loss_weights(conversion: ConfigConversion) -> None:
     if classes <= 0:
         return
     is_mean = conversion.flag("model.ssd.normalize_loc_loss_by_codesize", False)
-    weight = float(f"{boxes / classes * (1 if is_mean else 4):.6g}")
+    exact = boxes / classes * (1 if is_mean else 4)
+    weight = max(1, round(exact))  # Model Garden's configuration takes whole numbers only
     note = "" if is_mean else "times 4: Model Garden takes the mean over a box's four numbers"
+    if abs(weight - exact) > 1e-6:
+        note = f"{f'{note}; ' if note else ''}whole numbers only, {exact:g} asked for"
     write = weight != ROW_BOX_WEIGHT
     for path in (f"{SSD_LOSS}.localization_weight", "model.ssd.normalize_loc_loss_by_codesize"):
         conversion.give(path, f"{LOSSES}.box_loss_weight", weight, note, write=write)

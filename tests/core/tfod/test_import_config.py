@@ -83,6 +83,15 @@ def test_a_detector_with_masks() -> None:
     assert (imported.tree["export"]["max_detections"], imported.tree["export"]["num_proposals"]) == (300, 150)
 
 
+def test_the_weight_of_the_box_loss_is_a_whole_number() -> None:
+    text = SSD.replace("localization_loss {", "localization_weight: 0.6 localization_loss {")
+    text = text.replace("normalize_loc_loss_by_codesize: true", "")
+    imported = convert_config(text, "it.config")
+    assert section(imported)["overrides"]["task"]["losses"]["box_loss_weight"] == 2
+    (use,) = [use for use in imported.uses if use.path == "model.ssd.loss.localization_weight"]
+    assert use.note.endswith("whole numbers only, 2.4 asked for")
+
+
 @pytest.mark.parametrize("text", [SSD, MASK_RCNN, with_optimizer("steps_after_warmup", "rms_prop_optimizer")])
 def test_the_result_is_a_parameter_file_that_accounts_for_every_field(text: str, tmp_path: Path) -> None:
     imported = convert_config(text, "it.config")
