@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stages.core.params.names import check_names
 from stages.core.params.section import Fraction, Positive, Section
@@ -49,6 +49,9 @@ class AnchorParams(Section):
     aspect_ratios: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
     size: Annotated[float, Field(gt=0)] = 4.0
     """Side of the base anchor in units of the level's stride."""
+    fit: bool = False
+    """Find size and aspect ratios (as many as are given) that reach most of the training objects, instead of taking
+    those above; `prune`, `qat` and `export` use what training found."""
 
 
 class LossParams(Section):
@@ -134,6 +137,17 @@ class TrainSettings(Section):
     def _fits_the_pyramid(cls, value: tuple[int, int]) -> tuple[int, int]:
         if any(side % 64 for side in value):
             raise ValueError(f"{list(value)}: both sides must be multiples of 64 (the coarsest feature map's stride)")
+        return value
+
+    @field_validator("overrides")
+    @classmethod
+    def _anchors_from_one_place(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        tree: Any = value
+        for key in ("task", "model"):
+            tree = tree.get(key) if isinstance(tree, dict) else None
+        # Where `anchors` itself is wrong, it is not among the data.
+        if isinstance(tree, dict) and "anchor" in tree and "anchors" in info.data and info.data["anchors"].fit:
+            raise ValueError("task.model.anchor is set, and anchors.fit is true; take one of them out")
         return value
 
 

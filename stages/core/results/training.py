@@ -6,6 +6,23 @@ from stages.core.results.status import Status
 
 
 @dataclass(frozen=True, kw_only=True)
+class FittedAnchors:
+    """Anchors that were fitted to the training objects (`anchors.fit`); experiment.yaml has them too.
+
+    Attributes:
+      size, aspect_ratios, num_scales: As in `train.<model>.anchors`.
+      recall: Share of the training objects that some anchor overlaps by IoU 0.5 or more, 0..1; given_recall: the same
+        with the anchors that params.yaml states.
+    """
+
+    size: float
+    aspect_ratios: tuple[float, ...]
+    num_scales: int
+    recall: float
+    given_recall: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """What training gave (`models/<variant>/<model>/result.json`).
 
@@ -21,6 +38,7 @@ class TrainResult:
         the val split with Model Garden's own NMS (`box_ap`, `box_ap50`, `mask_ap`, ...).
       initialized_from: Path or URL of the init checkpoint; None when trained from scratch.
       not_loaded: Variables that the init checkpoint did not provide.
+      fitted_anchors: What `anchors.fit` found; None without it, and in what is trained on from other weights.
       data_sha256: Hash of the prepared data; config_sha256: of the resolved experiment.
       seconds: Wall time spent fitting, over all resumes.
       versions: Package name to version.
@@ -39,6 +57,7 @@ class TrainResult:
     validation: dict[str, float | None]
     initialized_from: str | None = None
     not_loaded: tuple[str, ...] = ()
+    fitted_anchors: FittedAnchors | None = None
     data_sha256: str
     config_sha256: str
     seconds: float

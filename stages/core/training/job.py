@@ -14,6 +14,7 @@ from stages.core.detectors.data import TrainingData, check_batch_size
 from stages.core.params.training import TrainSettings
 from stages.core.results.kinds import MAKERS, Variant
 from stages.core.tables.detectors import Detector
+from stages.core.training.anchor_fit import AnchorFit, fit_anchors
 from stages.core.training.clock import TrainingLength
 from stages.core.training.fetch import fetch_checkpoint
 from stages.core.training.refinement import Refinement, read_source
@@ -28,6 +29,7 @@ class TrainingJob:
     Attributes:
       detector, settings, data: Row, parameters, prepared data.
       config: Resolved configuration, with paths relative to the project's root.
+      anchors: What `anchors.fit` found, already in `config`; None without it.
       init_prefix: Init checkpoint on this machine; None when training from scratch, or from a refinement's source.
       refinement: How the training differs from a first one; None for a first one.
       key: See `training_key`; a training is resumed only under the same key.
@@ -39,6 +41,7 @@ class TrainingJob:
     settings: TrainSettings
     data: TrainingData
     config: cfg.ExperimentConfig
+    anchors: AnchorFit | None
     init_prefix: Path | None
     refinement: Refinement | None
     key: str
@@ -71,8 +74,9 @@ def plan_training(
       TrainingError: if a batch is larger than the data.
     """
     register_experiments()
+    anchors = None
     if refinement is None:
-        config = build_experiment(detector, settings, data)
+        config, anchors = _first_experiment(layout, detector, settings, data)
     else:
         config = refine_experiment(refinement.source, detector, settings, data)
     check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
@@ -93,11 +97,24 @@ def plan_training(
         settings=settings,
         data=data,
         config=config,
+        anchors=anchors,
         init_prefix=init_prefix,
         refinement=refinement,
         key=key,
         folder=work_folder(layout, detector.name, key),
     )
+
+
+def _first_experiment(
+    layout: Layout, detector: Detector, settings: TrainSettings, data: TrainingData
+) -> tuple[cfg.ExperimentConfig, AnchorFit | None]:
+    """The configuration of a first training, with fitted anchors where they are asked for."""
+    config = build_experiment(detector, settings, data)
+    if not settings.anchors.fit:
+        return config, None
+    annotations, section = layout.annotations("train"), f"train.{detector.name}"
+    fit = fit_anchors(config.task.model, settings.anchors, annotations, seed=settings.seed, section=section)
+    return build_experiment(detector, settings.model_copy(update={"anchors": fit.anchors}), data), fit
 
 
 def training_key(

@@ -126,7 +126,7 @@ def _notes_on_data(job: TrainingJob, empty_classes: Sequence[str]) -> list[str]:
     size_mb = decoded_size_mb(annotations, with_masks=job.detector.has_masks)
     missing = f"warning: no object of {', '.join(empty_classes)} in train: never found by this model"
     notes = (
-        check_anchors(task.model, annotations, job.section),
+        job.anchors.note if job.anchors else check_anchors(task.model, annotations, job.section),
         missing if empty_classes else "",
         *check_augmentation(task, job.data.num_train),
         describe_cache(size_mb, task.image_cache_mb, job.section),
@@ -219,6 +219,7 @@ def _result(job: TrainingJob, done: FitResult, history: HistoryLog, best_step: i
         validation={name: value for name, value in judged.items() if name != "step"},
         initialized_from=source or job.config.task.init_checkpoint,
         not_loaded=tuple(read_json(dict[str, str], job.folder / "not_loaded.json")),
+        fitted_anchors=job.anchors.record if job.anchors else None,
         data_sha256=job.data.sha256,
         config_sha256=job.key,
         seconds=history.seconds,

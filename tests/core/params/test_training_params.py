@@ -25,6 +25,11 @@ MODEL = "mobiledet_tiny"
         ({"max_minutes": 0}, ("max_minutes", "0")),
         ({"max_minutes": "soon"}, ("max_minutes", "soon")),
         ({"image_cache_mb": -1}, ("image_cache_mb", "-1", "0")),
+        ({"anchors": {"fit": "maybe"}}, ("anchors.fit", "maybe")),
+        (
+            {"anchors": {"fit": True}, "overrides": {"task": {"model": {"anchor": {"num_scales": 1}}}}},
+            ("overrides", "task.model.anchor", "anchors.fit"),
+        ),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
