@@ -20,11 +20,11 @@ SCHEMES_OF_TRAINED = [name for name, scheme in SCHEMES.items() if scheme.source 
 EXPORT = {"max_detections": 12, "num_proposals": 40, "score_threshold": 0.0}
 
 
-def random_model(name: str, *, seed: int = 0) -> tuple[Any, Any]:
+def random_model(name: str, *, seed: int = 0, **changes: Any) -> tuple[Any, Any]:
     """(configuration, model) of a row of the detector table, with weights that are random but not tiny.
 
     One-stage detectors get weights that let the pixels through: with initial ones activations fade away, and all images
-    would give the same detections, all of one class.
+    would give the same detections, all of one class. `changes` are laid over the configuration of the model.
     """
     import tensorflow as tf
     import tf_keras
@@ -36,6 +36,7 @@ def random_model(name: str, *, seed: int = 0) -> tuple[Any, Any]:
     config = ARCHITECTURES[DETECTORS[name].family](DETECTORS[name])
     config.task.model.num_classes = len(LABELS) + 1
     config.task.model.input_size = [SIZE, SIZE, 3]
+    config.task.model.override(changes)
     model = build_model(config)
     rng = np.random.default_rng(seed)
     lively = DETECTORS[name].family is Family.RETINANET

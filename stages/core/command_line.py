@@ -40,6 +40,7 @@ MODEL_SUMMARIES = {
     "mobiledet_edgetpu": "full convolutions and relu6, for Edge TPUs and int8",
     "mobiledet_dsp": "relu6 and Tucker convolutions, for DSPs",
     "mobiledet_gpu": "relu6 and Tucker convolutions, for mobile GPUs",
+    "retinanet_mobilenetv2": "MobileNetV2, depthwise and relu6: small, and fast in any runtime",
     "maskrcnn_mobiledet": "Mask R-CNN on the EdgeTPU backbone: masks at phone speed",
     "maskrcnn_resnet50": "Mask R-CNN on ResNet50-FPN: the classic, for edge boxes",
     "mobiledet_tiny": "narrow MobileDet for tests and smoke runs",

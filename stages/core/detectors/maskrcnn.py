@@ -6,9 +6,10 @@ Sources: He et al., "Mask R-CNN" (ICCV 2017); configuration classes of `official
 from dataclasses import dataclass
 
 from official.core import config_definitions as cfg
-from official.vision.configs import backbones, decoders
+from official.vision.configs import decoders
 from official.vision.configs import maskrcnn as mr
 
+from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
 from stages.core.detectors.training_config import MaskRCNNTraining
@@ -24,7 +25,7 @@ class MaskRCNNWidth:
 
     Attributes:
       min_level: Finest pyramid level (stride 2 ** min_level).
-      backbone_scale: Factor on a MobileDet's filters.
+      backbone_scale: Factor on a mobile backbone's filters.
       filters: Of FPN and all convolutional heads. head_convs: Convolutions of the box and the mask head.
       fc_dims: Of the box head. num_proposals: Regions per image that the heads see.
       sampled_rois, sampled_masks: Regions per image that the losses see.
@@ -60,11 +61,11 @@ TINY = MaskRCNNWidth(
 
 def maskrcnn_architecture(detector: Detector) -> cfg.ExperimentConfig:
     """The architecture of one row, with data and training still to be filled in."""
-    width = TINY if detector.tiny else MOBILE if detector.backbone.startswith("MobileDet") else CLASSIC
+    width = TINY if detector.tiny else MOBILE if detector.has_width else CLASSIC
     model = mr.MaskRCNN(
         min_level=width.min_level,
         max_level=MAX_LEVEL,
-        backbone=_backbone(detector, width),
+        backbone=build_backbone(detector, width.backbone_scale),
         decoder=decoders.Decoder(type="fpn", fpn=decoders.FPN(num_filters=width.filters, use_keras_layer=True)),
         rpn_head=mr.RPNHead(num_convs=1, num_filters=width.filters),
         detection_head=mr.DetectionHead(
@@ -92,14 +93,6 @@ def maskrcnn_experiment(detector: Detector, settings: TrainSettings, data: Train
         settings.augmentation.policy, autoaug_name="panoptic_deeplab_policy", spatial=False
     )
     return config
-
-
-def _backbone(detector: Detector, width: MaskRCNNWidth) -> backbones.Backbone:
-    if detector.backbone.startswith("MobileDet"):
-        mobiledet = backbones.MobileDet(model_id=detector.backbone, filter_size_scale=width.backbone_scale)
-        return backbones.Backbone(type="mobiledet", mobiledet=mobiledet)
-    depth = int(detector.backbone.removeprefix("resnet"))
-    return backbones.Backbone(type="resnet", resnet=backbones.ResNet(model_id=depth))
 
 
 def _roi_generator(width: MaskRCNNWidth) -> mr.ROIGenerator:

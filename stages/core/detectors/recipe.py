@@ -10,6 +10,7 @@ from official.core import config_definitions as cfg
 from official.modeling import optimization
 from official.vision.configs import common
 
+from stages.core.detectors.backbone import apply_width
 from stages.core.detectors.data import TrainingData
 from stages.core.params.averaging import average_decay
 from stages.core.params.training import TrainSettings
@@ -29,10 +30,11 @@ def norm_activation(*, momentum: float = 0.9) -> common.NormActivation:
 
 
 def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: TrainingData) -> None:
-    """Writes data, augmentation, anchors, optimizer and intervals into `config`, in place."""
+    """Writes data, augmentation, width, anchors, optimizer and intervals into `config`, in place."""
     task = config.task
     task.model.num_classes = data.num_classes + 1
     task.model.input_size = [*settings.input_size, 3]
+    apply_width(task.model.backbone, settings.width)
     task.model.anchor.num_scales = settings.anchors.num_scales
     task.model.anchor.aspect_ratios = list(settings.anchors.aspect_ratios)
     task.model.anchor.anchor_size = settings.anchors.size

@@ -1,15 +1,16 @@
-"""RetinaNet on MobileDet backbones: separable FPN and heads.
+"""RetinaNet on mobile backbones: separable FPN and heads.
 
 Sources: Lin et al., "Focal Loss for Dense Object Detection" (ICCV 2017); Xiong et al., "MobileDets" (CVPR 2021);
-configuration classes of `official.vision.configs.retinanet`.
+Sandler et al., "MobileNetV2" (CVPR 2018); configuration classes of `official.vision.configs.retinanet`.
 """
 
 from dataclasses import dataclass
 
 from official.core import config_definitions as cfg
-from official.vision.configs import backbones, decoders
+from official.vision.configs import decoders
 from official.vision.configs import retinanet as rn
 
+from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
 from stages.core.detectors.training_config import RetinaNetTraining
@@ -41,11 +42,10 @@ TINY = RetinaNetWidth(backbone_scale=0.25, filters=32, head_convs=1)
 def retinanet_architecture(detector: Detector) -> cfg.ExperimentConfig:
     """The architecture of one row, with data and training still to be filled in."""
     width = TINY if detector.tiny else FULL
-    backbone = backbones.MobileDet(model_id=detector.backbone, filter_size_scale=width.backbone_scale)
     model = rn.RetinaNet(
         min_level=MIN_LEVEL,
         max_level=MAX_LEVEL,
-        backbone=backbones.Backbone(type="mobiledet", mobiledet=backbone),
+        backbone=build_backbone(detector, width.backbone_scale),
         decoder=decoders.Decoder(
             type="fpn", fpn=decoders.FPN(num_filters=width.filters, use_separable_conv=True, use_keras_layer=True)
         ),

@@ -96,6 +96,8 @@ class TrainSettings(Section):
     augmentation: AugmentationParams = AugmentationParams()
     losses: LossParams = LossParams()
     anchors: AnchorParams = AnchorParams()
+    width: Annotated[float, Field(ge=0.1, le=4)] = 1.0
+    """Factor on the channels of a mobile backbone, in steps of 8 channels; a ResNet has none."""
     image_cache_mb: Annotated[int, Field(ge=0)] = 2000
     """Memory for decoded training images; a split that needs more, or more than half of the machine's, is decoded anew
     in every epoch. 0: never cached."""

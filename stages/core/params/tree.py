@@ -26,7 +26,7 @@ from stages.core.params.steps import (
     ValidateParams,
 )
 from stages.core.params.training import PruneParams, QatParams, RefineParams, TrainSettings
-from stages.core.tables.detectors import DETECTORS
+from stages.core.tables.detectors import DETECTORS, Detector
 from stages.core.tables.schemes import SCHEMES
 
 
@@ -78,9 +78,11 @@ class Params(Section):
         """
         merged = merge_trees(self.train.get("common", {}), self.train.get(model, {}))
         try:
-            return TrainSettings.model_validate(merged)
+            settings = TrainSettings.model_validate(merged)
         except ValidationError as error:
             raise ParamsError(f"params.yaml: {explain(error, ('train', model), TrainSettings)}") from None
+        _check_what_the_model_has(settings, DETECTORS[model])
+        return settings
 
     def refine_settings(self, model: str, section: RefineParams) -> TrainSettings:
         """The training of `model` with the parameters of `prune` or `qat` instead of its own.
@@ -91,6 +93,16 @@ class Params(Section):
         if section.batch_size is None:
             del changes["batch_size"]
         return self.train_settings(model).model_copy(update={**changes, "ema_decay": 0.0, "max_minutes": None})
+
+
+def _check_what_the_model_has(settings: TrainSettings, detector: Detector) -> None:
+    """Raises ParamsError for a parameter of something that the model does not have."""
+    if settings.width != 1 and not detector.has_width:
+        models = ", ".join(name for name, row in DETECTORS.items() if row.has_width)
+        raise ParamsError(
+            f"params.yaml: train.{detector.name}.width: {detector.backbone} has no factor on its channels; expected "
+            f"1, found {settings.width:g} (it works for {models})"
+        )
 
 
 def merge_trees(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """THE TABLE of detectors. Importing it costs nothing: the builders (TensorFlow) live beside it.
 
 Sources: MobileDet backbones, Xiong et al., "MobileDets: Searching for Object Detection Architectures for Mobile
-Accelerators" (CVPR 2021); RetinaNet, Lin et al. (ICCV 2017); Mask R-CNN, He et al. (ICCV 2017).
+Accelerators" (CVPR 2021); MobileNetV2, Sandler et al. (CVPR 2018); RetinaNet, Lin et al. (ICCV 2017); Mask R-CNN, He
+et al. (ICCV 2017).
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Detector:
     Attributes:
       name: What params.yaml, paths and reports call it.
       family: Architecture around the backbone.
-      backbone: Model Garden's backbone: a MobileDet `model_id`, or `resnet50`.
+      backbone: Model Garden's backbone: a MobileDet or MobileNet `model_id`, or `resnet50`.
       tiny: Narrow layers for tests and smoke runs; not meant to be accurate.
     """
 
@@ -41,6 +42,11 @@ class Detector:
     @property
     def task(self) -> Task:
         return Task.SEGMENTATION if self.family is Family.MASKRCNN else Task.DETECTION
+
+    @property
+    def has_width(self) -> bool:
+        """Whether Model Garden's backbone has a factor on its channels."""
+        return not self.backbone.startswith("resnet")
 
     @property
     def has_masks(self) -> bool:
@@ -67,6 +73,11 @@ _ROWS = (
         name="mobiledet_gpu",
         family=Family.RETINANET,
         backbone="MobileDetGPU",
+    ),
+    Detector(
+        name="retinanet_mobilenetv2",
+        family=Family.RETINANET,
+        backbone="MobileNetV2",
     ),
     Detector(
         name="maskrcnn_mobiledet",

@@ -53,6 +53,20 @@ def test_settings_reach_every_model(model: str) -> None:
     assert config.runtime.distribution_strategy == "mirrored"
 
 
+@pytest.mark.parametrize(
+    ("model", "width", "scale"),
+    [
+        ("mobiledet_cpu", 1.0, 1.0),
+        ("mobiledet_tiny", 1.0, 0.25),
+        ("mobiledet_tiny", 0.5, 0.125),
+        ("retinanet_mobilenetv2", 0.35, 0.35),
+        ("maskrcnn_mobiledet", 1.5, 1.5),
+    ],
+)
+def test_width_reaches_the_backbone(model: str, width: float, scale: float) -> None:
+    assert experiment(model, width=width).task.model.backbone.get().filter_size_scale == pytest.approx(scale)
+
+
 def test_random_policies_leave_masks_in_place() -> None:
     boxes = experiment(augmentation={"policy": "randaug"}).task.train_data.parser.aug_type
     masks = experiment("maskrcnn_tiny", augmentation={"policy": "randaug"}).task.train_data.parser.aug_type
@@ -86,7 +100,7 @@ def test_every_row_is_in_model_gardens_registry() -> None:
     register_experiments()
     for name, row in DETECTORS.items():
         model = exp_factory.get_exp_config(name).task.model
-        assert model.backbone.type == ("resnet" if row.backbone.startswith("resnet") else "mobiledet")
+        assert row.backbone.lower().startswith(model.backbone.type)
 
 
 @pytest.mark.parametrize("model", [name for name, row in DETECTORS.items() if row.tiny])

@@ -30,6 +30,7 @@ MODEL = "mobiledet_tiny"
             {"anchors": {"fit": True}, "overrides": {"task": {"model": {"anchor": {"num_scales": 1}}}}},
             ("overrides", "task.model.anchor", "anchors.fit"),
         ),
+        ({"width": 0}, ("width", "0.1")),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -40,6 +41,22 @@ def test_a_mistake_names_the_key_and_what_is_allowed(settings: dict[str, Any], e
     message = str(error.value)
     assert "\n" not in message
     for part in (f"train.{MODEL}.", *expected):
+        assert part in message, message
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "expected"),
+    [
+        ("maskrcnn_resnet50", {"width": 0.5}, ("width: resnet50", "expected 1, found 0.5", "retinanet_mobilenetv2")),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_what_only_some_models_have(model: str, settings: dict[str, Any], expected: tuple[str, ...]) -> None:
+    with pytest.raises(ParamsError) as error:
+        parse_params({"models": [model], "schemes": ["float32"], "train": {model: settings}})
+    message = str(error.value)
+    assert "\n" not in message
+    for part in (f"train.{model}.", *expected):
         assert part in message, message
 
 
