@@ -329,7 +329,21 @@ def test_masks_are_learned_with_every_extra_switched_on(project: Path) -> None:
         "ema_decay": 0.9,
         "augmentation": {"policy": "randaug"},
         "strategy": "mirrored",
+        "anchors": {"fit": True},
+        "width": 0.5,
+        "regions": {"num_proposals": 40, "num_sampled_rois": 12, "box_crop_size": 5, "sampling_ratio": 2},
     }
     write_params(project, steps=5, **extras)
     assert run(project, "maskrcnn_tiny") == 0
-    assert {"box_ap", "mask_ap", "mask_ap50"} <= set(result_of(project, "maskrcnn_tiny").validation)
+    result = result_of(project, "maskrcnn_tiny")
+    assert {"box_ap", "mask_ap", "mask_ap50"} <= set(result.validation)
+    # What later stages read is what was trained with.
+    folder, fitted = Layout(project).variant("maskrcnn_tiny", "trained"), result.fitted_anchors
+    model = yaml.safe_load((folder / "experiment.yaml").read_text())["task"]["model"]
+    assert fitted is not None
+    assert (model["anchor"]["anchor_size"], tuple(model["anchor"]["aspect_ratios"])) == (
+        fitted.size,
+        fitted.aspect_ratios,
+    )
+    assert (model["roi_aligner"]["crop_size"], model["roi_aligner"]["sampling_ratio"]) == (5, 2)
+    assert model["backbone"]["mobiledet"]["filter_size_scale"] == 0.125

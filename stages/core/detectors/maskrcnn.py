@@ -3,17 +3,20 @@
 Sources: He et al., "Mask R-CNN" (ICCV 2017); configuration classes of `official.vision.configs.maskrcnn`.
 """
 
+import itertools
 from dataclasses import dataclass
 
 from official.core import config_definitions as cfg
 from official.vision.configs import decoders
 from official.vision.configs import maskrcnn as mr
 
+from stages.core.base.errors import ParamsError
 from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.region_sampling import BoxAlignerConfig, MaskAlignerConfig, SampledMaskRCNN
 from stages.core.detectors.training_config import MaskRCNNTraining
-from stages.core.params.training import TrainSettings
+from stages.core.params.training import RegionParams, TrainSettings
 from stages.core.tables.detectors import Detector
 
 MAX_LEVEL = 6
@@ -62,7 +65,7 @@ TINY = MaskRCNNWidth(
 def maskrcnn_architecture(detector: Detector) -> cfg.ExperimentConfig:
     """The architecture of one row, with data and training still to be filled in."""
     width = TINY if detector.tiny else MOBILE if detector.has_width else CLASSIC
-    model = mr.MaskRCNN(
+    model = SampledMaskRCNN(
         min_level=width.min_level,
         max_level=MAX_LEVEL,
         backbone=build_backbone(detector, width.backbone_scale),
@@ -72,7 +75,7 @@ def maskrcnn_architecture(detector: Detector) -> cfg.ExperimentConfig:
             num_convs=width.head_convs, num_filters=width.filters, num_fcs=1, fc_dims=width.fc_dims
         ),
         mask_head=mr.MaskHead(num_convs=width.head_convs, num_filters=width.filters),
-        roi_generator=_roi_generator(width),
+        roi_generator=_roi_generator(width.num_proposals, width.num_proposals),
         roi_sampler=mr.ROISampler(num_sampled_rois=width.sampled_rois),
         mask_sampler=mr.MaskSampler(num_sampled_masks=width.sampled_masks),
         detection_generator=mr.DetectionGenerator(nms_version="batched", pre_nms_top_k=1000),
@@ -89,18 +92,45 @@ def maskrcnn_experiment(detector: Detector, settings: TrainSettings, data: Train
     """The whole configuration: architecture, data and training."""
     config = maskrcnn_architecture(detector)
     apply_settings(config, settings, data)
+    _apply_regions(config.task.model, settings.regions, section=f"train.{detector.name}.regions")
     config.task.train_data.parser.aug_type = augmentation_policy(
         settings.augmentation.policy, autoaug_name="panoptic_deeplab_policy", spatial=False
     )
     return config
 
 
-def _roi_generator(width: MaskRCNNWidth) -> mr.ROIGenerator:
+def _apply_regions(model: SampledMaskRCNN, regions: RegionParams, *, section: str) -> None:
+    """Writes the parameters that are set into the configuration, in place.
+
+    Raises:
+      ParamsError: if more masks are to be sampled than there are regions, or more regions than proposals.
+    """
+    own = model.roi_generator
+    model.roi_generator = _roi_generator(
+        regions.num_proposals or own.num_proposals, regions.test_num_proposals or own.test_num_proposals
+    )
+    model.roi_sampler.num_sampled_rois = regions.num_sampled_rois or model.roi_sampler.num_sampled_rois
+    model.mask_sampler.num_sampled_masks = regions.num_sampled_masks or model.mask_sampler.num_sampled_masks
+    model.roi_aligner = BoxAlignerConfig(crop_size=regions.box_crop_size, sampling_ratio=regions.sampling_ratio)
+    model.mask_roi_aligner = MaskAlignerConfig(crop_size=regions.mask_crop_size, sampling_ratio=regions.sampling_ratio)
+    sizes = {
+        "num_proposals": model.roi_generator.num_proposals,
+        "num_sampled_rois": model.roi_sampler.num_sampled_rois,
+        "num_sampled_masks": model.mask_sampler.num_sampled_masks,
+    }
+    for (more, most), (fewer, num) in itertools.pairwise(sizes.items()):
+        if num > most:
+            raise ParamsError(
+                f"params.yaml: {section}.{fewer} {num} must be at most {more} {most}: they are drawn from those"
+            )
+
+
+def _roi_generator(num_proposals: int, test_num_proposals: int) -> mr.ROIGenerator:
     """Fewer candidates than on COCO's crowded scenes: the region NMS is what training waits for on a CPU."""
     return mr.ROIGenerator(
-        pre_nms_top_k=2 * width.num_proposals,
-        num_proposals=width.num_proposals,
-        test_pre_nms_top_k=2 * width.num_proposals,
-        test_num_proposals=width.num_proposals,
+        pre_nms_top_k=2 * num_proposals,
+        num_proposals=num_proposals,
+        test_pre_nms_top_k=2 * test_num_proposals,
+        test_num_proposals=test_num_proposals,
         use_batched_nms=True,
     )

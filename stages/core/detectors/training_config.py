@@ -1,6 +1,6 @@
 """What a training does that Model Garden's configuration has no field for: its task configurations, extended.
 
-`stages/core/training` reads these fields; building, exporting and restoring a model do not depend on them.
+`stages/core/training` reads these fields; building, exporting and restoring a model depend only on `model`.
 """
 
 import dataclasses
@@ -9,7 +9,9 @@ from official.core import task_factory
 from official.modeling.hyperparams import base_config
 from official.vision.configs import maskrcnn as mr
 from official.vision.configs import retinanet as rn
-from official.vision.tasks import maskrcnn, retinanet
+from official.vision.tasks import retinanet
+
+from stages.core.detectors.region_sampling import SampledMaskRCNN, SampledMaskRCNNTask
 
 
 @dataclasses.dataclass
@@ -49,6 +51,7 @@ class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
 class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
     """Training of a Mask R-CNN."""
 
+    model: SampledMaskRCNN = dataclasses.field(default_factory=SampledMaskRCNN)
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
     image_cache_mb: int = 0
@@ -56,4 +59,4 @@ class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
 
 # Model Garden's registry then answers to the extended configurations as well: models are built by its own tasks.
 task_factory.register_task_cls(RetinaNetTraining)(retinanet.RetinaNetTask)
-task_factory.register_task_cls(MaskRCNNTraining)(maskrcnn.MaskRCNNTask)
+task_factory.register_task_cls(MaskRCNNTraining)(SampledMaskRCNNTask)

@@ -134,9 +134,7 @@ def _classify_regions(
 ) -> Found:
     """Box head, per-class decoding and class-aware suppression (Model Garden: `DetectionGenerator`, NMS v2)."""
     num_regions, num_classes = regions.shape[0], config.num_classes - 1
-    crops = align_regions(
-        table, regions, crop_size=config.roi_aligner.crop_size, sample_offset=config.roi_aligner.sample_offset
-    )
+    crops = _align(table, regions, config.roi_aligner)
     logits, encoded = model.detection_head[0](tf.expand_dims(crops, 0), training=False)
     with tf.name_scope("classify_regions"):
         activate = tf.sigmoid if config.detection_generator.use_sigmoid_probability else tf.nn.softmax
@@ -153,10 +151,19 @@ def _classify_regions(
         return pick_detections(boxes, scores, classes, input_size=input_size, settings=settings)
 
 
+def _align(table: PyramidTable, boxes: Any, aligner: Any) -> Any:
+    return align_regions(
+        table,
+        boxes,
+        crop_size=aligner.crop_size,
+        sample_offset=aligner.sample_offset,
+        sampling_ratio=aligner.sampling_ratio,
+    )
+
+
 def _predict_masks(config: Any, model: Any, table: PyramidTable, found: Found) -> Any:
     """Mask head on the detections only: float32 [D, side, side], 0..1 (Model Garden: `MaskHead`)."""
-    aligner, head = config.mask_roi_aligner, model.mask_head
-    values = align_regions(table, found.boxes, crop_size=aligner.crop_size, sample_offset=aligner.sample_offset)
+    values, head = _align(table, found.boxes, config.mask_roi_aligner), model.mask_head
     # The head's own call() ends in a batched gather, so its layers are called one by one.
     for convolution, norm in zip(head._convs, head._conv_norms, strict=True):
         values = head._activation(norm(convolution(values), training=False))

@@ -54,6 +54,26 @@ class AnchorParams(Section):
     those above; `prune`, `qat` and `export` use what training found."""
 
 
+class RegionParams(Section):
+    """Mask R-CNN: the regions between its two stages. None: the number that belongs to the model."""
+
+    num_proposals: Positive | None = None
+    """Regions per image that the region proposal network hands on in training, from the best 2 * num_proposals of each
+    pyramid level."""
+    test_num_proposals: Positive | None = None
+    """The same in training's evaluations; the exported graph hands on `export.num_proposals` of these candidates."""
+    num_sampled_rois: Positive | None = None
+    """Of the proposals, regions per image that the losses of the box head see."""
+    num_sampled_masks: Positive | None = None
+    """Of those, regions per image that the loss of the mask head sees."""
+    box_crop_size: Annotated[int, Field(ge=1, le=56)] = 7
+    """Cells per side into which RoIAlign divides a region for the box head."""
+    mask_crop_size: Annotated[int, Field(ge=1, le=56)] = 14
+    """The same for the mask head, whose masks have twice as many."""
+    sampling_ratio: Annotated[int, Field(ge=1, le=4)] = 1
+    """RoIAlign's samples per cell along each axis; their mean is the cell's value."""
+
+
 class LossParams(Section):
     """What a detector is taught by; sources: docs/training.md. All but `mask` and `class_weights` are of RetinaNet."""
 
@@ -98,6 +118,7 @@ class TrainSettings(Section):
     anchors: AnchorParams = AnchorParams()
     width: Annotated[float, Field(ge=0.1, le=4)] = 1.0
     """Factor on the channels of a mobile backbone, in steps of 8 channels; a ResNet has none."""
+    regions: RegionParams = RegionParams()
     image_cache_mb: Annotated[int, Field(ge=0)] = 2000
     """Memory for decoded training images; a split that needs more, or more than half of the machine's, is decoded anew
     in every epoch. 0: never cached."""

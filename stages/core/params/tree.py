@@ -81,7 +81,7 @@ class Params(Section):
             settings = TrainSettings.model_validate(merged)
         except ValidationError as error:
             raise ParamsError(f"params.yaml: {explain(error, ('train', model), TrainSettings)}") from None
-        _check_what_the_model_has(settings, DETECTORS[model])
+        _check_what_the_model_has(settings, self.train.get(model, {}), DETECTORS[model])
         return settings
 
     def refine_settings(self, model: str, section: RefineParams) -> TrainSettings:
@@ -95,8 +95,14 @@ class Params(Section):
         return self.train_settings(model).model_copy(update={**changes, "ema_decay": 0.0, "max_minutes": None})
 
 
-def _check_what_the_model_has(settings: TrainSettings, detector: Detector) -> None:
+def _check_what_the_model_has(settings: TrainSettings, own: dict[str, Any], detector: Detector) -> None:
     """Raises ParamsError for a parameter of something that the model does not have."""
+    if "regions" in own and not detector.has_masks:
+        models = ", ".join(name for name, row in DETECTORS.items() if row.has_masks)
+        raise ParamsError(
+            f"params.yaml: train.{detector.name}.regions: a {detector.family} has no regions; only a Mask R-CNN has "
+            f"({models})"
+        )
     if settings.width != 1 and not detector.has_width:
         models = ", ".join(name for name, row in DETECTORS.items() if row.has_width)
         raise ParamsError(

@@ -14,6 +14,7 @@ from official.core import config_definitions as cfg
 from official.vision.dataloaders import tf_example_decoder
 from official.vision.tasks import maskrcnn, retinanet
 
+from stages.core.detectors.region_sampling import SampledMaskRCNNTask
 from stages.core.detectors.training_config import RetinaNetTraining
 from stages.core.training.augmentation import augment_dataset
 from stages.core.training.clock import ClockSchedule, TrainingLength
@@ -132,7 +133,7 @@ class RetinaNetTrainingTask(_TrainingTask, retinanet.RetinaNetTask):  # type: ig
         )
 
 
-class MaskRCNNTrainingTask(_TrainingTask, maskrcnn.MaskRCNNTask):  # type: ignore[misc]
+class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[misc]
     """Mask R-CNN by `MaskRCNNTraining`."""
 
     def build_inputs(self, params: Any, input_context: Any = None, dataset_fn: Any = None) -> tf.data.Dataset:

@@ -3,6 +3,7 @@
 import pytest
 from official.core import exp_factory
 
+from stages.core.base.errors import ParamsError
 from stages.core.detectors.build import build_model, build_task, register_experiments
 from stages.core.tables.detectors import DETECTORS
 from tests.experiment_builder import experiment
@@ -51,6 +52,54 @@ def test_settings_reach_every_model(model: str) -> None:
     assert optimizer.learning_rate.stepwise.values == pytest.approx([0.03, 0.003, 0.0003])
     assert optimizer.warmup.linear.warmup_steps == 30
     assert config.runtime.distribution_strategy == "mirrored"
+
+
+REGIONS = {
+    "num_proposals": 90,
+    "test_num_proposals": 70,
+    "num_sampled_rois": 20,
+    "num_sampled_masks": 5,
+    "box_crop_size": 5,
+    "mask_crop_size": 10,
+    "sampling_ratio": 2,
+}
+
+
+def test_regions_reach_a_mask_rcnn() -> None:
+    model = experiment("maskrcnn_tiny", regions=REGIONS).task.model
+    generator = model.roi_generator
+    assert (generator.num_proposals, generator.pre_nms_top_k) == (90, 180)
+    assert (generator.test_num_proposals, generator.test_pre_nms_top_k) == (70, 140)
+    assert (model.roi_sampler.num_sampled_rois, model.mask_sampler.num_sampled_masks) == (20, 5)
+    assert (model.roi_aligner.crop_size, model.roi_aligner.sampling_ratio) == (5, 2)
+    assert (model.mask_roi_aligner.crop_size, model.mask_roi_aligner.sampling_ratio) == (10, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("maskrcnn_tiny", (64, 32, 8)), ("maskrcnn_mobiledet", (200, 64, 16)), ("maskrcnn_resnet50", (500, 128, 32))],
+)
+def test_regions_that_are_not_set_are_the_models_own(model: str, expected: tuple[int, int, int]) -> None:
+    config = experiment(model).task.model
+    generator = config.roi_generator
+    found = generator.num_proposals, config.roi_sampler.num_sampled_rois, config.mask_sampler.num_sampled_masks
+    assert found == expected
+    assert (generator.pre_nms_top_k, generator.test_pre_nms_top_k) == (2 * expected[0], 2 * expected[0])
+    assert generator.test_num_proposals == expected[0]
+    assert (config.roi_aligner.crop_size, config.mask_roi_aligner.crop_size) == (7, 14)
+    assert (config.roi_aligner.sampling_ratio, config.mask_roi_aligner.sampling_ratio) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("regions", "says"),
+    [
+        ({"num_sampled_rois": 65}, "num_sampled_rois 65 must be at most num_proposals 64"),
+        ({"num_sampled_masks": 33}, "num_sampled_masks 33 must be at most num_sampled_rois 32"),
+    ],
+)
+def test_more_samples_than_regions_are_refused(regions: dict[str, int], says: str) -> None:
+    with pytest.raises(ParamsError, match=f"train.maskrcnn_tiny.regions.{says}"):
+        experiment("maskrcnn_tiny", regions=regions)
 
 
 @pytest.mark.parametrize(

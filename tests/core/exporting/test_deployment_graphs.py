@@ -41,9 +41,8 @@ def maskrcnn() -> tuple[Any, Any, DeploymentGraph]:
     return config, model, build_maskrcnn_graph(config.task.model, model, settings())
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_maskrcnn_finds_what_model_garden_finds(maskrcnn: tuple[Any, Any, DeploymentGraph], seed: int) -> None:
-    config, model, graph = maskrcnn
+def check_findings(config: Any, model: Any, graph: DeploymentGraph, seed: int) -> dict[str, np.ndarray]:
+    """The graph's outputs on a picture, once they are those of the model that was trained."""
     assert config.task.model.roi_generator.test_num_proposals == settings().num_proposals
     # The suppressions that the graph replaces: exact, class-aware, equal scores in index order.
     model.roi_generator._config_dict["use_batched_nms"] = False
@@ -60,6 +59,24 @@ def test_maskrcnn_finds_what_model_garden_finds(maskrcnn: tuple[Any, Any, Deploy
     classes = found["detection_classes"][0, :num] + graph.class_offset
     assert classes.tolist() == expected["detection_classes"][0, :num].numpy().tolist()
     np.testing.assert_allclose(found["detection_masks"][0, :num], expected["detection_masks"][0, :num], atol=1e-4)
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_maskrcnn_finds_what_model_garden_finds(maskrcnn: tuple[Any, Any, DeploymentGraph], seed: int) -> None:
+    check_findings(*maskrcnn, seed)
+
+
+def test_maskrcnn_with_other_regions_finds_what_was_trained() -> None:
+    aligners = {
+        "roi_aligner": {"crop_size": 5, "sampling_ratio": 2},
+        "mask_roi_aligner": {"crop_size": 10, "sampling_ratio": 2},
+    }
+    config, model = random_model("maskrcnn_tiny", **aligners)
+    graph = build_maskrcnn_graph(config.task.model, model, settings())
+    found = check_findings(config, model, graph, seed=0)
+    assert found["detection_masks"].shape[2:] == (20, 20)
+    assert graph.outputs[-1].shape[2:] == (20, 20)
 
 
 def test_rows_after_the_last_detection_are_zero(maskrcnn: tuple[Any, Any, DeploymentGraph]) -> None:

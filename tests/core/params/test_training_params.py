@@ -31,6 +31,7 @@ MODEL = "mobiledet_tiny"
             ("overrides", "task.model.anchor", "anchors.fit"),
         ),
         ({"width": 0}, ("width", "0.1")),
+        ({"regions": {"num_proposals": 100}}, ("regions", "retinanet", "maskrcnn_mobiledet")),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -47,6 +48,11 @@ def test_a_mistake_names_the_key_and_what_is_allowed(settings: dict[str, Any], e
 @pytest.mark.parametrize(
     ("model", "settings", "expected"),
     [
+        ("maskrcnn_tiny", {"regions": {"box_crop_size": 0}}, ("regions.box_crop_size", "0", "1")),
+        ("maskrcnn_tiny", {"regions": {"mask_crop_size": 100}}, ("regions.mask_crop_size", "100", "56")),
+        ("maskrcnn_tiny", {"regions": {"sampling_ratio": 5}}, ("regions.sampling_ratio", "5", "4")),
+        ("maskrcnn_tiny", {"regions": {"num_proposals": 0}}, ("regions.num_proposals", "0")),
+        ("maskrcnn_tiny", {"regions": {"proposals": 9}}, ("regions.proposals", "num_proposals")),
         ("maskrcnn_resnet50", {"width": 0.5}, ("width: resnet50", "expected 1, found 0.5", "retinanet_mobilenetv2")),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -58,6 +64,12 @@ def test_what_only_some_models_have(model: str, settings: dict[str, Any], expect
     assert "\n" not in message
     for part in (f"train.{model}.", *expected):
         assert part in message, message
+
+
+def test_regions_in_the_common_section_are_for_those_that_have_them() -> None:
+    train = {"common": {"regions": {"box_crop_size": 9}}}
+    params = parse_params({"models": [MODEL, "maskrcnn_tiny"], "schemes": ["float32"], "train": train})
+    assert params.train_settings("maskrcnn_tiny").regions.box_crop_size == 9
 
 
 def test_refinements_are_not_by_the_clock() -> None:
