@@ -20,7 +20,6 @@ from stages.core.results.history import read_history
 from stages.core.results.kinds import Variant
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
-from stages.core.tables.detectors import DETECTORS
 from tests import refined_project
 
 pytestmark = pytest.mark.slow
@@ -159,7 +158,7 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
     assert not any((kernel.variable.numpy() == 0).any() for place, kernel in kernels.items() if place not in masks)
 
     settings = PostProcessingSettings(**ExportParams().model_dump())
-    write_tflites(build_graph(folder, DETECTORS[MODEL].family, settings), tmp_path)
+    write_tflites(build_graph(folder, settings)[1], tmp_path)
     rows = read_sparsity((tmp_path / "model.tflite").read_bytes())
     pruned = [row for row in rows if row.sparsity > 0]
     assert len(pruned) >= len(masks)  # a head's kernel is folded with the batch norm of each level

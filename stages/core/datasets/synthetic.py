@@ -21,7 +21,10 @@ MIN_VISIBLE_FRACTION = 0.4
 """A shape is not drawn where it would leave less of itself or of another one to be seen: what is drawn is labelled."""
 PLACEMENT_TRIES = 50
 DIAMETER_RANGE = (0.17, 0.5)
-"""Of a shape, in units of the scene's longest side."""
+"""Of a shape, in units of the scene's longest side, or of the shorter one where both are given."""
+
+SceneSize = int | tuple[int, int]
+"""Longest side, the other one varies between 3/4 of it and all of it; or (height, width) of every scene. In pixels."""
 
 
 def _circle_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -55,14 +58,14 @@ class SceneSpec:
     Attributes:
       seed: Entropy of this scene alone.
       path: JPEG file to write.
-      size: Longest side in pixels.
+      size: See `SceneSize`.
       max_objects: Scenes hold 1 to so many shapes.
     """
 
     seed: tuple[int, ...]
     path: Path
     split: Split
-    size: int
+    size: SceneSize
     max_objects: int
 
 
@@ -75,7 +78,7 @@ class Scene:
 
 
 def read_synthetic(
-    folder: Path, workers: Workers, *, num_images: dict[Split, int], size: int, max_objects: int, seed: int
+    folder: Path, workers: Workers, *, num_images: dict[Split, int], size: SceneSize, max_objects: int, seed: int
 ) -> Source:
     """Draws the scenes into `folder` and gives them as a source.
 
@@ -83,7 +86,7 @@ def read_synthetic(
       folder: Where the JPEG files go, `<split>_<number>.jpg`.
       workers: Who draws them.
       num_images: Scenes per split.
-      size: Longest side in pixels; the other one varies between 3/4 of it and all of it.
+      size: See `SceneSize`.
       max_objects: Most shapes in a scene.
       seed: The same seed gives the same bytes.
     """
@@ -127,15 +130,18 @@ def write_scene(spec: SceneSpec) -> SourceImage:
     )
 
 
-def draw_scene(rng: np.random.Generator, size: int, max_objects: int) -> Scene:
+def draw_scene(rng: np.random.Generator, size: SceneSize, max_objects: int) -> Scene:
     """Draws 1 to `max_objects` shapes, each over the ones before, on a textured background."""
-    short = int(rng.integers(math.ceil(size * 0.75), size + 1))
-    height, width = (size, short) if rng.random() < 0.5 else (short, size)
+    if isinstance(size, int):
+        unit, short = size, int(rng.integers(math.ceil(size * 0.75), size + 1))
+        height, width = (size, short) if rng.random() < 0.5 else (short, size)
+    else:
+        unit, (height, width) = min(size), size
     canvas = draw_background(rng, height, width)
     objects: list[tuple[int, np.ndarray]] = []
     for _ in range(int(rng.integers(1, max_objects + 1))):
         category_id = int(rng.integers(1, len(SHAPES) + 1))
-        alpha = place_shape(rng, category_id, size, [mask for _, mask in objects], height, width)
+        alpha = place_shape(rng, category_id, unit, [mask for _, mask in objects], height, width)
         if alpha is None:
             continue
         mask = alpha >= 0.5
@@ -147,12 +153,15 @@ def draw_scene(rng: np.random.Generator, size: int, max_objects: int) -> Scene:
 
 
 def place_shape(
-    rng: np.random.Generator, category_id: int, size: int, others: list[np.ndarray], height: int, width: int
+    rng: np.random.Generator, category_id: int, unit: int, others: list[np.ndarray], height: int, width: int
 ) -> np.ndarray | None:
-    """Coverage of a shape where it hides no other too much: float32 [height, width], 0..1; None without room."""
+    """Coverage of a shape where it hides no other too much: float32 [height, width], 0..1; None without room.
+
+    `unit` is what `DIAMETER_RANGE` is a share of, in pixels.
+    """
     distance = list(SHAPES.values())[category_id - 1]
     for _ in range(PLACEMENT_TRIES):
-        radius = rng.uniform(*DIAMETER_RANGE) * size / 2
+        radius = rng.uniform(*DIAMETER_RANGE) * unit / 2
         x, y = unit_coordinates(rng, radius, height, width)
         alpha = np.clip(0.5 - distance(x, y) * radius, 0, 1).astype(np.float32)
         mask = alpha >= 0.5

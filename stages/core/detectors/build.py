@@ -12,6 +12,7 @@ from official.core import config_definitions as cfg
 
 from stages.core.base.errors import ArtifactError, CheckpointError, DataError
 from stages.core.base.layout import EXPERIMENT_FILE
+from stages.core.detectors.consistency import check_consistency
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.maskrcnn import maskrcnn_architecture, maskrcnn_experiment
 from stages.core.detectors.overrides import apply_overrides
@@ -47,10 +48,12 @@ def build_experiment(detector: Detector, settings: TrainSettings, data: Training
     """The resolved configuration of one training; paths are relative to the project's root.
 
     Raises:
-      ParamsError: if `settings.overrides` holds an unknown key or a value of the wrong kind.
+      ParamsError: if `settings.overrides` holds an unknown key or a value of the wrong kind, or contradicts parameters.
     """
     config = BUILDERS[detector.family](detector, settings, data)
-    apply_overrides(config, settings.overrides, where=f"params.yaml: train.{detector.name}.overrides")
+    where = f"params.yaml: train.{detector.name}"
+    apply_overrides(config, settings.overrides, where=f"{where}.overrides")
+    check_consistency(config, where=where)
     return config
 
 

@@ -42,6 +42,7 @@ def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: 
     task.init_checkpoint = settings.init_checkpoint
     task.init_checkpoint_modules = "all" if "all" in settings.init_modules else list(settings.init_modules)
     task.freeze_backbone = settings.freeze_backbone
+    task.resize = settings.resize
     _apply_data(task, settings, data)
     _apply_trainer(config, settings)
 

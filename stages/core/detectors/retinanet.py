@@ -64,6 +64,8 @@ def retinanet_experiment(detector: Detector, settings: TrainSettings, data: Trai
     """The whole configuration: architecture, data and training."""
     config = retinanet_architecture(detector)
     apply_settings(config, settings, data)
+    for part in (config.task.train_data, config.task.validation_data):
+        part.parser.keep_aspect_ratio = settings.resize == "letterbox"
     config.task.train_data.parser.aug_type = augmentation_policy(
         settings.augmentation.policy, autoaug_name="detection_v0", spatial=True
     )

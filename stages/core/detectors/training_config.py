@@ -40,8 +40,9 @@ class MethodsConfig(base_config.Config):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
-    """Training of a RetinaNet."""
+    """Training of a RetinaNet; fields as in `TrainSettings`."""
 
+    resize: str = "letterbox"
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
     image_cache_mb: int = 0
@@ -49,12 +50,13 @@ class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
-    """Training of a Mask R-CNN."""
+    """Training of a Mask R-CNN; fields as in `TrainSettings`."""
 
     model: SampledMaskRCNN = dataclasses.field(default_factory=SampledMaskRCNN)
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
     image_cache_mb: int = 0
+    resize: str = "letterbox"
 
 
 # Model Garden's registry then answers to the extended configurations as well: models are built by its own tasks.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stages.core.base.errors import DataError
 from stages.core.base.folders import replaced_folder
@@ -30,6 +30,8 @@ GRAPHS: dict[Family, Callable[[Any, Any, PostProcessingSettings], DeploymentGrap
     Family.RETINANET: build_retinanet_graph,
     Family.MASKRCNN: build_maskrcnn_graph,
 }
+RESIZES: dict[str, Literal["fit_pad", "stretch"]] = {"letterbox": "fit_pad", "stretch": "stretch"}
+"""`resize` of the training to that of the interface."""
 
 
 def export_model(
@@ -61,10 +63,10 @@ def export_model(
         )
     with replaced_folder(out_dir) as partial:
         with silence_native():
-            graph = build_graph(trained, DETECTORS[result.model].family, settings)
+            config, graph = build_graph(trained, settings)
             save_functions(graph.signatures, partial / SAVED_MODEL)
             write_tflites(graph, partial)
-        interface = describe_graph(graph, result, labels, settings)
+        interface = describe_graph(graph, result, labels, settings, resize=RESIZES[config.task.resize])
         write_interface(interface, partial)
     return interface
 
@@ -78,14 +80,20 @@ def write_tflites(graph: DeploymentGraph, folder: Path) -> None:
         (folder / TFLITE_FILES[form]).write_bytes(convert_functions({SIGNATURE: function}))
 
 
-def build_graph(trained: Path, family: Family, settings: PostProcessingSettings) -> DeploymentGraph:
-    """The deployment graph of a trained folder."""
+def build_graph(trained: Path, settings: PostProcessingSettings) -> tuple[Any, DeploymentGraph]:
+    """The configuration of a trained folder, and its deployment graph."""
     config, model = load_trained(trained)
-    return GRAPHS[family](config.task.model, model, settings)
+    family = DETECTORS[read_json(TrainResult, trained / RESULT_FILE).model].family
+    return config, GRAPHS[family](config.task.model, model, settings)
 
 
 def describe_graph(
-    graph: DeploymentGraph, result: TrainResult, labels: Mapping[int, str], settings: PostProcessingSettings
+    graph: DeploymentGraph,
+    result: TrainResult,
+    labels: Mapping[int, str],
+    settings: PostProcessingSettings,
+    *,
+    resize: Literal["fit_pad", "stretch"],
 ) -> Interface:
     """The contract of a deployment graph."""
     mean, deviation = (", ".join(f"{value:.3f}" for value in values) for values in (MEAN_RGB, STDDEV_RGB))
@@ -97,6 +105,7 @@ def describe_graph(
             name=INPUT_NAME,
             shape=(1, *result.input_size, 3),
             dtype="float32",
+            resize=resize,
             pad_value=padding_color(),
             normalization=f"inside the graph: (pixel - [{mean}]) / [{deviation}]",
         ),

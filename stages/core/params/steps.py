@@ -1,6 +1,6 @@
 """The sections of the stages that do not train."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -39,9 +39,18 @@ class SyntheticParams(Section):
     num_train: Positive = 800
     num_val: Positive = 200
     num_test: Annotated[int, Field(ge=0)] = 50
-    size: Annotated[int, Field(ge=32, le=2048)] = 256
-    """Longest side of a scene in pixels; the other side varies between 3/4 of it and all of it."""
+    size: int | tuple[int, int] = 256
+    """Longest side of a scene in pixels, the other side varies between 3/4 of it and all of it; or [height, width] of
+    every scene."""
     max_objects: Annotated[int, Field(ge=1, le=20)] = 4
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _one_side_or_both(cls, value: Any) -> Any:
+        sides = value if isinstance(value, list | tuple) and len(value) == 2 else [value]
+        if not all(type(side) is int and 32 <= side <= 2048 for side in sides):
+            raise ValueError(f"expected a whole number from 32 to 2048, or [height, width] of such (found {value!r})")
+        return value
 
 
 class SplitParams(Section):

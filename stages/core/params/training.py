@@ -98,6 +98,9 @@ class TrainSettings(Section):
     batch_size: Positive = 8
     optimizer: Literal["sgd", "adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
+    resize: Literal["letterbox", "stretch"] = "letterbox"
+    """How an image becomes the input, in training and in use: letterbox: one factor for both sides, and padding;
+    stretch: each side by its own factor, as MediaPipe and most mobile clients do."""
     momentum: Fraction = 0.9
     """sgd only."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01

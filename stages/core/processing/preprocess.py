@@ -17,8 +17,11 @@ class Placement:
     input_size: tuple[int, int]
 
 
-def place_image(image_size: tuple[int, int], input_size: tuple[int, int]) -> Placement:
-    """`fit_pad`: one scale for both sides, the largest with which the image fits."""
+def place_image(image_size: tuple[int, int], spec: ImageInput) -> Placement:
+    """Where an image of (height, width) pixels goes in the input, by `ImageInput.resize`."""
+    input_size = spec.size
+    if spec.resize == "stretch":
+        return Placement(image_size, input_size, input_size)
     scale = min(input_size[0] / image_size[0], input_size[1] / image_size[1])
     resized = (max(1, round(image_size[0] * scale)), max(1, round(image_size[1] * scale)))
     return Placement(image_size, resized, input_size)
@@ -34,7 +37,7 @@ def preprocess_image(image: np.ndarray, spec: ImageInput) -> tuple[np.ndarray, P
     Returns:
       The tensor, [1, H, W, 3] of `spec.dtype` with values 0..255, and where the image is in it.
     """
-    placement = place_image((image.shape[0], image.shape[1]), spec.size)
+    placement = place_image((image.shape[0], image.shape[1]), spec)
     height, width = placement.resized
     tensor = np.empty(spec.shape, np.uint8)
     tensor[...] = np.asarray(spec.pad_value, np.uint8)

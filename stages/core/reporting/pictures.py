@@ -135,7 +135,7 @@ def _draw(title: str, judged: Judged | None, image: PreparedImage, score_thresho
         return Panel(title=title, shapes=None, remark=remark)
     reference, interface = judged
     outputs: Mapping[str, np.ndarray] = reference.outputs_of(image.image_id)
-    placement = place_image(image.size, interface.input.size)
+    placement = place_image(image.size, interface.input)
     detections = outputs_to_detections(outputs, interface, placement).above(score_threshold)
     labels = {int(key): name for key, name in interface.labels.items()}
     return Panel(title=title, shapes=detections_to_shapes(detections, labels))

@@ -28,8 +28,10 @@ class ImageInput:
       shape: [1, height, width, 3].
       dtype: float32 or uint8; the values are pixels 0..255 in both.
       color_order: RGB.
-      resize: `fit_pad`: scale by one factor so that the image fits, rounding each side to the nearest pixel, bilinear
-        with half-pixel centres and no antialiasing; place it at the top left; fill the rest with `pad_value`.
+      resize: How an image becomes the tensor, bilinear with half-pixel centres and no antialiasing in both:
+        `fit_pad` (a letterbox): scale by one factor so that the image fits, rounding each side to the nearest pixel;
+        place it at the top left; fill the rest with `pad_value`. `stretch`: scale height and width each by its own
+        factor to the tensor's; nothing is padded. A file without this field is `fit_pad`.
       pad_value: RGB value of the padding: the mean that the graph subtracts, rounded, so that padding is ~0 inside.
       normalization: What the graph itself does to the pixels; the caller must not repeat it.
     """
@@ -39,7 +41,7 @@ class ImageInput:
     dtype: InputDtype
     value_range: tuple[float, float] = (0.0, 255.0)
     color_order: Literal["RGB"] = "RGB"
-    resize: Literal["fit_pad"] = "fit_pad"
+    resize: Literal["fit_pad", "stretch"] = "fit_pad"
     interpolation: Literal["bilinear"] = "bilinear"
     pad_value: tuple[int, int, int]
     normalization: str
@@ -97,7 +99,7 @@ class Interface:
         and in the reference outputs; in a .tflite they are the first inputs of the post-processing op, in this order.
         Empty where the graph has none.
       box_format: Boxes are [y_min, x_min, y_max, x_max], divided by the height and width of the *input tensor*
-        (padding included).
+        (padding, if any, included).
       class_offset: Add it to a value of `detection_classes` to get a category id of `labels`.
       labels: Category id (from 1, as text) to name.
       post_processing: What the graph does after the heads.

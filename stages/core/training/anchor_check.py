@@ -21,19 +21,20 @@ MOST_OBJECTS = 2000
 CHUNK = 100
 
 
-def check_anchors(config: Any, annotations: Path, section: str) -> str:
+def check_anchors(task: Any, annotations: Path, section: str) -> str:
     """One line on what the anchors reach, with advice where they miss more than 2 % of the objects.
 
     Args:
-      config: `task.model` of the experiment.
+      task: `task` of the experiment.
       annotations: Prepared COCO JSON of the training split.
       section: Where the anchors are set in params.yaml, e.g. `train.mobiledet_cpu`.
 
     Returns:
       Empty for a split without objects.
     """
+    config = task.model
     input_size = (int(config.input_size[0]), int(config.input_size[1]))
-    boxes = read_boxes(annotations, input_size)
+    boxes = read_boxes(annotations, input_size, resize=task.resize)
     if not len(boxes):
         return ""
     recall = anchor_recall(boxes, all_anchors(config, input_size))
@@ -47,21 +48,22 @@ def check_anchors(config: Any, annotations: Path, section: str) -> str:
     return f"warning: {reached}; {section}.anchors.size {best:g} reaches {100 * recalls[best]:.1f} %"
 
 
-def read_boxes(annotations: Path, input_size: tuple[int, int]) -> np.ndarray:
+def read_boxes(annotations: Path, input_size: tuple[int, int], *, resize: str) -> np.ndarray:
     """Objects without crowds, as the network sees them: float32 [N, 4], [y_min, x_min, y_max, x_max] in input pixels.
 
-    Of a large split, evenly spaced objects.
+    Of a large split, evenly spaced objects. `resize` is `letterbox` or `stretch`, as in `TrainSettings`.
     """
     tree = json.loads(annotations.read_bytes())
-    # Model Garden's parsers scale both sides by one factor, so that the image fits.
     scales = {
-        image["id"]: min(input_size[0] / image["height"], input_size[1] / image["width"]) for image in tree["images"]
+        image["id"]: (input_size[0] / image["height"], input_size[1] / image["width"]) for image in tree["images"]
     }
     objects = [entry for entry in tree["annotations"] if not entry.get("iscrowd")]
     objects = objects[:: max(1, -(-len(objects) // MOST_OBJECTS))]
-    factors = np.asarray([scales[entry["image_id"]] for entry in objects], np.float32).reshape(-1, 1)
-    boxes = np.asarray([entry["bbox"] for entry in objects], np.float32).reshape(-1, 4) * factors
-    low, side = boxes[:, 1::-1], boxes[:, :1:-1]
+    factors = np.asarray([scales[entry["image_id"]] for entry in objects], np.float32).reshape(-1, 2)
+    if resize == "letterbox":
+        factors = np.repeat(factors.min(axis=1, keepdims=True), 2, axis=1)
+    boxes = np.asarray([entry["bbox"] for entry in objects], np.float32).reshape(-1, 4)
+    low, side = boxes[:, 1::-1] * factors, boxes[:, :1:-1] * factors
     return np.concatenate([low, low + side], axis=1)
 
 

@@ -38,20 +38,21 @@ class AnchorFit:
     note: str
 
 
-def fit_anchors(config: Any, given: AnchorParams, annotations: Path, *, seed: int, section: str) -> AnchorFit:
+def fit_anchors(task: Any, given: AnchorParams, annotations: Path, *, seed: int, section: str) -> AnchorFit:
     """Finds `size` and `aspect_ratios`; `num_scales` and the number of aspect ratios stay.
 
     The given anchors are among the candidates: a fit never reaches fewer of the objects.
 
     Args:
-      config: `task.model` of the experiment: input size and pyramid levels.
+      task: `task` of the experiment: input size, pyramid levels, and how images are resized.
       given: The parameters to start from.
       annotations: Prepared COCO JSON of the training split.
       seed: Of the restarts of k-means; the same seed gives the same anchors.
       section: Where the anchors are set in params.yaml, e.g. `train.mobiledet_cpu`.
     """
+    config = task.model
     input_size = (int(config.input_size[0]), int(config.input_size[1]))
-    boxes = read_boxes(annotations, input_size)
+    boxes = read_boxes(annotations, input_size, resize=task.resize)
     if not len(boxes):
         return AnchorFit(anchors=given, record=None, note="anchors: nothing to fit, train has no objects")
     sides = boxes[:, 2:] - boxes[:, :2]

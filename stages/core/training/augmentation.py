@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from stages.core.training.augmenting.patch import InputFrame
 from stages.core.training.augmenting.sample import MASKS, Sample, drop_encoded_masks
 from stages.core.training.augmenting.table import AUGMENTATIONS
 
@@ -12,7 +13,7 @@ SEVERAL = 2
 
 
 def augment_dataset(
-    dataset: tf.data.Dataset, config: Any, *, flip: bool, size: tuple[int, int], share_done: tf.Variable, seed: int
+    dataset: tf.data.Dataset, config: Any, *, flip: bool, frame: InputFrame, share_done: tf.Variable, seed: int
 ) -> tf.data.Dataset:
     """The dataset with every sample changed at random, by the rows of `AUGMENTATIONS` that are switched on.
 
@@ -20,7 +21,7 @@ def augment_dataset(
       dataset: Endless and shuffled, of decoded samples.
       config: `AugmentationConfig`.
       flip: Whether images are flipped from left to right.
-      size: (height, width) of the network's input: the canvas of mosaics.
+      frame: The network's input: the canvas of mosaics, and how images are resized to it.
       share_done: float32 variable, 0..1: how much of the training is done.
       seed: The same seed gives the same changes.
     """
@@ -41,7 +42,7 @@ def augment_dataset(
             chosen = tf.random.stateless_uniform([], seeds[2 * place]) < chance
             if row.num_samples > 1:
                 chosen &= ~plain
-            sample = _either(chosen, row, inputs, seeds[2 * place + 1], amount, size)
+            sample = _either(chosen, row, inputs, seeds[2 * place + 1], amount, frame)
         return sample
 
     return tf.data.Dataset.zip((tf.data.Dataset.counter(), groups)).map(change, num_parallel_calls=tf.data.AUTOTUNE)
@@ -70,10 +71,10 @@ def check_augmentation(config: Any, num_images: int) -> list[str]:
 
 
 def _either(
-    chosen: tf.Tensor, row: Any, inputs: tuple[Sample, ...], seed: tf.Tensor, amount: float, size: tuple[int, int]
+    chosen: tf.Tensor, row: Any, inputs: tuple[Sample, ...], seed: tf.Tensor, amount: float, frame: InputFrame
 ) -> Sample:
     """The augmentation of the first sample, or that sample."""
-    return dict(tf.cond(chosen, lambda: row.apply(inputs, seed, amount, size), lambda: dict(inputs[0])))
+    return dict(tf.cond(chosen, lambda: row.apply(inputs, seed, amount, frame), lambda: dict(inputs[0])))
 
 
 def _with_followers(dataset: tf.data.Dataset, number: int) -> tf.data.Dataset:

@@ -113,7 +113,7 @@ def _first_experiment(
     if not settings.anchors.fit:
         return config, None
     annotations, section = layout.annotations("train"), f"train.{detector.name}"
-    fit = fit_anchors(config.task.model, settings.anchors, annotations, seed=settings.seed, section=section)
+    fit = fit_anchors(config.task, settings.anchors, annotations, seed=settings.seed, section=section)
     return build_experiment(detector, settings.model_copy(update={"anchors": fit.anchors}), data), fit
 
 

@@ -17,12 +17,14 @@ from official.vision.tasks import maskrcnn, retinanet
 from stages.core.detectors.region_sampling import SampledMaskRCNNTask
 from stages.core.detectors.training_config import RetinaNetTraining
 from stages.core.training.augmentation import augment_dataset
+from stages.core.training.augmenting.patch import FITS, InputFrame
 from stages.core.training.clock import ClockSchedule, TrainingLength
 from stages.core.training.input_pipeline import build_training_dataset, decoded_size_mb, is_cached
 from stages.core.training.losses.assigners import ASSIGNERS
 from stages.core.training.losses.detection_losses import DetectionLosses
 from stages.core.training.losses.mask_losses import MaskLoss
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
+from stages.core.training.stretching import resize_as
 from stages.core.training.weighting import balance_classes
 
 
@@ -79,7 +81,7 @@ class _TrainingTask:
                 dataset,
                 config.augmentation,
                 flip=params.parser.aug_rand_hflip,
-                size=tuple(config.model.input_size[:2]),
+                frame=InputFrame(size=tuple(config.model.input_size[:2]), fit=FITS[config.resize]),
                 share_done=length.share_done,
                 seed=params.seed or 0,
             ),
@@ -138,10 +140,11 @@ class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[
 
     def build_inputs(self, params: Any, input_context: Any = None, dataset_fn: Any = None) -> tf.data.Dataset:
         """Batches of images and labels; those of the evaluation are Model Garden's."""
-        if not params.is_training or not _is_plain(params) or dataset_fn is not None:
-            return super().build_inputs(params, input_context, dataset_fn)
-        parse = maskrcnn_parser(self.task_config, params)
-        return self._build_dataset(params, parse, input_context, with_masks=self.task_config.model.include_mask)
+        with resize_as(self.task_config.resize):  # parsers are traced here
+            if not params.is_training or not _is_plain(params) or dataset_fn is not None:
+                return super().build_inputs(params, input_context, dataset_fn)
+            parse = maskrcnn_parser(self.task_config, params)
+            return self._build_dataset(params, parse, input_context, with_masks=self.task_config.model.include_mask)
 
     def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
         """All losses by name; class weights, if any, enter through Model Garden's own field."""

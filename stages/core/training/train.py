@@ -126,7 +126,7 @@ def _notes_on_data(job: TrainingJob, empty_classes: Sequence[str]) -> list[str]:
     size_mb = decoded_size_mb(annotations, with_masks=job.detector.has_masks)
     missing = f"warning: no object of {', '.join(empty_classes)} in train: never found by this model"
     notes = (
-        job.anchors.note if job.anchors else check_anchors(task.model, annotations, job.section),
+        job.anchors.note if job.anchors else check_anchors(task, annotations, job.section),
         missing if empty_classes else "",
         *check_augmentation(task, job.data.num_train),
         describe_cache(size_mb, task.image_cache_mb, job.section),

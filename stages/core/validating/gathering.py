@@ -89,7 +89,7 @@ def decode_reference(reference: StoredOutputs, interface: Interface, images: Ite
     """The float model's stored outputs through the same decoding as the file's."""
     gathered = Gathered(CocoResults(with_masks=interface.has_masks))
     for image in images:
-        placement = place_image(image.size, interface.input.size)
+        placement = place_image(image.size, interface.input)
         outputs = reference.outputs_of(image.image_id)
         gathered.add(image.image_id, outputs_to_detections(outputs, interface, placement))
     for index, image_id in enumerate(reference.raw_image_ids.tolist()):

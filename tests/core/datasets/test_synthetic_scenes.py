@@ -23,6 +23,12 @@ def test_sizes_vary_within_their_bounds(scenes: list[Scene]) -> None:
     assert any(height < width for height, width in shapes)
 
 
+def test_both_sides_may_be_given() -> None:
+    scene = draw_scene(np.random.default_rng(3), (64, 128), 4)
+    assert scene.pixels.shape == (64, 128, 3)
+    assert scene.objects
+
+
 def test_one_to_four_objects_of_every_class(scenes: list[Scene]) -> None:
     assert {len(scene.objects) for scene in scenes} == {1, 2, 3, 4}
     assert {category for scene in scenes for category, _ in scene.objects} == set(range(1, len(SHAPES) + 1))

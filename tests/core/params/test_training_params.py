@@ -41,7 +41,7 @@ def test_a_mistake_names_the_key_and_what_is_allowed(settings: dict[str, Any], e
         parse_params(tree)
     message = str(error.value)
     assert "\n" not in message
-    for part in (f"train.{MODEL}.", *expected):
+    for part in (f"train.{MODEL}", *expected):
         assert part in message, message
 
 

@@ -36,8 +36,8 @@ def write_shapes(path: Path, shapes: list[tuple[float, float]], *, num: int = 20
 
 
 def fit(path: Path, shapes: list[tuple[float, float]], *, seed: int = 0, **anchors: Any) -> AnchorFit:
-    given, config = AnchorParams(**anchors), experiment(input_size=[SIDE, SIDE], anchors=anchors).task.model
-    return fit_anchors(config, given, write_shapes(path, shapes), seed=seed, section="train.x")
+    given, task = AnchorParams(**anchors), experiment(input_size=[SIDE, SIDE], anchors=anchors).task
+    return fit_anchors(task, given, write_shapes(path, shapes), seed=seed, section="train.x")
 
 
 def record(found: AnchorFit) -> FittedAnchors:

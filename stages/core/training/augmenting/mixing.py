@@ -5,7 +5,9 @@ from typing import Any
 import tensorflow as tf
 
 from stages.core.training.augmenting.patch import (
+    Fit,
     fit_in_frame,
+    letterbox,
     pad_to_canvas,
     place_objects,
     resize_window,
@@ -25,7 +27,7 @@ MIN_WEIGHT = 0.25
 """Least weight of either image: the losses know no weight per object, so every labelled object must be visible."""
 
 
-def mix_up(first: Sample, second: Sample, seed: Any, *, alpha: float) -> Sample:
+def mix_up(first: Sample, second: Sample, seed: Any, *, alpha: float, fit: Fit = letterbox) -> Sample:
     """The first image blended with the second, which is scaled to fit it and lies at a random place on grey.
 
     The first's weight is drawn from Beta(alpha, alpha), within `MIN_WEIGHT` and 1 - `MIN_WEIGHT`. Source: Zhang et al.,
@@ -36,6 +38,7 @@ def mix_up(first: Sample, second: Sample, seed: Any, *, alpha: float) -> Sample:
       second: With masks if the first has masks.
       seed: int32 [2].
       alpha: Above 0; 1 is uniform, larger values are nearer to one half each.
+      fit: How the second is scaled to the first's frame.
 
     Raises:
       ValueError: if alpha is not above 0.
@@ -45,7 +48,7 @@ def mix_up(first: Sample, second: Sample, seed: Any, *, alpha: float) -> Sample:
     first, second = drop_encoded_masks(first), drop_encoded_masks(second)
     weight_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
     weight = _draw_weight(alpha, weight_seed)
-    patch = fit_in_frame(second, frame_of(first), place_seed)
+    patch = fit_in_frame(second, frame_of(first), place_seed, fit)
     other = pad_to_canvas(resize_window(second[IMAGE], patch), patch, leading=0, trailing=1, fill=FILL)
     ours = tf.cast(first[IMAGE], tf.float32)
     blended = tf.cast(weight * ours + (1.0 - weight) * tf.cast(other, tf.float32) + 0.5, tf.uint8)

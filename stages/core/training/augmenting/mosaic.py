@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from stages.core.training.augmenting.patch import (
+    Fit,
     Patch,
     draw_offset,
     letterbox,
@@ -33,7 +34,12 @@ MIN_VISIBLE = 0.2
 
 
 def make_mosaic(
-    samples: Sequence[Sample], seed: Any, *, size: tuple[int, int], min_visible: float = MIN_VISIBLE
+    samples: Sequence[Sample],
+    seed: Any,
+    *,
+    size: tuple[int, int],
+    min_visible: float = MIN_VISIBLE,
+    fit: Fit = letterbox,
 ) -> Sample:
     """Four images as the quadrants of one.
 
@@ -42,14 +48,15 @@ def make_mosaic(
     window is used, a smaller one adjoins the centre and is surrounded by grey. Source: Bochkovskiy et al., YOLOv4
     (2020), section 3.3.
 
-    A window has whole pixels in its image and on the canvas, so its scale differs from the letterbox's by up to a pixel
-    per window.
+    A window has whole pixels in its image and on the canvas, so its scale differs from that of the whole image by up to
+    a pixel per window.
 
     Args:
       samples: Exactly four, upper left, upper right, lower left, lower right; see `sample.py`. All with masks or none.
       seed: int32 [2].
       size: Height and width of the canvas in pixels, both at least 4.
       min_visible: Objects with less than this share of their box's area in the window are dropped: 0..1.
+      fit: How an image alone would be scaled to the canvas.
 
     Returns:
       A sample of that size; what belongs to images, such as `source_id`, is the first sample's.
@@ -69,7 +76,9 @@ def make_mosaic(
     for index, sample in enumerate(samples):
         row, column = divmod(index, 2)
         corner, quadrant = _quadrant(center, canvas, row, column)
-        patch = _fill_quadrant(frame_of(sample), quadrant, canvas, (row, column), seeds[index + 1])
+        patch = _fill_quadrant(
+            frame_of(sample), quadrant, fit(frame_of(sample), canvas), (row, column), seeds[index + 1]
+        )
         tiles.append(pad_to_canvas(resize_window(sample[IMAGE], patch), patch, leading=0, trailing=1, fill=FILL))
         shares = visible_shares(sample[BOXES], frame_of(sample), patch)
         on_canvas = replace(patch, corner=corner + patch.corner, canvas=canvas)
@@ -85,9 +94,8 @@ def _quadrant(center: Any, canvas: Any, row: int, column: int) -> tuple[Any, Any
     return lower * center, tf.where(lower == 1, canvas - center, center)
 
 
-def _fill_quadrant(size: Any, quadrant: Any, canvas: Any, lower: tuple[int, int], seed: Any) -> Patch:
-    """A random window of an image that fills its quadrant as far as the image, at letterbox scale, is large enough."""
-    whole = letterbox(size, canvas)
+def _fill_quadrant(size: Any, quadrant: Any, whole: Any, lower: tuple[int, int], seed: Any) -> Patch:
+    """A random window of an image that fills its quadrant as far as the image, in its `whole` size, is large enough."""
     tile = tf.minimum(whole, quadrant)
     needed = tf.cast(tf.round(tf.cast(quadrant * size, tf.float32) / tf.cast(whole, tf.float32)), tf.int32)
     extent = tf.where(whole <= quadrant, size, tf.clip_by_value(needed, 1, size))

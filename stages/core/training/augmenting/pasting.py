@@ -4,7 +4,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from stages.core.training.augmenting.patch import fit_in_frame, pad_to_canvas, place_objects, resize_window
+from stages.core.training.augmenting.patch import (
+    Fit,
+    fit_in_frame,
+    letterbox,
+    pad_to_canvas,
+    place_objects,
+    resize_window,
+)
 from stages.core.training.augmenting.sample import (
     IMAGE,
     IS_CROWD,
@@ -18,7 +25,7 @@ from stages.core.training.augmenting.sample import (
 )
 
 
-def copy_paste(target: Sample, source: Sample, seed: Any, *, max_objects: int) -> Sample:
+def copy_paste(target: Sample, source: Sample, seed: Any, *, max_objects: int, fit: Fit = letterbox) -> Sample:
     """Pastes objects of `source` onto `target`.
 
     The source is scaled to fit the target's frame and lies at a random place in it. How many objects are pasted is
@@ -31,6 +38,7 @@ def copy_paste(target: Sample, source: Sample, seed: Any, *, max_objects: int) -
       source: Another sample.
       seed: int32 [2].
       max_objects: At least 1.
+      fit: How the source is scaled to the target's frame.
 
     Raises:
       ValueError: if a sample has no masks, or max_objects is below 1.
@@ -41,7 +49,7 @@ def copy_paste(target: Sample, source: Sample, seed: Any, *, max_objects: int) -
         raise ValueError(f"max_objects is {max_objects}; it must be at least 1")
     target, source = drop_encoded_masks(target), drop_encoded_masks(source)
     choice_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
-    patch = fit_in_frame(source, frame_of(target), place_seed)
+    patch = fit_in_frame(source, frame_of(target), place_seed, fit)
     pasted = place_objects(source, patch, _choose(~source[IS_CROWD], max_objects, choice_seed))
     covered = tf.reduce_any(pasted[MASKS] > 0, axis=0)
     pixels = pad_to_canvas(resize_window(source[IMAGE], patch), patch, leading=0, trailing=1, fill=0)

@@ -1,5 +1,6 @@
 """A patch: which part of an image goes where on a canvas; the geometry that crop, mosaic, mix-up and pasting share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from stages.core.training.augmenting.sample import (
     select_objects,
     with_image,
 )
+
+Fit = Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,29 @@ def letterbox(size: Any, canvas: Any) -> Any:
     return tf.clip_by_value(tf.cast(tf.round(sides * scale), tf.int32), 1, canvas)
 
 
+def fill(size: Any, canvas: Any) -> Any:
+    """The canvas itself: what a training with `resize: stretch` resizes an image of any aspect to."""
+    del size
+    return canvas
+
+
+FITS: dict[str, Fit] = {"letterbox": letterbox, "stretch": fill}
+"""`resize` of a training to the sides that a whole image has on a canvas."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFrame:
+    """The network's input, as far as augmentations must know it.
+
+    Attributes:
+      size: (height, width) in pixels.
+      fit: Sides of an image, and sides of the canvas, to the sides that the image is resized to: int32 [2] each.
+    """
+
+    size: tuple[int, int]
+    fit: Fit
+
+
 def draw_offset(slack: Any, seed: Any) -> Any:
     """Uniform in 0..slack, both included: int32 [2]."""
     room = tf.cast(slack + 1, tf.float32)
@@ -60,10 +86,10 @@ def draw_offset(slack: Any, seed: Any) -> Any:
     return tf.minimum(tf.cast(tf.random.stateless_uniform([2], seed) * room, tf.int32), slack)
 
 
-def fit_in_frame(sample: Sample, canvas: Any, seed: Any) -> Patch:
-    """The whole image in letterbox size, at a random place of the canvas."""
+def fit_in_frame(sample: Sample, canvas: Any, seed: Any, fit: Fit) -> Patch:
+    """The whole image in the size that `fit` gives it, at a random place of the canvas."""
     size = frame_of(sample)
-    tile = letterbox(size, canvas)
+    tile = fit(size, canvas)
     return Patch(
         start=tf.zeros([2], tf.int32),
         extent=size,

@@ -15,6 +15,7 @@ from stages.core.training.augmenting.flips import flip_horizontally, turn_quarte
 from stages.core.training.augmenting.mixing import mix_up
 from stages.core.training.augmenting.mosaic import MOSAIC_IMAGES, make_mosaic
 from stages.core.training.augmenting.pasting import copy_paste
+from stages.core.training.augmenting.patch import InputFrame
 from stages.core.training.augmenting.sample import Sample
 
 MIX_UP_ALPHA = 8.0
@@ -29,13 +30,13 @@ class AugmentationRow:
     """One augmentation.
 
     Attributes:
-      apply: (samples, int32 [2] seed, value of the parameter, (height, width) of the input) to one sample.
+      apply: (samples, int32 [2] seed, value of the parameter, the network's input) to one sample.
       num_samples: How many samples make one. A mixture of several ends before the training does.
       masks: True: only for detectors with masks; False: only for those without; None: for both.
       is_strength: Whether the parameter is a strength; otherwise it is how often the augmentation is applied.
     """
 
-    apply: Callable[[Sequence[Sample], Any, float, tuple[int, int]], Sample]
+    apply: Callable[[Sequence[Sample], Any, float, InputFrame], Sample]
     num_samples: int = 1
     masks: bool | None = None
     is_strength: bool = False
@@ -45,21 +46,24 @@ class AugmentationRow:
         return self.masks is None or self.masks is has_masks
 
 
-def _jitter(samples: Sequence[Sample], seed: Any, strength: float, size: tuple[int, int]) -> Sample:
+def _jitter(samples: Sequence[Sample], seed: Any, strength: float, frame: InputFrame) -> Sample:
     return jitter_colors(samples[0], seed, **{name: strength * value for name, value in COLOR_STRENGTHS.items()})
 
 
 AUGMENTATIONS: dict[str, AugmentationRow] = {
     "mosaic": AugmentationRow(
-        apply=lambda samples, seed, _, size: make_mosaic(samples, seed, size=size), num_samples=MOSAIC_IMAGES
+        apply=lambda samples, seed, _, frame: make_mosaic(samples, seed, size=frame.size, fit=frame.fit),
+        num_samples=MOSAIC_IMAGES,
     ),
     "copy_paste": AugmentationRow(
-        apply=lambda samples, seed, *_: copy_paste(samples[0], samples[1], seed, max_objects=MOST_PASTED),
+        apply=lambda samples, seed, _, frame: copy_paste(
+            samples[0], samples[1], seed, max_objects=MOST_PASTED, fit=frame.fit
+        ),
         num_samples=2,
         masks=True,
     ),
     "mix_up": AugmentationRow(
-        apply=lambda samples, seed, *_: mix_up(samples[0], samples[1], seed, alpha=MIX_UP_ALPHA),
+        apply=lambda samples, seed, _, frame: mix_up(samples[0], samples[1], seed, alpha=MIX_UP_ALPHA, fit=frame.fit),
         num_samples=2,
         masks=False,
     ),

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from stages.core.params.training import AugmentationParams
+from stages.core.training.augmenting.patch import FITS, InputFrame
 from stages.core.training.augmenting.table import AUGMENTATIONS
 from tests.object_scenes import BOX_SPEC, SPEC, assert_consistent, random_sample, to_numpy, without_masks
 
@@ -19,11 +20,11 @@ COUNTS = (3, 1, 0, 5, 2, 4)
 PNG = "groundtruth_instance_masks_png"
 
 
-def augment(name: str, inputs: tuple[dict[str, Any], ...], seed: Any) -> Any:
-    return AUGMENTATIONS[name].apply(inputs, seed, 0.5, CANVAS)
+def augment(name: str, resize: str, inputs: tuple[dict[str, Any], ...], seed: Any) -> Any:
+    return AUGMENTATIONS[name].apply(inputs, seed, 0.5, InputFrame(size=CANVAS, fit=FITS[resize]))
 
 
-def pipeline(name: str, seeds: tuple[int, ...], *, has_masks: bool) -> tf.data.Dataset:
+def pipeline(name: str, seeds: tuple[int, ...], *, has_masks: bool, resize: str) -> tf.data.Dataset:
     """Images of several sizes, each augmented with each of the seeds, together with those that follow it."""
     decoded = [random_sample(5 + i, size, count) for i, (size, count) in enumerate(zip(SIZES, COUNTS, strict=True))]
     decoded = decoded if has_masks else [without_masks(sample) for sample in decoded]
@@ -38,20 +39,21 @@ def pipeline(name: str, seeds: tuple[int, ...], *, has_masks: bool) -> tf.data.D
 
     together = tf.data.Dataset.zip(tuple(rotated(i) for i in range(AUGMENTATIONS[name].num_samples)))
     drawn = tf.data.Dataset.from_tensor_slices([[seed, i] for seed in seeds for i in range(len(SIZES))])
-    return tf.data.Dataset.zip((together, drawn)).map(partial(augment, name))
+    return tf.data.Dataset.zip((together, drawn)).map(partial(augment, name, resize))
 
 
 CASES = [
-    pytest.param(name, has_masks, id=f"{name}-{'masks' if has_masks else 'boxes'}")
+    pytest.param(name, has_masks, resize, id=f"{name}-{'masks' if has_masks else 'boxes'}-{resize}")
     for name, row in AUGMENTATIONS.items()
     for has_masks in (False, True)
+    for resize in (FITS if row.num_samples > 1 else ("letterbox",))
     if row.suits(has_masks=has_masks)
 ]
 
 
-@pytest.mark.parametrize(("name", "has_masks"), CASES)
-def test_every_row_runs_in_a_pipeline_and_its_seed_decides(name: str, has_masks: bool) -> None:
-    dataset = pipeline(name, (1, 1, 2), has_masks=has_masks)
+@pytest.mark.parametrize(("name", "has_masks", "resize"), CASES)
+def test_every_row_runs_in_a_pipeline_and_its_seed_decides(name: str, has_masks: bool, resize: str) -> None:
+    dataset = pipeline(name, (1, 1, 2), has_masks=has_masks, resize=resize)
     spec = SPEC if has_masks else BOX_SPEC
     assert dataset.element_spec.keys() == spec.keys()
     for key, found in dataset.element_spec.items():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.training.augmenting.mosaic import make_mosaic
+from stages.core.training.augmenting.patch import fill
 from stages.core.training.augmenting.sample import FILL
 from tests.object_scenes import (
     BOX_SPEC,
@@ -38,6 +39,7 @@ def traced(spec: dict[str, Any], **options: Any) -> Any:
 
 mosaic, mosaic_of_boxes = traced(SPEC, min_visible=0.0), traced(BOX_SPEC, min_visible=0.0)
 mosaic_of_whole_objects = traced(SPEC, min_visible=1.0)
+stretched_mosaic = traced(SPEC, min_visible=0.0, fit=fill)
 
 
 def full_image(size: tuple[int, int], category: int) -> dict[str, np.ndarray]:
@@ -87,6 +89,17 @@ def test_a_smaller_image_adjoins_the_centre_on_grey(seed: int) -> None:
     np.testing.assert_array_equal(boxes[2], [center[0], 0, center[0] + 3, center[1]])
     assert (made["image"][: center[0] - 3, : center[1]] == FILL).all()
     assert (made["image"][center[0] + 3 :, : center[1]] == FILL).all()
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=SEEDS)
+def test_a_stretched_image_of_any_aspect_fills_its_quadrant(seed: int) -> None:
+    made = to_numpy(
+        stretched_mosaic([full_image(size, 1) for size in ((3, 64), (90, 20), (48, 64), (7, 7))], to_seed(seed))
+    )
+    assert (made["image"] != FILL).any(axis=-1).all()
+    assert boxes_in_pixels(made)[:, 2:].max(axis=0).tolist() == list(SIZE)
+    assert_close(made)
 
 
 @settings(deadline=None, max_examples=20)

@@ -1,0 +1,37 @@
+"""Whether the parts of a resolved configuration go together, whoever set them: parameters or `overrides`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from official.core import config_definitions as cfg
+
+from stages.core.base.errors import ParamsError
+from stages.core.detectors.training_config import RetinaNetTraining
+
+
+def check_consistency(config: cfg.ExperimentConfig, *, where: str) -> None:
+    """Refuses what would train another thing than the configuration says elsewhere.
+
+    Args:
+      config: Of a first training, with everything laid over it.
+      where: What messages call its section, e.g. `params.yaml: train.mobiledet_cpu`.
+
+    Raises:
+      ParamsError: with the first contradiction.
+    """
+    for fault in _faults(config.task):
+        raise ParamsError(f"{where}.{fault}")
+
+
+def _faults(task: Any) -> Iterator[str]:
+    if task.resize not in ("letterbox", "stretch"):
+        yield f"resize: found {task.resize!r}, expected letterbox or stretch"
+    # Mask R-CNN's parser knows no other value of the field than true, and `stretching.py` does without it.
+    parsers = ("train_data", "validation_data") if isinstance(task, RetinaNetTraining) else ()
+    for name in parsers:
+        keeps = getattr(task, name).parser.keep_aspect_ratio
+        if keeps != (task.resize == "letterbox"):
+            yield (
+                f"overrides.task.{name}.parser.keep_aspect_ratio: {str(keeps).lower()} contradicts resize "
+                f"{task.resize}, which export writes into interface.json; set resize alone"
+            )
