@@ -179,12 +179,15 @@ def test_fine_tuning_lists_what_does_not_fit(
     trained: Layout, trained_weights: dict[str, np.ndarray], project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     more_anchors = {"anchors": {"num_scales": 1}, "learning_rate": 1e-9, "weight_decay": 0.0, "steps": 5}
-    write_params(project, init_checkpoint=str(trained.variant(MODEL, "trained")), **more_anchors)
+    slow_backbone = {"freeze_backbone_steps": 2, "layer_decay": 0.7}
+    write_params(project, init_checkpoint=str(trained.variant(MODEL, "trained")), **more_anchors, **slow_backbone)
     assert run(project) == 0
     missing = result_of(project).not_loaded
     assert missing
     assert all(name.startswith(("head/_classifier", "head/_box_regressor")) for name in missing)
-    assert "not loaded: head/_classifier" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "not loaded: head/_classifier" in said
+    assert "step 2: the backbone learns from here on" in said
     before, after = trained_weights, weights_of(project)
     kernels = [name for name in before if before[name].ndim == 4 and before[name].shape == after[name].shape]
     assert len(kernels) > 50
@@ -298,6 +301,16 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "batch_size 13 is larger",
     ),
     "override": ({"overrides": {"trainer": {"step": 3}}}, ParamsError, "overrides.trainer.step: unknown key.*known:"),
+    "nothing-to-freeze": (
+        {"freeze_backbone_steps": 5},
+        ParamsError,
+        "train.mobiledet_tiny.freeze_backbone_steps: 5 is for a pretrained backbone, and there is no init_checkpoint",
+    ),
+    "other-modules": (
+        {"layer_decay": 0.5, "init_checkpoint": "nowhere/ckpt", "init_modules": "decoder"},
+        ParamsError,
+        "layer_decay: 0.5 is for a pretrained backbone; init_modules must be all or name backbone",
+    ),
     "no-checkpoint": ({"init_checkpoint": "nowhere/ckpt"}, CheckpointError, "nowhere/ckpt: no such checkpoint"),
     "strategy": ({"strategy": "tpu"}, TrainingError, "strategy tpu cannot be set up on this machine"),
 }
@@ -321,13 +334,15 @@ def test_nothing_of_a_foreign_checkpoint_fits(project: Path) -> None:
         run(project)
 
 
-def test_masks_are_learned_with_every_extra_switched_on(project: Path) -> None:
+def test_masks_are_learned_with_every_extra_switched_on(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     extras = {
         "optimizer": "adamw",
         "learning_rate": 1e-3,
         "schedule": "stepwise",
         "ema_decay": 0.9,
         "augmentation": {"policy": "randaug"},
+        "resize": "stretch",
+        "recalibrate_batch_norm": 4,
         "strategy": "mirrored",
         "anchors": {"fit": True},
         "width": 0.5,
@@ -347,3 +362,4 @@ def test_masks_are_learned_with_every_extra_switched_on(project: Path) -> None:
     )
     assert (model["roi_aligner"]["crop_size"], model["roi_aligner"]["sampling_ratio"]) == (5, 2)
     assert model["backbone"]["mobiledet"]["filter_size_scale"] == 0.125
+    assert "batch norms measured anew on 4 training images" in capfd.readouterr().err

@@ -24,6 +24,7 @@ def check_consistency(config: cfg.ExperimentConfig, *, where: str) -> None:
 
 
 def _faults(task: Any) -> Iterator[str]:
+    yield from _faults_of_fine_tuning(task)
     if task.resize not in ("letterbox", "stretch"):
         yield f"resize: found {task.resize!r}, expected letterbox or stretch"
     # Mask R-CNN's parser knows no other value of the field than true, and `stretching.py` does without it.
@@ -35,3 +36,16 @@ def _faults(task: Any) -> Iterator[str]:
                 f"overrides.task.{name}.parser.keep_aspect_ratio: {str(keeps).lower()} contradicts resize "
                 f"{task.resize}, which export writes into interface.json; set resize alone"
             )
+
+
+def _faults_of_fine_tuning(task: Any) -> Iterator[str]:
+    modules = task.init_checkpoint_modules
+    is_loaded = "all" in modules or "backbone" in modules
+    for name, off in (("freeze_backbone_steps", 0), ("layer_decay", 1.0)):
+        value = getattr(task, name)
+        if value == off:
+            continue
+        if not task.init_checkpoint:
+            yield f"{name}: {value:g} is for a pretrained backbone, and there is no init_checkpoint; {off:g} is off"
+        elif not is_loaded:
+            yield f"{name}: {value:g} is for a pretrained backbone; init_modules must be all or name backbone"

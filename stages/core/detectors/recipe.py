@@ -43,6 +43,7 @@ def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: 
     task.init_checkpoint_modules = "all" if "all" in settings.init_modules else list(settings.init_modules)
     task.freeze_backbone = settings.freeze_backbone
     task.resize = settings.resize
+    _apply_phases(task, settings)
     _apply_data(task, settings, data)
     _apply_trainer(config, settings)
 
@@ -53,8 +54,16 @@ def apply_refinement(config: cfg.ExperimentConfig, settings: TrainSettings, data
     task = config.task
     task.annotation_file = data.val_annotations
     task.init_checkpoint = None
+    _apply_phases(task, settings)
     _apply_records(task, settings, data)
     _apply_trainer(config, settings)
+
+
+def _apply_phases(task: Any, settings: TrainSettings) -> None:
+    """What is different in the backbone, in the first steps, or at the end."""
+    task.layer_decay = settings.layer_decay
+    task.freeze_backbone_steps = settings.freeze_backbone_steps
+    task.recalibrate_batch_norm = settings.recalibrate_batch_norm
 
 
 def _apply_trainer(config: cfg.ExperimentConfig, settings: TrainSettings) -> None:
@@ -145,7 +154,7 @@ def choose_ema_decay(settings: TrainSettings) -> float:
 def _schedules(settings: TrainSettings) -> dict[str, dict[str, Any]]:
     rate, steps = settings.learning_rate, settings.steps
     return {
-        "cosine": {"initial_learning_rate": rate, "decay_steps": steps},
+        "cosine": {"initial_learning_rate": rate, "decay_steps": steps, "alpha": settings.learning_rate_floor},
         "constant": {"learning_rate": rate},
         "stepwise": {"boundaries": [steps * 2 // 3, steps * 8 // 9], "values": [rate, rate / 10, rate / 100]},
     }

@@ -46,6 +46,9 @@ class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
     image_cache_mb: int = 0
+    recalibrate_batch_norm: int = 0
+    layer_decay: float = 1.0
+    freeze_backbone_steps: int = 0
 
 
 @dataclasses.dataclass
@@ -53,10 +56,13 @@ class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
     """Training of a Mask R-CNN; fields as in `TrainSettings`."""
 
     model: SampledMaskRCNN = dataclasses.field(default_factory=SampledMaskRCNN)
+    resize: str = "letterbox"
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
     image_cache_mb: int = 0
-    resize: str = "letterbox"
+    recalibrate_batch_norm: int = 0
+    layer_decay: float = 1.0
+    freeze_backbone_steps: int = 0
 
 
 # Model Garden's registry then answers to the extended configurations as well: models are built by its own tasks.

@@ -10,6 +10,7 @@ from stages.core.params.section import Fraction, Positive, Section
 from stages.core.tables.detectors import DETECTORS
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class AugmentationParams(Section):
@@ -86,11 +87,20 @@ class LossParams(Section):
     """balanced: classes count by the inverse square root of how often they occur among the training objects."""
 
 
+def check_floor(floor: float, schedule: str) -> None:
+    """Raises ValueError for a floor that no schedule would land on."""
+    if floor and schedule != "cosine":
+        raise ValueError(f"learning_rate_floor {floor:g} is of schedule cosine, and schedule is {schedule}")
+
+
 class TrainSettings(Section):
     """Training of one model: the parameters that people sweep. Everything else is reached through `overrides`."""
 
     input_size: tuple[Positive, Positive] = (256, 256)
     """(height, width) of the network's input in pixels; multiples of 64."""
+    resize: Literal["letterbox", "stretch"] = "letterbox"
+    """How an image becomes the input, in training and in use: letterbox: one factor for both sides, and padding;
+    stretch: each side by its own factor, as MediaPipe does."""
     steps: Positive = 1500
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     """Train by the clock: for so many minutes of training steps, whatever `steps` says; schedule and moving average
@@ -98,15 +108,14 @@ class TrainSettings(Section):
     batch_size: Positive = 8
     optimizer: Literal["sgd", "adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
-    resize: Literal["letterbox", "stretch"] = "letterbox"
-    """How an image becomes the input, in training and in use: letterbox: one factor for both sides, and padding;
-    stretch: each side by its own factor, as MediaPipe and most mobile clients do."""
     momentum: Fraction = 0.9
     """sgd only."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """adamw: decoupled from the loss, without biases and batch norms; sgd: a part of the loss."""
     schedule: Literal["cosine", "constant", "stepwise"] = "cosine"
     """stepwise: a tenth after 2/3 of the steps, a hundredth after 8/9."""
+    learning_rate_floor: Share = 0.0
+    """cosine: where it ends, as a share of `learning_rate`."""
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gradient_clip_norm: Annotated[float, Field(ge=0)] = 10.0
     """Global norm; 0 switches clipping off."""
@@ -133,6 +142,14 @@ class TrainSettings(Section):
     init_modules: Annotated[tuple[Literal["all", "backbone", "decoder"], ...], Field(min_length=1)] = ("all",)
     """Which parts of the init checkpoint are used: all, or backbone and/or decoder. A single name needs no list."""
     freeze_backbone: bool = False
+    freeze_backbone_steps: Annotated[int, Field(ge=0)] = 0
+    """With `init_checkpoint`: steps in which the backbone's weights and batch-norm statistics stay; then all learn."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """With `init_checkpoint`: factor on the learning rate from stage to stage of the backbone, from the last one to the
+    first; decoder and heads learn at the full rate. 1: all do."""
+    recalibrate_batch_norm: Annotated[int, Field(ge=0)] = 0
+    """Batch-norm statistics are measured anew on so many training images before the last evaluation; 0: they stay the
+    moving averages."""
     seed: int = 0
     validation_interval: Positive = 1000
     """Steps between evaluations on val; the best checkpoint by AP is kept."""
@@ -176,6 +193,22 @@ class TrainSettings(Section):
             raise ValueError("task.model.anchor is set, and anchors.fit is true; take one of them out")
         return value
 
+    @model_validator(mode="after")
+    def _floor_has_a_slope(self) -> Self:
+        check_floor(self.learning_rate_floor, self.schedule)
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_learns_at_some_time(self) -> Self:
+        frozen = self.freeze_backbone_steps
+        if self.freeze_backbone and (frozen or self.layer_decay != 1):
+            name = "freeze_backbone_steps" if frozen else "layer_decay"
+            raise ValueError(f"{name} {getattr(self, name):g} has no effect with freeze_backbone true: set one of them")
+        if self.max_minutes is None and frozen >= self.steps:
+            advice = "freeze_backbone true freezes to the end"
+            raise ValueError(f"freeze_backbone_steps {frozen} must be below steps {self.steps} ({advice})")
+        return self
+
 
 class RefineParams(Section):
     """What `prune` and `qat` share: a short training that goes on from trained weights.
@@ -193,6 +226,8 @@ class RefineParams(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 4e-5
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
     schedule: Literal["cosine", "constant", "stepwise"] = "cosine"
+    learning_rate_floor: Share = 0.0
+    """cosine: where it ends, as a share of `learning_rate`."""
     warmup_steps: Annotated[int, Field(ge=0)] = 20
     gradient_clip_norm: Annotated[float, Field(ge=0)] = 10.0
     """Global norm; 0 switches clipping off."""
@@ -203,6 +238,11 @@ class RefineParams(Section):
     """Steps between checkpoints that a killed training resumes from."""
     early_stopping_patience: Annotated[int, Field(ge=0)] = 0
     """Evaluations without a better AP after which training stops; 0: never."""
+
+    @model_validator(mode="after")
+    def _floor_has_a_slope(self) -> Self:
+        check_floor(self.learning_rate_floor, self.schedule)
+        return self
 
     @field_validator("models")
     @classmethod

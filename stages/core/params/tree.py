@@ -29,6 +29,15 @@ from stages.core.params.training import PruneParams, QatParams, RefineParams, Tr
 from stages.core.tables.detectors import DETECTORS, Detector
 from stages.core.tables.schemes import SCHEMES
 
+OF_THE_FIRST_TRAINING: dict[str, Any] = {
+    "ema_decay": 0.0,
+    "max_minutes": None,
+    "freeze_backbone_steps": 0,
+    "layer_decay": 1.0,
+    "recalibrate_batch_norm": 0,
+}
+"""What refinements do without, with the value that switches it off."""
+
 
 class Params(Section):
     """The whole of params.yaml."""
@@ -87,12 +96,13 @@ class Params(Section):
     def refine_settings(self, model: str, section: RefineParams) -> TrainSettings:
         """The training of `model` with the parameters of `prune` or `qat` instead of its own.
 
-        No moving average of the weights: it would average masks and quantization ranges too.
+        No moving average of the weights: it would average masks and quantization ranges too. What is about a pretrained
+        backbone, and statistics measured anew, belong to the first training.
         """
         changes = {name: getattr(section, name) for name in RefineParams.model_fields if name != "models"}
         if section.batch_size is None:
             del changes["batch_size"]
-        return self.train_settings(model).model_copy(update={**changes, "ema_decay": 0.0, "max_minutes": None})
+        return self.train_settings(model).model_copy(update={**changes, **OF_THE_FIRST_TRAINING})
 
 
 def _check_what_the_model_has(settings: TrainSettings, own: dict[str, Any], detector: Detector) -> None:

@@ -57,6 +57,10 @@ class TrainingLength:
             return step >= self.steps
         return seconds + 0.5 * (self._seconds_per_step or 0.0) >= self._max_seconds
 
+    def forget_speed(self) -> None:
+        """From here on steps take another time, and the first of them waits for a graph to be traced."""
+        self._seconds_per_step, self._loops = None, 0
+
     def _measure(self, step: int, seconds: float) -> None:
         last, self._last = self._last, (step, seconds)
         if last is None or step <= last[0]:

@@ -1,6 +1,7 @@
 """Trains one detector with Model Garden's trainer and Orbit's loop, from scratch or from where it was stopped."""
 
 import functools
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -12,14 +13,17 @@ import orbit
 import tf_keras
 from official.core import config_definitions as cfg
 from official.core import train_lib
+from official.modeling import optimization
 
 from stages.core.base.errors import TrainingError, UserError
 from stages.core.results.history import Entry
+from stages.core.training.backbone_rates import FrozenBackbone, scale_learning_rates, stage_factors
 from stages.core.training.clock import TrainingLength
 from stages.core.training.history import HistoryLog, format_ap, to_points
 from stages.core.training.hooks import TaskHook, attach_hook
 from stages.core.training.interrupts import Interrupted, Interrupts
 from stages.core.training.progress import TrainingView
+from stages.core.training.recalibration import recalibrate_batch_norms
 from stages.core.training.tasks import TrainingSetup, build_training_task
 
 
@@ -69,6 +73,9 @@ def create_runner(
         raise _first_cause(error) from None
     with strategy.scope():
         _create_optimizer_variables(runner.trainer)
+        if config.task.layer_decay != 1:
+            factors = stage_factors(runner.trainer.model.backbone, config.task.layer_decay)
+            scale_learning_rates(runner.trainer.optimizer, factors)
     return runner
 
 
@@ -150,6 +157,10 @@ class LoopWatch:
         """Whether the training has reached its end."""
         return self._length.is_over(self.global_step(), self._seconds)
 
+    def begin_phase(self) -> None:
+        """Another graph is trained from here on."""
+        self._length.forget_speed()
+
     def next_stop(self, interval: int) -> int:
         """Step to train to: the next multiple of `interval`, or the last."""
         stop = (self.global_step() // interval + 1) * interval
@@ -185,18 +196,21 @@ def fit(
     interval = config.trainer.validation_interval
     watch.start(functools.partial(_global_step, runner))
     step = _global_step(runner)
+    backbone = FrozenBackbone(runner.trainer, until=config.task.freeze_backbone_steps)
     with runner.strategy.scope():
         while True:
             over = watch.is_over
             is_settled = over or step >= settled_step
             if is_settled and _is_due(step, runner, history, is_last=over, interval=interval):
                 with interrupts.at_once():
+                    if over:
+                        _recalibrate(runner, step, config, view)
                     _evaluate(runner, step, config, history, view)
             if over or is_exhausted(history, config.trainer.best_checkpoint_eval_metric, patience):
                 break
             watch.start(functools.partial(_global_step, runner))
             try:
-                runner.controller.train(watch.next_stop(interval))
+                runner.controller.train(backbone.limit(watch.next_stop(interval)))
             except TimeIsUp:
                 runner.controller.save_checkpoint()
             except Interrupted:
@@ -204,6 +218,13 @@ def fit(
                 view.note(f"saved at step {_global_step(runner)}; run the same command again to go on from there")
                 raise
             step = _global_step(runner)
+            if backbone.release_if_due():
+                watch.begin_phase()
+                view.note(f"step {step}: the backbone learns from here on")
+    if backbone.is_frozen:
+        view.note(
+            f"warning: the training ended before freeze_backbone_steps {backbone.until}: the backbone never learned"
+        )
     return FitResult(runner=runner, steps=step, stopped_early=not over)
 
 
@@ -217,6 +238,28 @@ def _is_due(step: int, runner: Any, history: HistoryLog, *, is_last: bool, inter
         return False
     judged = step in {entry["step"] for entry in history.history.validation}
     return not judged or runner.trainer.checkpoint_exporter.best_ckpt_path is None
+
+
+def _recalibrate(runner: Any, step: int, config: cfg.ExperimentConfig, view: TrainingView) -> None:
+    """Measures batch-norm statistics anew where that is wanted, for the averaged weights where there is an average."""
+    task, trainer = config.task, runner.trainer
+    if not task.recalibrate_batch_norm:
+        return
+    started = time.monotonic()
+    number = math.ceil(task.recalibrate_batch_norm / task.train_data.global_batch_size)
+    is_averaged = isinstance(trainer.optimizer, optimization.ExponentialMovingAverage)
+    if is_averaged:
+        trainer.optimizer.swap_weights()
+    layers = recalibrate_batch_norms(
+        trainer.task, trainer.model, itertools.islice(trainer.train_dataset, number), runner.strategy
+    )
+    if is_averaged:
+        trainer.optimizer.swap_weights()
+    images = number * task.train_data.global_batch_size
+    view.note(
+        f"step {step}: {layers} batch norms measured anew on {images} training images "
+        f"({time.monotonic() - started:.0f} s)"
+    )
 
 
 def _evaluate(runner: Any, step: int, config: cfg.ExperimentConfig, history: HistoryLog, view: TrainingView) -> None:

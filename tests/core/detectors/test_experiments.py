@@ -34,6 +34,8 @@ def test_settings_reach_every_model(model: str) -> None:
         validation_interval=300,
         checkpoint_interval=100,
         strategy="mirrored",
+        resize="stretch",
+        recalibrate_batch_norm=32,
     )
     task, trainer = config.task, config.trainer
     optimizer = trainer.optimizer_config
@@ -52,6 +54,12 @@ def test_settings_reach_every_model(model: str) -> None:
     assert optimizer.learning_rate.stepwise.values == pytest.approx([0.03, 0.003, 0.0003])
     assert optimizer.warmup.linear.warmup_steps == 30
     assert config.runtime.distribution_strategy == "mirrored"
+    assert (task.resize, task.recalibrate_batch_norm) == ("stretch", 32)
+
+
+def test_a_slow_backbone_reaches_the_configuration() -> None:
+    task = experiment(init_checkpoint="a/ckpt", layer_decay=0.7, freeze_backbone_steps=20).task
+    assert (task.layer_decay, task.freeze_backbone_steps) == (0.7, 20)
 
 
 REGIONS = {

@@ -32,6 +32,15 @@ MODEL = "mobiledet_tiny"
         ),
         ({"width": 0}, ("width", "0.1")),
         ({"regions": {"num_proposals": 100}}, ("regions", "retinanet", "maskrcnn_mobiledet")),
+        ({"layer_decay": 0}, ("layer_decay", "0", "greater than 0")),
+        ({"layer_decay": 1.1}, ("layer_decay", "1.1", "1")),
+        ({"recalibrate_batch_norm": -1}, ("recalibrate_batch_norm", "-1", "0")),
+        ({"freeze_backbone_steps": 100, "steps": 100}, ("freeze_backbone_steps 100", "below steps 100")),
+        ({"freeze_backbone_steps": 1, "freeze_backbone": True}, ("freeze_backbone_steps 1", "freeze_backbone true")),
+        ({"layer_decay": 0.5, "freeze_backbone": True}, ("layer_decay 0.5", "freeze_backbone true")),
+        ({"resize": "crop"}, ("resize", "crop", "letterbox", "stretch")),
+        ({"learning_rate_floor": 1.5}, ("learning_rate_floor", "1.5", "1")),
+        ({"learning_rate_floor": 0.1, "schedule": "constant"}, ("learning_rate_floor 0.1", "cosine", "constant")),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -70,6 +79,21 @@ def test_regions_in_the_common_section_are_for_those_that_have_them() -> None:
     train = {"common": {"regions": {"box_crop_size": 9}}}
     params = parse_params({"models": [MODEL, "maskrcnn_tiny"], "schemes": ["float32"], "train": train})
     assert params.train_settings("maskrcnn_tiny").regions.box_crop_size == 9
+
+
+def test_what_belongs_to_the_first_training_is_off_in_refinements() -> None:
+    first = {"freeze_backbone_steps": 5, "layer_decay": 0.7, "recalibrate_batch_norm": 64, "ema_decay": 0.9}
+    params = parse_params({"models": [MODEL], "schemes": ["float32"], "train": {MODEL: {**first, "resize": "stretch"}}})
+    for section in (params.prune, params.qat):
+        refined = params.refine_settings(MODEL, section)
+        assert [getattr(refined, name) for name in first] == [0, 1.0, 0, 0.0]
+        assert refined.resize == "stretch"
+
+
+def test_by_the_clock_the_frozen_phase_is_not_compared_with_steps() -> None:
+    settings = {"freeze_backbone_steps": 5000, "max_minutes": 10}
+    params = parse_params({"models": [MODEL], "schemes": ["float32"], "train": {MODEL: settings}})
+    assert params.train_settings(MODEL).freeze_backbone_steps == 5000
 
 
 def test_refinements_are_not_by_the_clock() -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 import tf_keras
+from official.modeling import optimization
 
 from stages.core.training.clock import ClockSchedule, TrainingLength
+from tests.experiment_builder import experiment
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +36,16 @@ def test_the_first_loop_after_a_start_says_nothing_of_the_speed() -> None:
     assert length.total == 1000
     length.update(110, 46.0)
     assert length.total == 110 + 70
+
+
+def test_after_another_graph_was_traced_the_speed_is_measured_anew() -> None:
+    length = TrainingLength(steps=1000, max_minutes=2)
+    for step, seconds in ((0, 0.0), (5, 10.0), (10, 11.0), (15, 12.0)):
+        length.update(step, seconds)
+    length.forget_speed()
+    length.update(20, 40.0)  # tracing
+    length.update(25, 60.0)  # four seconds a step now
+    assert length.total == 25 + 15
 
 
 def test_by_the_clock_it_is_over_when_no_further_step_fits() -> None:
@@ -71,3 +83,17 @@ def test_the_schedule_lands_on_the_clock(step: int, seconds: float, expected: fl
 
     rate = ClockSchedule(lambda at: schedule(float(at)), length, warmup_steps=10)(step)
     assert float(rate) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(("floor", "expected"), [(0.0, 0.0), (0.1, 0.0002), (1.0, 0.002)])
+def test_cosine_ends_on_its_floor_by_steps_and_by_the_clock(floor: float, expected: float) -> None:
+    config = experiment(learning_rate=0.002, learning_rate_floor=floor, warmup_steps=10, steps=100)
+    schedule = optimization.OptimizerFactory(config.trainer.optimizer_config).build_learning_rate()
+    assert float(schedule(100)) == pytest.approx(expected, abs=1e-9)
+    assert float(schedule(10)) == pytest.approx(0.002, rel=0.03)
+    length = TrainingLength(steps=100, max_minutes=1)
+    by_clock = ClockSchedule(schedule, length, warmup_steps=10)
+    for step, seconds in ((0, 0.0), (40, 30.0), (77, 60.0)):
+        length.update(step, seconds)
+        assert float(by_clock(step)) >= (expected if step else 0.0)
+    assert float(by_clock(77)) == pytest.approx(expected, abs=1e-9)
