@@ -14,6 +14,7 @@ from stages.core.base.errors import ParamsError
 from stages.core.base.layout import PARAMS_FILE
 from stages.core.params.explaining import explain
 from stages.core.params.names import check_name, check_names
+from stages.core.params.refining import PruneParams, QatParams, RefineParams
 from stages.core.params.section import Section
 from stages.core.params.steps import (
     BenchmarkParams,
@@ -25,7 +26,7 @@ from stages.core.params.steps import (
     ReportParams,
     ValidateParams,
 )
-from stages.core.params.training import PruneParams, QatParams, RefineParams, TrainSettings
+from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import DETECTORS, Detector
 from stages.core.tables.schemes import SCHEMES
 

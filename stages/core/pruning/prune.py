@@ -19,7 +19,7 @@ from tensorflow_model_optimization.python.core.sparsity.keras import pruning_imp
 from tensorflow_model_optimization.sparsity.keras import ConstantSparsity, PolynomialDecay, PruningSchedule
 
 from stages.core.detectors.build import restore_weights
-from stages.core.params.training import PruneParams
+from stages.core.params.refining import PruneParams
 from stages.core.pruning.kernels import Choice, Kernel, Pattern, choose_kernels, list_kernels
 from stages.core.results.kinds import Variant
 from stages.core.training.refinement import read_source

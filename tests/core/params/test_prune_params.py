@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stages.core.base.errors import ParamsError
-from stages.core.params.training import PruneParams
+from stages.core.params.refining import PruneParams
 from stages.core.params.tree import parse_params
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

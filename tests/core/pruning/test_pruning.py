@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from stages.core.base.jsonfile import write_json
-from stages.core.params.training import PruneParams
+from stages.core.params.refining import PruneParams
 from stages.core.pruning.kernels import choose_kernels, list_kernels
 from stages.core.pruning.prune import (
     Pruning,
