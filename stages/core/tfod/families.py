@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from stages.core.tables.detectors import DETECTORS
 
 SSDLITE = "the API's SSD predicts from six maps at strides 16 and up, the row is a RetinaNet: FPN, strides 8 to 64"
-OTHER_BACKBONE = "another backbone, MobileDetEdgeTPU, also with relu6 and without squeeze-excite; "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ def _mobiledet(variant: str) -> Counterpart:
 
 
 def _mobilenet(suffix: str, differs: str) -> Counterpart:
-    return Counterpart(meta="ssd", extractor=f"ssd_mobilenet_v2{suffix}", row="mobiledet_edgetpu", differs=differs)
+    return Counterpart(meta="ssd", extractor=f"ssd_mobilenet_v2{suffix}", row="retinanet_mobilenetv2", differs=differs)
 
 
 def _mask_rcnn(suffix: str, differs: str, *, exported: bool = False) -> Counterpart:
@@ -55,9 +54,9 @@ _ONE_MAP = "the API's Mask R-CNN has one feature map (conv4), the row a pyramid 
 
 COUNTERPARTS: tuple[Counterpart, ...] = (
     *(_mobiledet(variant) for variant in ("cpu", "edgetpu", "dsp", "gpu")),
-    *(_mobilenet(suffix, OTHER_BACKBONE + SSDLITE) for suffix in ("", "_keras")),
+    *(_mobilenet(suffix, SSDLITE) for suffix in ("", "_keras")),
     *(
-        _mobilenet(suffix, OTHER_BACKBONE + "the row's pyramid ends at stride 64, the API's at 128")
+        _mobilenet(suffix, "the row's pyramid ends at stride 64, the API's at 128")
         for suffix in ("_fpn", "_fpn_keras", "_fpn_sep_conv_keras")
     ),
     *(_mask_rcnn(suffix, _ONE_MAP, exported=not suffix) for suffix in ("", "_keras")),
@@ -65,7 +64,7 @@ COUNTERPARTS: tuple[Counterpart, ...] = (
 )
 
 NEAREST = {
-    "ssd_mobilenet": "mobiledet_edgetpu",
+    "ssd_mobilenet": "retinanet_mobilenetv2",
     "ssd_efficientnet": "mobiledet_gpu",
     "ssd": "mobiledet_gpu",
     "faster_rcnn": "maskrcnn_resnet50",

@@ -11,12 +11,11 @@ from stages.core.tfod.label_map import read_label_map
 STRIDE = 64
 """Of the coarsest feature map of every row: sides are multiples of it."""
 FIXED, KEPT = "fixed_shape_resizer", "keep_aspect_ratio_resizer"
-LETTERBOX = "the API stretches images to this size, here they keep their shape and are padded"
 NO_RECORDS = "`prepare` reads COCO JSON or Pascal VOC: name yours in prepare.source, path and annotations"
 
 
 def import_size(conversion: ConfigConversion) -> None:
-    """Sets `train.input_size`.
+    """Sets `train.input_size` and `train.resize`.
 
     Raises:
       ForeignConfigError: if the network's input has no fixed size.
@@ -25,13 +24,15 @@ def import_size(conversion: ConfigConversion) -> None:
     kind = conversion.one_of(path)
     if kind == FIXED:
         asked = [conversion.integer(f"{path}.{FIXED}.{side}", 300) for side in ("height", "width")]
-        keys, notes = [f"{path}.{FIXED}.height", f"{path}.{FIXED}.width"], [LETTERBOX]
+        keys, notes = [f"{path}.{FIXED}.height", f"{path}.{FIXED}.width"], []
+        conversion.give(f"{path}.{FIXED}", "train.resize", "stretch")
     elif kind == KEPT:
         shortest, longest = (
             conversion.integer(f"{path}.{KEPT}.{side}_dimension", default)
             for side, default in (("min", 600), ("max", 1024))
         )
         asked, keys = [longest, longest], [f"{path}.{KEPT}.max_dimension"]
+        conversion.give(f"{path}.{KEPT}", "train.resize", "letterbox")
         padded = conversion.flag(f"{path}.{KEPT}.pad_to_max_dimension", False)
         notes = [] if padded and shortest == longest else ["every input is as large as the API's largest"]
         conversion.excuse(f"{path}.{KEPT}.min_dimension", "inputs have one size: images are scaled to fit into it")

@@ -112,8 +112,15 @@ def _data(prepared: Path) -> dict[str, Any]:
 
 def _size(settings: Mapping[str, Any], meta: str) -> Topic:
     height, width = settings["input_size"]
-    size = {"fixed_shape_resizer": {"height": height, "width": width}}
-    return Topic(parameters=("train.input_size",), edits={f"model.{meta}.image_resizer": size})
+    missing = {}
+    resizer: dict[str, Any] = {"fixed_shape_resizer": {"height": height, "width": width}}
+    if settings["resize"] == "letterbox" and height == width:
+        square = {"min_dimension": height, "max_dimension": height, "pad_to_max_dimension": True}
+        resizer = {"keep_aspect_ratio_resizer": square}
+    elif settings["resize"] == "letterbox":
+        missing = {"train.resize": "the API pads to squares only: images are stretched to this size"}
+    edits = {f"model.{meta}.image_resizer": resizer}
+    return Topic(parameters=("train.input_size", "train.resize"), edits=edits, missing=missing)
 
 
 def _anchors(settings: Mapping[str, Any], meta: str) -> Topic:
