@@ -16,9 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     report = prepare_data(params, folder=args.root / params.path, out_dir=layout.prepared)
     splits = ", ".join(f"{name} {split.num_images}" for name, split in report.splits.items())
+    ignored = sum(split.num_ignored for split in report.splits.values())
     print(
         f"images: {report.images_kept} of {report.images_found} kept ({splits}), {report.images_repaired} repaired; "
         f"objects: {report.objects_kept} of {report.objects_found} kept, {report.objects_repaired} repaired"
+        + (f", {ignored} ignored (crowds, difficult)" if ignored else "")
     )
     return 0
 

@@ -27,6 +27,7 @@ from stages import prepare
 from stages.core.base.errors import DataError, UserError
 from stages.core.base.hashing import hash_file
 from stages.core.datasets import workers
+from stages.core.datasets.coco import read_coco
 from stages.core.datasets.prepare import flatten_name, prepare_data
 from stages.core.datasets.prepared import read_calibration, read_labels, read_prepare_report, read_split
 from stages.core.datasets.readers import READERS
@@ -34,6 +35,9 @@ from stages.core.datasets.samples import Sample
 from stages.core.params.steps import PrepareParams
 from stages.core.results.preparation import PrepareReport
 from stages.core.tfod.label_map import read_label_map
+from stages.core.validating.class_results import measure_classes
+from stages.core.validating.coco_ap import measure_ap
+from stages.core.validating.coco_matching import compare_results
 
 pytestmark = pytest.mark.slow
 
@@ -322,6 +326,75 @@ def test_one_process_and_many_give_the_same_bytes(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(workers, "count_processes", lambda _: 2)
     prepare_data(params, folder=tmp_path, out_dir=tmp_path / "two")
     assert all_bytes(tmp_path / "one") == all_bytes(tmp_path / "two")
+
+
+def difficult_data(folder: Path, *, source: str) -> Path:
+    """Six pictures with a difficult nut each, beside a fig or, in every other one, nothing."""
+    figs = [index for index in range(6) if index % 2]
+    if source == "voc":
+        write_voc(folder)
+        for index in range(6):
+            objects = [voc_object("fig", box=(50, 0, 90, 40))] * (index in figs) + [voc_object("nut", difficult=1)]
+            (folder / "Annotations" / f"{index}.xml").write_text(voc_xml(f"{index}.jpg", *objects))
+        return folder
+    nuts = [
+        coco_annotation(id=index, image_id=index, category_id=0, ignore=1, area=None, segmentation=None)
+        for index in range(6)
+    ]
+    plain = {"category_id": 1, "bbox": [50, 0, 40, 40], "area": None, "segmentation": None}
+    rest = [coco_annotation(id=10 + index, image_id=index, **plain) for index in figs]
+    return write_coco(folder, coco_tree(annotations=[*rest, *nuts]))
+
+
+@pytest.mark.parametrize("source", ["voc", "coco"])
+@pytest.mark.parametrize(
+    ("difficult", "counted", "ignored", "figs_found_are_enough"),
+    [("ignore", 3, 6, True), ("keep", 9, 0, False), ("drop", 3, 0, True)],
+)
+def test_difficult_objects_are_neither_counted_nor_judged(
+    tmp_path: Path, source: str, difficult: str, counted: int, ignored: int, figs_found_are_enough: bool
+) -> None:
+    params = prepare_params(source, difficult=difficult, split={"val": 0.5})
+    report = prepare_data(params, folder=difficult_data(tmp_path / "raw", source=source), out_dir=tmp_path / "out")
+    splits = report.splits.values()
+    assert sum(split.num_objects for split in splits) == counted
+    assert sum(split.num_ignored for split in splits) == ignored
+    assert sum(split.objects_per_class["nut"] for split in splits) == counted - 3
+    assert report.objects_kept == counted + ignored
+
+    truth = tree_of(tmp_path / "out", "val")
+    assert sum(entry.get("difficult", 0) for entry in truth["annotations"]) == ignored / 2
+    ids = {category["name"]: category["id"] for category in truth["categories"]}
+    figs = [
+        {"image_id": entry["image_id"], "category_id": entry["category_id"], "bbox": entry["bbox"], "score": 0.5}
+        for entry in truth["annotations"]
+        if entry["category_id"] == ids["fig"]
+    ]
+    assert (measure_ap(truth, figs, "bbox").ap == pytest.approx(100)) == figs_found_are_enough
+    on_nuts = [
+        {"image_id": image["id"], "category_id": ids["nut"], "bbox": [10 + shift, 20, 30, 30], "score": 0.9}
+        for image in truth["images"]
+        for shift in (0, 1)
+    ]
+    found = measure_classes(compare_results(truth, [*figs, *on_nuts], "bbox", max_detections=100), score_threshold=0.1)
+    # Detections of a difficult object are no false positives, however many; without its label they are.
+    assert sum(found.confusion.counts[-1]) == {"ignore": 0, "keep": 3, "drop": 6}[difficult]
+
+
+def test_what_prepare_calls_difficult_is_difficult_when_it_is_read_again(tmp_path: Path) -> None:
+    params = prepare_params("voc", split={"val": 0.5})
+    prepare_data(params, folder=difficult_data(tmp_path / "raw", source="voc"), out_dir=tmp_path / "out")
+    again = read_coco(tmp_path / "out" / "val", annotations=None, images=None)
+    flags = [(found.is_crowd, found.is_difficult) for image in again.images for found in image.objects]
+    assert flags.count((False, True)) == 3
+    assert not [flag for flag in flags if flag[0]]
+
+
+def test_nothing_but_difficult_objects_is_an_error_that_says_so(tmp_path: Path) -> None:
+    nuts = [coco_annotation(id=index, image_id=index, ignore=1) for index in range(6)]
+    write_coco(tmp_path / "raw", coco_tree(annotations=nuts))
+    with pytest.raises(DataError, match=r"no annotated object .* but \d+ that are ignored .*prepare.difficult"):
+        run(tmp_path / "raw")
 
 
 def test_split_without_any_object_is_an_error(tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 from stages.core.datasets.samples import Sample
 
+DIFFICULT = "difficult"
+"""Key of an annotation that is ignored because it is difficult, beside `iscrowd`: see docs/decisions/0019."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImage:
@@ -29,7 +32,8 @@ def images_to_coco(
 
     Returns:
       `images` carry the source's file name as `source_file`; `bbox` is [x, y, width, height] in pixels; `segmentation`
-      is compressed RLE and absent where there are no masks.
+      is compressed RLE and absent where there are no masks. Whatever is to be ignored has `iscrowd` 1, which all tools
+      read; a single object that is difficult has `difficult` 1 as well.
     """
     images = list(images)
     return {
@@ -59,8 +63,10 @@ def _annotations(image: StoredImage, annotation_ids: Iterator[int]) -> Iterator[
             "category_id": found.category_id,
             "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
             "area": found.area,
-            "iscrowd": int(found.is_crowd),
+            "iscrowd": int(found.is_ignored),
         }
+        if found.is_ignored and not found.is_crowd:
+            annotation[DIFFICULT] = 1
         yield annotation if found.mask is None else {**annotation, "segmentation": found.mask.to_coco()}
 
 

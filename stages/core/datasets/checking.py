@@ -2,8 +2,9 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from stages.core.datasets.decoding import DecodedImage, RefusedError, decode_image
 from stages.core.datasets.samples import Sample, SampleObject, SourceImage, SourceObject
@@ -23,12 +24,14 @@ class CheckTask:
     Attributes:
       repaired_path: Where a repaired copy goes, without suffix.
       needs_masks: Whether an object without a mask is rejected.
+      difficult: What becomes of objects marked as difficult: `prepare.difficult`.
     """
 
     image: SourceImage
     repaired_path: Path
     max_side: int
     needs_masks: bool
+    difficult: Literal["ignore", "keep", "drop"] = "ignore"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,8 @@ def _check_objects(task: CheckTask, path: Path, decoded: DecodedImage) -> Checke
     objects = []
     for number, source in enumerate(image.objects, start=1):
         try:
+            if source.is_difficult and task.difficult == "drop":
+                raise RefusedError("difficult", "prepare.difficult is drop")
             found, repairs = check_object(source, height, width, needs_mask=task.needs_masks)
         except RefusedError as refused:
             detail = f"object {number}: {refused.detail}"
@@ -105,7 +110,8 @@ def _check_objects(task: CheckTask, path: Path, decoded: DecodedImage) -> Checke
                 ImageFate(file=image.file, kind="object", action="rejected", reason=refused.reason, detail=detail)
             )
             continue
-        objects.append(found)
+        is_ignored = found.is_crowd or (found.is_difficult and task.difficult == "ignore")
+        objects.append(replace(found, is_ignored=is_ignored))
         if repairs:
             detail = f"object {number}: {source.box_xyxy}"
             fates.append(ImageFate(file=image.file, kind="object", action="repaired", reason=repairs[0], detail=detail))

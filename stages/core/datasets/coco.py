@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.base.errors import DataError
+from stages.core.datasets.annotations import DIFFICULT
 from stages.core.datasets.checking import locate_image
 from stages.core.datasets.decoding import RefusedError
 from stages.core.datasets.folder_hints import describe_folder
@@ -172,13 +173,19 @@ def group_objects(
 
 
 def read_object(entry: Tree, category_id: int) -> SourceObject:
-    """One annotation; a box that is not four numbers becomes None, and `checking` decides."""
+    """One annotation; a box that is not four numbers becomes None, and `checking` decides.
+
+    Conversions from VOC write its `difficult` as `ignore`; beside `iscrowd` that key says nothing new. `difficult`
+    itself is what `prepare` writes, which is a crowd to other tools.
+    """
+    is_crowd, is_difficult = bool(entry.get("iscrowd", 0)), bool(entry.get(DIFFICULT, 0))
     return SourceObject(
         category_id=category_id,
         box_xyxy=_box(entry.get("bbox")),
         segmentation=entry.get("segmentation") or None,
         area=_number(entry.get("area")),
-        is_crowd=bool(entry.get("iscrowd", 0)),
+        is_crowd=is_crowd and not is_difficult,
+        is_difficult=is_difficult or (bool(entry.get("ignore", 0)) and not is_crowd),
     )
 
 

@@ -59,7 +59,7 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
         where = params.source if params.source == "synthetic" else str(folder)
         check_classes(source, where, params.min_classes)
         tally = Tally(source.fates)
-        samples = check_source(source, workers, tally, repaired=repaired, max_side=params.max_side)
+        samples = check_source(source, workers, tally, params, repaired=repaired)
         tally.judge(where, params.max_rejected_fraction)
         splits, copies = assign_splits(samples, val=params.split.val, test=params.split.test, seed=params.seed)
         tally.drop_copies(copies)
@@ -94,11 +94,17 @@ def check_classes(source: Source, where: str, min_classes: int) -> None:
         )
 
 
-def check_source(source: Source, workers: Workers, tally: Tally, *, repaired: Path, max_side: int) -> list[Sample]:
+def check_source(
+    source: Source, workers: Workers, tally: Tally, params: PrepareParams, *, repaired: Path
+) -> list[Sample]:
     """Decodes every image once; what cannot be used is counted in `tally`, with its reason."""
     tasks = [
         CheckTask(
-            image=image, repaired_path=repaired / f"{number:08d}", max_side=max_side, needs_masks=source.has_masks
+            image=image,
+            repaired_path=repaired / f"{number:08d}",
+            max_side=params.max_side,
+            needs_masks=source.has_masks,
+            difficult=params.difficult,
         )
         for number, image in enumerate(source.images)
     ]
@@ -141,12 +147,15 @@ def _is_repaired(sample: Sample) -> bool:
 
 
 def check_objects_left(stored: dict[Split, list[StoredImage]]) -> None:
-    """Raises DataError when train or val shows no object at all."""
+    """Raises DataError when train or val shows no object at all, or none but ignored ones."""
     for split in ("train", "val"):
-        if not any(image.sample.objects for image in stored[split]):
-            raise DataError(
-                f"no annotated object is left in {split} ({len(stored[split])} images): nothing to learn from"
-            )
+        if any(image.sample.counted for image in stored[split]):
+            continue
+        ignored = [found for image in stored[split] for found in image.sample.objects]
+        why = f" but {len(ignored)} that are ignored (crowds, and prepare.difficult)" if ignored else ""
+        raise DataError(
+            f"no annotated object is left in {split} ({len(stored[split])} images){why}: nothing to learn from"
+        )
 
 
 def write_images(
@@ -179,11 +188,12 @@ def list_calibration(train: Sequence[StoredImage], root: Path, *, num_images: in
 
 def summarise(images: Sequence[StoredImage], source: Source, folder: Path) -> SplitSummary:
     """Counts of one split, and a hash over the names and bytes of all its files."""
-    objects = [found.category_id for image in images for found in image.sample.objects]
+    objects = [found.category_id for image in images for found in image.sample.counted]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return SplitSummary(
         num_images=len(images),
         num_objects=len(objects),
+        num_ignored=sum(len(image.sample.objects) for image in images) - len(objects),
         objects_per_class={name: objects.count(key) for key, name in source.labels.items()},
         sha256=hash_value({path.relative_to(folder).as_posix(): hash_file(path) for path in files}),
     )

@@ -34,7 +34,7 @@ def _coco(params: PrepareParams, folder: Path, scratch: Path, workers: Workers) 
 def _voc(params: PrepareParams, folder: Path, scratch: Path, workers: Workers) -> Source:
     if params.annotations is not None:
         raise ParamsError("prepare.annotations: only for source coco; VOC has one XML per image")
-    return read_voc(folder, images=params.images, keep_difficult=params.keep_difficult)
+    return read_voc(folder, images=params.images)
 
 
 READERS: dict[str, Reader] = {"synthetic": _synthetic, "coco": _coco, "voc": _voc}

@@ -83,7 +83,8 @@ def record_to_example(record: Record, labels: dict[int, str]) -> Any:
         "image/object/bbox/ymax": [found.box_xyxy[3] / height for found in objects],
         "image/object/class/text": [labels[found.category_id].encode() for found in objects],
         "image/object/class/label": [found.category_id for found in objects],
-        "image/object/is_crowd": [int(found.is_crowd) for found in objects],
+        # The one flag that Model Garden's decoder passes on.
+        "image/object/is_crowd": [int(found.is_ignored) for found in objects],
         "image/object/area": [float(found.area) for found in objects],
         "image/object/difficult": [int(found.is_difficult) for found in objects],
         "image/object/truncated": [int(found.is_truncated) for found in objects],

@@ -25,6 +25,8 @@ class SourceObject:
       box_xyxy: None where the annotation has none that can be read.
       segmentation: COCO's polygons or RLE, as parsed from JSON; None for a source without masks.
       area: As annotated, in square pixels.
+      is_crowd: A region with several objects of the class, COCO's `iscrowd`.
+      is_difficult: Whether the annotation marks it as hard to recognise: VOC's `difficult`, COCO's `ignore`.
     """
 
     category_id: int
@@ -77,6 +79,9 @@ class SampleObject:
 
     Attributes:
       area: Square pixels: as annotated, else of the mask, else of the box.
+      is_crowd, is_difficult: As annotated.
+      is_ignored: Whether training passes over it and no evaluation counts it: a crowd, or a difficult object under
+        `prepare.difficult: ignore`.
     """
 
     category_id: int
@@ -85,6 +90,7 @@ class SampleObject:
     area: float
     is_crowd: bool = False
     is_difficult: bool = False
+    is_ignored: bool = False
     is_truncated: bool = False
 
 
@@ -109,3 +115,8 @@ class Sample:
     pixels_sha256: str
     split: Split | None = None
     objects: tuple[SampleObject, ...] = ()
+
+    @property
+    def counted(self) -> tuple[SampleObject, ...]:
+        """The objects that are taught and judged: those that are not ignored."""
+        return tuple(found for found in self.objects if not found.is_ignored)

@@ -22,13 +22,12 @@ from stages.core.results.preparation import ImageFate
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
 
 
-def read_voc(folder: Path, *, images: str | None, keep_difficult: bool) -> Source:
+def read_voc(folder: Path, *, images: str | None) -> Source:
     """Reads a VOC folder.
 
     Args:
       folder: Holds `Annotations/`; a flat folder of XML and images will do as well.
       images: Folder of images below `folder`; None: `JPEGImages`, `images`, or beside the XML.
-      keep_difficult: Whether objects marked `difficult` are kept.
 
     Returns:
       A source with classes in alphabetical order. Images listed in `ImageSets/Main/{train,val,test}.txt` have that
@@ -51,7 +50,7 @@ def read_voc(folder: Path, *, images: str | None, keep_difficult: bool) -> Sourc
     found = []
     for stem, split in listed:
         root, file = trees[stem], image_file(trees[stem], stem, files)
-        objects, lost = read_objects(root, file, numbers, keep_difficult)
+        objects, lost = read_objects(root, file, numbers)
         fates += lost
         found.append(SourceImage(folder=image_folder, file=file, size=_size(root), split=split, objects=objects))
     return Source(
@@ -159,23 +158,22 @@ def image_file(root: Element, stem: str, files: Mapping[str, str]) -> str:
 
 
 def read_objects(
-    root: Element, file: str, numbers: Mapping[str, int], keep_difficult: bool
+    root: Element, file: str, numbers: Mapping[str, int]
 ) -> tuple[tuple[SourceObject, ...], list[ImageFate]]:
-    """Objects of one annotation, and those left out because they have no class or are difficult."""
+    """Objects of one annotation, and those left out because they have no class."""
     objects, lost = [], []
     for position, node in enumerate(root.findall("object"), start=1):
-        name, is_difficult = _class_name(node), _flag(node, "difficult")
-        if not name or (is_difficult and not keep_difficult):
-            reason = "difficult" if name else "no_class"
+        name = _class_name(node)
+        if not name:
             lost.append(
-                ImageFate(file=file, kind="object", action="rejected", reason=reason, detail=f"object {position}")
+                ImageFate(file=file, kind="object", action="rejected", reason="no_class", detail=f"object {position}")
             )
             continue
         objects.append(
             SourceObject(
                 category_id=numbers[name],
                 box_xyxy=_box(node.find("bndbox")),
-                is_difficult=is_difficult,
+                is_difficult=_flag(node, "difficult"),
                 is_truncated=_flag(node, "truncated"),
             )
         )

@@ -85,9 +85,21 @@ class PrepareParams(Section):
     """Images with a longer side are refused from their header, before they are decoded."""
     min_classes: Positive = 2
     """A data set with fewer classes is refused: mostly a label map gone wrong. Set 1 for a one-class detector."""
-    keep_difficult: bool = True
-    """voc: whether objects marked `difficult` are kept."""
+    difficult: Literal["ignore", "keep", "drop"] = "ignore"
+    """Objects marked `difficult` (voc) or `ignore` (coco). ignore: training passes over them and no evaluation counts
+    them, as with crowds; keep: as ordinary objects; drop: as if they had not been labelled."""
     synthetic: SyntheticParams = SyntheticParams()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "keep_difficult" in value:
+            kept = value["keep_difficult"]
+            raise ValueError(
+                f"keep_difficult is now called difficult (ignore, keep or drop): instead of keep_difficult: "
+                f"{str(kept).lower()} write difficult: {'keep' if kept else 'drop'}"
+            )
+        return value
 
 
 class ExportParams(Section):

@@ -61,14 +61,15 @@ def detections_to_shapes(detections: Detections, labels: Mapping[int, str]) -> t
 def annotations_to_shapes(
     annotations: Sequence[Mapping[str, Any]], labels: Mapping[int, str], image_size: tuple[int, int]
 ) -> tuple[Shape, ...]:
-    """Ground truth of one image, as COCO JSON has it; crowds are marked as such."""
+    """Ground truth of one image, as COCO JSON has it; crowds and ignored difficult objects are marked as such."""
     shapes = []
     for entry in annotations:
         x, y, width, height = (float(value) for value in entry["bbox"])
         name = labels.get(entry["category_id"], str(entry["category_id"]))
+        mark = "difficult" if entry.get("difficult") else "crowd"
         shapes.append(
             Shape(
-                label=f"{name} (crowd)" if entry.get("iscrowd") else name,
+                label=f"{name} ({mark})" if entry.get("iscrowd") else name,
                 category=int(entry["category_id"]),
                 score=None,
                 box_xyxy=(x, y, x + width, y + height),

@@ -1,6 +1,7 @@
 """How accurate a converted file is class by class, at IoU 0.5: curves, thresholds, confusions.
 
-Counts are of objects and detections; crowds, and detections that match nothing but a crowd, are in none of them.
+Counts are of objects and detections; crowds and ignored difficult objects, and detections that match nothing but
+these, are in none of them.
 """
 
 from dataclasses import dataclass

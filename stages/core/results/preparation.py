@@ -17,17 +17,22 @@ class ImageFate:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSummary:
-    """Size and hash of one prepared split."""
+    """Size and hash of one prepared split. Crowds and difficult objects that are ignored are in `num_ignored` alone."""
 
     num_images: int
     num_objects: int
+    num_ignored: int = 0
     objects_per_class: dict[str, int]
     sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareReport:
-    """`data/prepared/report.json`: what was kept, repaired and rejected, and the hash of what came out."""
+    """`data/prepared/report.json`: what was kept, repaired and rejected, and the hash of what came out.
+
+    Attributes:
+      objects_kept: With those that are ignored; `splits` says how many these are.
+    """
 
     source: str
     images_found: int

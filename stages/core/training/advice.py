@@ -34,9 +34,9 @@ def advise(history: History, empty_classes: Sequence[str], section: str) -> str:
 
 
 def read_empty_classes(annotations: Path) -> list[str]:
-    """Names of the classes of a prepared COCO JSON that no object has."""
+    """Names of the classes of a prepared COCO JSON that no object has; what is ignored is none."""
     tree = json.loads(annotations.read_bytes())
-    used = Counter(entry["category_id"] for entry in tree["annotations"])
+    used = Counter(entry["category_id"] for entry in tree["annotations"] if not entry.get("iscrowd"))
     return [category["name"] for category in tree["categories"] if not used[category["id"]]]
 
 

@@ -11,10 +11,10 @@ from official.vision.ops import box_ops, preprocess_ops
 
 from stages.core.training.augmenting.sample import BOXES, IS_CROWD, Sample, frame_of
 from stages.core.training.losses.assigners import ASSIGNERS, assign_by_iou, assign_nothing
-from stages.core.training.losses.labeler import TargetLabeler, ignore_crowds
+from stages.core.training.losses.labeler import TargetLabeler, ignore_crowds, ignore_crowds_in_proposals
+from stages.core.training.losses.roi_sampling import CROWD, PADDING
 
 Parse = Callable[[Sample], tuple[tf.Tensor, dict[str, Any]]]
-PADDING = -1
 
 
 @dataclass
@@ -85,7 +85,10 @@ def _assign_in_pipeline(config: Any, settings: Any) -> Callable[..., tf.Tensor]:
 
 
 def maskrcnn_parser(config: Any, params: Any) -> Parse:
-    """Parser of training samples for a Mask R-CNN.
+    """Parser of training samples for a Mask R-CNN. Anchors and regions in crowds are ignored, as the evaluation does.
+
+    Crowds follow the objects in `gt_boxes`, with `CROWD` as their class: see `CrowdAwareSampler`. As above, flips are
+    left to the augmentation; Model Garden's vertical ones, by `overrides` alone, leave crowds where they were.
 
     Args:
       config: `MaskRCNNTraining`.
@@ -103,7 +106,23 @@ def maskrcnn_parser(config: Any, params: Any) -> Parse:
         outer_boxes_scale=model.outer_boxes_scale,
         mask_crop_size=settings.mask_crop_size,
     )
-    return parser.parse_fn(is_training=True)  # type: ignore[no-any-return]
+    most = settings.max_num_instances
+
+    def parse(sample: Sample) -> tuple[tf.Tensor, dict[str, Any]]:
+        image, labels = parser._parse_train_data(sample)
+        crowds = _crowds_in_input(sample, labels["image_info"])
+        labels["rpn_score_targets"] = ignore_crowds_in_proposals(
+            labels["anchor_boxes"], labels["rpn_score_targets"], crowds
+        )
+        is_object = labels["gt_classes"] != PADDING
+        boxes, classes = (tf.boolean_mask(labels[name], is_object) for name in ("gt_boxes", "gt_classes"))
+        classes = tf.concat([classes, tf.fill(tf.shape(crowds)[:1], tf.cast(CROWD, classes.dtype))], axis=0)
+        boxes = tf.concat([boxes, crowds], axis=0)
+        labels["gt_boxes"] = preprocess_ops.clip_or_pad_to_fixed_size(boxes, most, PADDING)
+        labels["gt_classes"] = preprocess_ops.clip_or_pad_to_fixed_size(classes, most, PADDING)
+        return image, labels
+
+    return parse
 
 
 def _shared_arguments(config: Any, params: Any) -> Mapping[str, Any]:
@@ -129,4 +148,5 @@ def _crowds_in_input(sample: Sample, image_info: tf.Tensor) -> tf.Tensor:
     """Boxes of crowds in input pixels: float32 [M, 4], scaled and cropped as the parser did with the objects."""
     boxes = tf.boolean_mask(sample[BOXES], sample[IS_CROWD])
     pixels = box_ops.denormalize_boxes(boxes, frame_of(sample))
-    return preprocess_ops.resize_and_crop_boxes(pixels, image_info[2], image_info[1], image_info[3])
+    boxes = preprocess_ops.resize_and_crop_boxes(pixels, image_info[2], image_info[1], image_info[3])
+    return tf.gather(boxes, box_ops.get_non_empty_box_indices(boxes))

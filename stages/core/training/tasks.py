@@ -23,6 +23,7 @@ from stages.core.training.input_pipeline import build_training_dataset, decoded_
 from stages.core.training.losses.assigners import ASSIGNERS
 from stages.core.training.losses.detection_losses import DetectionLosses
 from stages.core.training.losses.mask_losses import MaskLoss
+from stages.core.training.losses.roi_sampling import CrowdAwareSampler
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
 from stages.core.training.stretching import resize_as
 from stages.core.training.weighting import balance_classes
@@ -145,6 +146,12 @@ class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[
                 return super().build_inputs(params, input_context, dataset_fn)
             parse = maskrcnn_parser(self.task_config, params)
             return self._build_dataset(params, parse, input_context, with_masks=self.task_config.model.include_mask)
+
+    def build_model(self) -> Any:
+        """Model Garden's model, whose second stage passes over crowds in training."""
+        model = super().build_model()
+        model.roi_sampler = [CrowdAwareSampler(**sampler.get_config()) for sampler in model.roi_sampler]
+        return model
 
     def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
         """All losses by name; class weights, if any, enter through Model Garden's own field."""

@@ -15,7 +15,8 @@ def balance_classes(annotations: Path, *, num_classes: int) -> tuple[float, ...]
       annotations: Prepared COCO JSON of the train split; category ids are 1..num_classes - 1.
       num_classes: With the background, class 0, whose weight is 1; so is that of a class without objects.
     """
-    objects = Counter(entry["category_id"] for entry in json.loads(annotations.read_bytes())["annotations"])
+    tree = json.loads(annotations.read_bytes())
+    objects = Counter(entry["category_id"] for entry in tree["annotations"] if not entry.get("iscrowd"))
     raw = {category: count**-0.5 for category, count in objects.items()}
     mean = sum(raw[category] * count for category, count in objects.items()) / max(sum(objects.values()), 1)
     return tuple(raw[category] / mean if category in raw else 1.0 for category in range(num_classes))

@@ -1,7 +1,9 @@
 """Objects are fitted to their image: cut where that is plain, refused where it is not."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dataset_builder import SQUARE, encode, picture, polygon
@@ -100,6 +102,25 @@ def test_rejected_image_takes_its_objects_along(tmp_path: Path) -> None:
     assert checked.sample is None
     assert checked.num_objects == 3
     assert [fate.reason for fate in checked.fates] == ["missing_file"]
+
+
+@pytest.mark.parametrize(
+    ("difficult", "ignored", "reasons"),
+    [("ignore", [False, True, True], []), ("keep", [False, False, True], []), ("drop", [False, True], ["difficult"])],
+)
+def test_difficult_objects_are_ignored_kept_or_dropped_and_crowds_ignored(
+    tmp_path: Path, difficult: Any, ignored: list[bool], reasons: list[str]
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(encode(picture()))
+    plain = SourceObject(category_id=1, box_xyxy=SQUARE)
+    objects = (plain, replace(plain, is_difficult=True), replace(plain, is_crowd=True))
+    image = SourceImage(folder=tmp_path, file="a.jpg", objects=objects)
+    task = CheckTask(image=image, repaired_path=tmp_path / "b", max_side=100, needs_masks=False, difficult=difficult)
+    checked = check_image(task)
+    assert checked.sample is not None
+    assert [found.is_ignored for found in checked.sample.objects] == ignored
+    assert len(checked.sample.counted) == ignored.count(False)
+    assert [fate.reason for fate in checked.fates] == reasons
 
 
 def test_copies_in_other_containers_have_the_same_pixels_hash(tmp_path: Path) -> None:

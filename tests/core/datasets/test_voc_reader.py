@@ -11,8 +11,8 @@ from stages.core.datasets.samples import Source, SourceImage
 from stages.core.datasets.voc import read_voc
 
 
-def read(folder: Path, *, keep_difficult: bool = True) -> tuple[Source, list[SourceImage]]:
-    source = read_voc(folder, images=None, keep_difficult=keep_difficult)
+def read(folder: Path) -> tuple[Source, list[SourceImage]]:
+    source = read_voc(folder, images=None)
     return source, list(source.images)
 
 
@@ -65,16 +65,12 @@ def test_flat_folder(tmp_path: Path) -> None:
     assert [image.folder for image in read(tmp_path)[1]] == [tmp_path, tmp_path]
 
 
-def test_flags_and_difficult_objects(tmp_path: Path) -> None:
+def test_flags(tmp_path: Path) -> None:
     write_voc(tmp_path, num_images=2)
     xml = voc_xml("0.jpg", voc_object(difficult=1), voc_object("fig", truncated=1, difficult=0))
     (tmp_path / "Annotations" / "0.xml").write_text(xml)
     kept = read(tmp_path)[1][0].objects
     assert [(found.is_difficult, found.is_truncated) for found in kept] == [(True, False), (False, True)]
-
-    source, images = read(tmp_path, keep_difficult=False)
-    assert len(images[0].objects) == 1
-    assert [fate.reason for fate in source.fates] == ["difficult"]
 
 
 def test_parts_of_an_object_are_not_objects(tmp_path: Path) -> None:

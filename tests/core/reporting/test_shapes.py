@@ -74,11 +74,13 @@ def test_detections_become_shapes_with_names_scores_and_masks_in_place() -> None
     assert extent(shape.outlines) == pytest.approx((20, 10, 34, 38), abs=1.1)
 
 
-def test_ground_truth_has_no_score_and_crowds_are_marked() -> None:
+def test_ground_truth_has_no_score_and_what_is_ignored_is_marked() -> None:
     entries = [
         {"bbox": [1, 2, 3, 4], "category_id": 1, "iscrowd": 0},
         {"bbox": [1, 2, 3, 4], "category_id": 7, "iscrowd": 1},
+        {"bbox": [1, 2, 3, 4], "category_id": 1, "iscrowd": 1, "difficult": 1},
     ]
-    plain, crowd = annotations_to_shapes(entries, {1: "circle"}, SIZE)
+    plain, crowd, difficult = annotations_to_shapes(entries, {1: "circle"}, SIZE)
     assert (plain.text, plain.box_xyxy) == ("circle", (1, 2, 4, 6))
     assert crowd.text == "7 (crowd)"
+    assert difficult.text == "circle (difficult)"

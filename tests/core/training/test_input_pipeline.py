@@ -17,7 +17,8 @@ from stages.core.params.steps import PrepareParams
 from stages.core.training import augmentation, input_pipeline
 from stages.core.training.clock import TrainingLength
 from stages.core.training.input_pipeline import MASKS, build_training_dataset, compact_masks, decoded_size_mb
-from stages.core.training.parsers import retinanet_parser
+from stages.core.training.losses.roi_sampling import CROWD
+from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
 from stages.core.training.tasks import TrainingSetup, build_training_task
 from stages.core.training.weighting import balance_classes
 from tests.dataset_builder import coco_annotation, coco_tree, polygon, write_coco
@@ -177,7 +178,10 @@ def test_mosaics_end_before_the_training(layout: Layout) -> None:
     assert not np.array_equal(first[0], first[2])
 
 
-def test_anchors_in_a_crowd_are_ignored(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """Six pictures of 96 x 64 with an object on the left and a crowd that is their right half."""
+    tmp_path = tmp_path_factory.mktemp("crowded")
     crowd = coco_annotation(id=99, iscrowd=1, bbox=[48.0, 0.0, 48.0, 64.0], segmentation=polygon((48, 0, 96, 64)))
     tree = coco_tree(6)
     tree["annotations"] += [{**crowd, "id": 100 + number, "image_id": number} for number in range(6)]
@@ -191,19 +195,44 @@ def test_anchors_in_a_crowd_are_ignored(tmp_path: Path) -> None:
         "split": {"val": 0.2},
     }
     prepare_data(PrepareParams.model_validate(params), folder=tmp_path / "raw", out_dir=layout.prepared)
-    config = train_data(layout, augmentation={"horizontal_flip": False, "scale_min": 1.0, "scale_max": 1.0})
+    return layout
+
+
+def parse_first(layout: Layout, model: str, parser: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """Labels of the first training image, and the share of every anchor that lies in its crowd."""
+    still = {"horizontal_flip": False, "scale_min": 1.0, "scale_max": 1.0}
+    config = train_data(layout, model, augmentation=still)
     record = next(iter(tf.data.TFRecordDataset(sorted(map(str, layout.split("train").glob("*.tfrecord"))))))
-    sample = tf_example_decoder.TfExampleDecoder().decode(record)
-    _, labels = retinanet_parser(config.task, config.task.train_data)(sample)
+    sample = tf_example_decoder.TfExampleDecoder(include_mask=model.startswith("maskrcnn")).decode(record)
+    _, labels = parser(config.task, config.task.train_data)(sample)
     anchors = np.concatenate([level.numpy().reshape(-1, 4) for level in labels["anchor_boxes"].values()])
-    weights, is_negative = labels["cls_weights"].numpy(), labels["box_weights"].numpy() == 0
-    # The picture of 96 x 64 is scaled to 64 x 42.7, and the crowd is its right half.
+    # The picture is scaled to 64 x 42.7.
     low, high = np.maximum(anchors[:, :2], (0, 32)), np.minimum(anchors[:, 2:], (64 * 2 / 3, 64))
     share = np.prod(np.maximum(high - low, 0), axis=1) / np.prod(anchors[:, 2:] - anchors[:, :2], axis=1)
+    return labels, share
+
+
+def test_anchors_in_a_crowd_are_ignored(crowded: Layout) -> None:
+    labels, share = parse_first(crowded, "mobiledet_tiny", retinanet_parser)
+    weights, is_negative = labels["cls_weights"].numpy(), labels["box_weights"].numpy() == 0
     within, outside = (share > 0.51) & is_negative, share < 0.49
     assert within.sum() > 5
     assert not weights[within].any()
     assert weights[outside].all()
+
+
+def test_proposals_in_a_crowd_are_no_negatives_and_crowds_reach_the_second_stage(crowded: Layout) -> None:
+    labels, share = parse_first(crowded, "maskrcnn_tiny", maskrcnn_parser)
+    scores = np.concatenate([level.numpy().ravel() for level in labels["rpn_score_targets"].values()])
+    assert (share > 0.51).sum() > 5
+    assert set(scores[share > 0.51]) <= {-1, 1}
+    assert (scores[share < 0.49] == 0).sum() > 5
+    assert (scores == 1).any()
+    classes, boxes = labels["gt_classes"].numpy(), labels["gt_boxes"].numpy()
+    assert classes[0] > 0
+    assert classes[1:].tolist() == [CROWD] + [-1] * (len(classes) - 2)
+    np.testing.assert_allclose(boxes[1], [0, 32, 64 * 2 / 3, 64], atol=0.5)  # cut to whole pixels
+    assert labels["gt_masks"].numpy()[0].max() > 0.5
 
 
 def random_step(config: Any, task: Any) -> tuple[dict[str, Any], Any]:
@@ -242,7 +271,7 @@ def test_every_method_gives_a_finite_loss(layout: Layout, assigner: str, losses:
 
 
 def test_rare_classes_weigh_more_and_the_mean_is_one(tmp_path: Path) -> None:
-    annotations = [{"category_id": 1}] * 90 + [{"category_id": 2}] * 10
+    annotations = [{"category_id": 1}] * 90 + [{"category_id": 2}] * 10 + [{"category_id": 2, "iscrowd": 1}] * 80
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps({"annotations": annotations}))
     background, common, rare, absent = balance_classes(path, num_classes=4)

@@ -99,6 +99,12 @@ SCENES = [
         [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]],
     ),
     Scene(
+        "so does a difficult object, and an ordinary one beside it keeps its detection",
+        [{**box_object(A, LEFT, crowd=1), "difficult": 1}, box_object(A, RIGHT)],
+        [found(A, LEFT, 0.9), found(A, HALF_LEFT, 0.8), found(A, RIGHT, 0.7), found(A, BELOW, 0.6)],
+        [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]],
+    ),
+    Scene(
         "swapped",
         [box_object(A, LEFT), box_object(B, RIGHT), box_object(B, BELOW)],
         [found(B, LEFT, 0.9), found(A, RIGHT, 0.8), found(B, BELOW, 0.7)],

@@ -73,8 +73,7 @@ def ignore_crowds(
 ) -> tf.Tensor:
     """Class weights with 0 for negative anchors in a crowd, where an unlabelled object is no mistake.
 
-    An anchor is in a crowd if half of its area is, as COCO's evaluation ignores detections there. The same holds for
-    objects marked as difficult.
+    What is said of crowds here holds for all that `prepare` marks as ignored, such as difficult objects.
 
     Args:
       anchors: float32 [A, 4] in input pixels.
@@ -82,9 +81,41 @@ def ignore_crowds(
       box_weights: float32 [A], above 0 for positives, which stay.
       crowd_boxes: float32 [M, 4] in input pixels; M may be 0, and padding with -1 does nothing.
     """
-    shares = tf.math.divide_no_nan(common_areas(anchors[:, None], crowd_boxes), box_areas(anchors)[:, None])
-    in_crowd = tf.reduce_any(shares >= IN_CROWD, axis=1) & (box_weights <= 0)
-    return tf.where(in_crowd, 0.0, cls_weights)
+    return tf.where(is_in_crowd(anchors, crowd_boxes) & (box_weights <= 0), 0.0, cls_weights)
+
+
+def ignore_crowds_in_proposals(
+    anchor_boxes: Mapping[str, tf.Tensor], score_targets: Mapping[str, tf.Tensor], crowd_boxes: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Targets of a region proposal network's scores with -1 (ignored) for negatives in a crowd.
+
+    Model Garden has drawn the anchors that count by then: an image with crowds has fewer negatives, no others.
+
+    Args:
+      anchor_boxes: Per level float32 [h, w, anchors * 4] in input pixels.
+      score_targets: Per level int32 [h, w, anchors]: 1 positive, 0 negative, -1 ignored.
+      crowd_boxes: float32 [M, 4] in input pixels; M may be 0.
+    """
+    return {
+        level: tf.where(
+            (scores == 0) & is_in_crowd(tf.reshape(anchor_boxes[level], [*scores.shape, 4]), crowd_boxes), -1, scores
+        )
+        for level, scores in score_targets.items()
+    }
+
+
+def is_in_crowd(boxes: tf.Tensor, crowd_boxes: tf.Tensor) -> tf.Tensor:
+    """Whether half of a box's area or more lies in one crowd, as COCO's evaluation ignores detections there.
+
+    Args:
+      boxes: float32 [..., N, 4] in pixels.
+      crowd_boxes: float32 [..., M, 4] in pixels; M may be 0, and padding with -1 is no crowd.
+
+    Returns:
+      bool [..., N].
+    """
+    common = common_areas(tf.expand_dims(boxes, -2), tf.expand_dims(crowd_boxes, -3))
+    return tf.reduce_any(tf.math.divide_no_nan(common, box_areas(boxes)[..., None]) >= IN_CROWD, axis=-1)
 
 
 def _gather_padded(values: tf.Tensor, rows: tf.Tensor, padding: Any) -> tf.Tensor:

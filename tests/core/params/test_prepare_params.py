@@ -1,0 +1,23 @@
+"""`prepare`: what is refused, in one line that says what to write instead."""
+
+from typing import Any
+
+import pytest
+
+from stages.core.base.errors import ParamsError
+from stages.core.params.tree import parse_params
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"keep_difficult": True}, "instead of keep_difficult: true write difficult: keep"),
+        ({"keep_difficult": False}, "instead of keep_difficult: false write difficult: drop"),
+        ({"difficult": "hard"}, "prepare.difficult: .*'ignore', 'keep' or 'drop' .found 'hard'"),
+    ],
+    ids=str,
+)
+def test_bad_values_are_refused_in_one_line(section: dict[str, Any], says: str) -> None:
+    with pytest.raises(ParamsError, match=says) as caught:
+        parse_params({"models": ["mobiledet_tiny"], "schemes": ["float32"], "prepare": section})
+    assert "\n" not in str(caught.value)
