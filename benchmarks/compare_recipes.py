@@ -53,6 +53,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "atss": {"losses": {"assigner": "atss"}},
     "task_aligned": {"losses": {"assigner": "task_aligned", "box": "giou", "classes": "varifocal"}},
     "balanced": {"losses": {"class_weights": "balanced"}},
+    "balanced_sampling": {"sampling": "balanced"},
     "dice": {"losses": {"mask": "dice"}},
     "bce_dice": {"losses": {"mask": "bce_dice"}},
     "stretch": {"resize": "stretch"},

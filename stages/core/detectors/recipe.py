@@ -93,6 +93,7 @@ def _apply_methods(task: Any, settings: TrainSettings) -> None:
         for name in vars(config).keys() & type(params).model_fields.keys():
             setattr(config, name, getattr(params, name))
     task.image_cache_mb = settings.image_cache_mb
+    task.sampling, task.sampling_threshold = settings.sampling, settings.sampling_threshold
 
 
 def _apply_records(task: Any, settings: TrainSettings, data: TrainingData) -> None:

@@ -49,6 +49,8 @@ class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
     recalibrate_batch_norm: int = 0
     layer_decay: float = 1.0
     freeze_backbone_steps: int = 0
+    sampling: str = "uniform"
+    sampling_threshold: float | None = None
 
 
 @dataclasses.dataclass
@@ -63,6 +65,8 @@ class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
     recalibrate_batch_norm: int = 0
     layer_decay: float = 1.0
     freeze_backbone_steps: int = 0
+    sampling: str = "uniform"
+    sampling_threshold: float | None = None
 
 
 # Model Garden's registry then answers to the extended configurations as well: models are built by its own tasks.

@@ -127,6 +127,11 @@ class TrainSettings(Section):
     width: Annotated[float, Field(ge=0.1, le=4)] = 1.0
     """Factor on the channels of a mobile backbone, in steps of 8 channels; a ResNet has none."""
     regions: RegionParams = RegionParams()
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """balanced: images that show rare classes come more often in an epoch (repeat-factor sampling)."""
+    sampling_threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """balanced: classes that a smaller share of the images shows than this are repeated. None: the share of the most
+    frequent class."""
     image_cache_mb: Annotated[int, Field(ge=0)] = 2000
     """Memory for decoded training images; a split that needs more, or more than half of the machine's, is decoded anew
     in every epoch. 0: never cached."""

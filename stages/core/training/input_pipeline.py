@@ -6,15 +6,18 @@ longer than a training step of a small model.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from official.core.input_reader import match_files
 
+from stages.core.training.sampling import repeat_images
+
 Sample = dict[str, tf.Tensor]
 MASKS = "groundtruth_instance_masks"
+SOURCE_ID = "image/source_id"
 READ_AHEAD = 3
 """Batches kept ready: more would only take memory."""
 
@@ -26,6 +29,7 @@ def build_training_dataset(
     augment: Callable[[tf.data.Dataset], tf.data.Dataset],
     parse: Callable[[Sample], tuple[tf.Tensor, Any]],
     cached: bool,
+    factors: Mapping[int, float] | None = None,
     input_context: Any = None,
 ) -> tf.data.Dataset:
     """An endless, shuffled dataset of training batches.
@@ -36,6 +40,7 @@ def build_training_dataset(
       augment: Changes the endless dataset of decoded samples.
       parse: Model Garden's parser: sample to (image, labels).
       cached: Whether decoded images stay in memory.
+      factors: How often each image comes in an epoch, by image id; None: once.
       input_context: tf.distribute's, for several workers.
     """
     files = sorted(match_files(params.input_path))
@@ -47,8 +52,10 @@ def build_training_dataset(
     if cached:
         # A cached image is shared, not copied, by the shuffle buffer: it may hold them all.
         dataset = _map(dataset, lambda record: compact_masks(decode(record))).cache()
+        dataset = _sample(dataset, factors, _id_of_sample, params)
         dataset = dataset.shuffle(params.shuffle_buffer_size, seed=params.seed).repeat()
     else:
+        dataset = _sample(dataset, factors, _id_of_record, params)
         dataset = dataset.shuffle(params.shuffle_buffer_size, seed=params.seed).repeat()
         dataset = _map(dataset, lambda record: compact_masks(decode(record)))
     dataset = _map(augment(dataset), parse)
@@ -99,6 +106,25 @@ def describe_cache(size_mb: float, limit_mb: float, section: str) -> str:
     else:
         why = f"more than half of this machine's {memory_mb():.0f} MB"
     return f"images: {size_mb:.0f} MB decoded, {why}: decoded anew in every epoch, which is slower"
+
+
+def _sample(
+    dataset: tf.data.Dataset,
+    factors: Mapping[int, float] | None,
+    image_id: Callable[[Any], tf.Tensor],
+    params: Any,
+) -> tf.data.Dataset:
+    """Behind the cache, which holds every image once, and before the shuffling, which keeps repeated ones apart."""
+    return dataset if factors is None else repeat_images(dataset, factors, image_id=image_id, seed=params.seed or 0)
+
+
+def _id_of_sample(sample: Sample) -> tf.Tensor:
+    return tf.strings.to_number(sample["source_id"], tf.int64)
+
+
+def _id_of_record(record: tf.Tensor) -> tf.Tensor:
+    features = {SOURCE_ID: tf.io.FixedLenFeature([], tf.string)}
+    return tf.strings.to_number(tf.io.parse_single_example(record, features)[SOURCE_ID], tf.int64)
 
 
 def _map(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:

@@ -25,6 +25,7 @@ from stages.core.training.losses.detection_losses import DetectionLosses
 from stages.core.training.losses.mask_losses import MaskLoss
 from stages.core.training.losses.roi_sampling import CrowdAwareSampler
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
+from stages.core.training.sampling import repeat_factors
 from stages.core.training.stretching import resize_as
 from stages.core.training.weighting import balance_classes
 
@@ -88,8 +89,15 @@ class _TrainingTask:
             ),
             parse=parse,
             cached=is_cached(size_mb, config.image_cache_mb),
+            factors=self._factors(),
             input_context=input_context,
         )
+
+    def _factors(self) -> dict[int, float] | None:
+        config = self.task_config
+        if config.sampling == "uniform":
+            return None
+        return repeat_factors(self.setup.annotations, threshold=config.sampling_threshold)
 
     def _class_weights(self) -> tuple[float, ...] | None:
         config = self.task_config

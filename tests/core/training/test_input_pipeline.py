@@ -57,7 +57,9 @@ def task_of(layout: Layout, config: Any) -> Any:
     return build_training_task(config, setup, logging_dir=layout.root / "log")
 
 
-def sources(layout: Layout, *, cached: bool, batches: int, seed: int = 0) -> list[str]:
+def sources(
+    layout: Layout, *, cached: bool, batches: int, seed: int = 0, factors: dict[int, float] | None = None
+) -> list[str]:
     """Ids of the images in the first batches."""
     params = train_data(layout, seed=seed).task.train_data
     dataset = build_training_dataset(
@@ -66,6 +68,7 @@ def sources(layout: Layout, *, cached: bool, batches: int, seed: int = 0) -> lis
         augment=lambda samples: samples,
         parse=lambda sample: (sample["source_id"], 0),
         cached=cached,
+        factors=factors,
     )
     return [source.decode() for ids, _ in dataset.take(batches) for source in ids.numpy()]
 
@@ -76,6 +79,28 @@ def test_every_image_comes_once_an_epoch_in_another_order(layout: Layout, cached
     first, second = found[:NUM_IMAGES], found[NUM_IMAGES:]
     assert max(Counter(first).values()) == max(Counter(second).values()) == 1
     assert first != second
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_an_image_of_a_rare_class_comes_more_often(layout: Layout, cached: bool) -> None:
+    factors = {**dict.fromkeys(range(1, NUM_IMAGES + 1), 1.0), 5: 5.0}
+    found = sources(layout, cached=cached, batches=8, factors=factors)
+    for epoch in (found[: NUM_IMAGES + 4], found[NUM_IMAGES + 4 :]):
+        assert Counter(epoch) == {**{str(key): 1 for key in factors}, "5": 5}
+    repeated = "".join("5" if source == "5" else "." for source in found[: NUM_IMAGES + 4])
+    assert "55555" not in repeated, "copies are shuffled apart"
+
+
+def test_balanced_sampling_is_a_parameter(layout: Layout) -> None:
+    """The synthetic images show some classes in more images than others."""
+    config = train_data(layout, sampling="balanced", sampling_threshold=1.0)
+    task = task_of(layout, config)
+    factors = task._factors()
+    assert sorted(factors) == list(range(1, NUM_IMAGES + 1))
+    assert max(factors.values()) > 1
+    images, _ = next(iter(task.build_inputs(config.task.train_data)))
+    assert images.shape == (4, *SIZE, 3)
+    assert task_of(layout, train_data(layout))._factors() is None
 
 
 @pytest.mark.parametrize("cached", [False, True])
