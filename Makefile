@@ -11,7 +11,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro smoke bccd nuts matrix bench experiments table ui test test-fast coverage check format lock licences clean
+.PHONY: help setup repro smoke bccd nuts nuts-cv matrix bench experiments table ui test test-fast coverage check format lock licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ bccd: $(VENV)/.ready ## real boxes: blood cells (Pascal VOC) below $DETECTION_SA
 
 nuts: $(VENV)/.ready ## real masks: nuts (COCO) below $DETECTION_SAMPLES
 	@python -m stages.run examples/nuts.yaml
+
+nuts-cv: $(VENV)/.ready ## the nuts in five folds: each photo evaluated once; mean and spread of AP
+	@python -m stages.cross_validate examples/nuts-cv.yaml
 
 matrix: $(VENV)/.ready ## every model in every scheme, briefly trained: what converts, what runs, what it costs
 	@python -m stages.run examples/matrix.yaml

@@ -61,7 +61,7 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
         tally = Tally(source.fates)
         samples = check_source(source, workers, tally, params, repaired=repaired)
         tally.judge(where, params.max_rejected_fraction)
-        splits, copies = assign_splits(samples, val=params.split.val, test=params.split.test, seed=params.seed)
+        splits, copies = assign_splits(samples, params.split, seed=params.seed)
         tally.drop_copies(copies)
         tally.judge(where, params.max_rejected_fraction)
         stored = place_images(splits)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from stages.core.base.errors import DataError
 from stages.core.datasets.samples import SPLITS, Sample, Split
+from stages.core.params.steps import SplitParams
 from stages.core.results.preparation import ImageFate
 
 KEEPS_COPIES: tuple[Split, ...] = ("test", "val", "train")
@@ -13,33 +14,39 @@ stays as published, what is trained on gives way."""
 
 
 def assign_splits(
-    samples: Sequence[Sample], *, val: float, test: float, seed: int
+    samples: Sequence[Sample], shares: SplitParams, *, seed: int
 ) -> tuple[dict[Split, list[Sample]], list[tuple[Sample, ImageFate]]]:
     """Gives every sample a split: the source's own where it has one, else one by seed and content.
 
     The seeded draw ranks images by a hash of seed and pixels: copies have the same rank, hence the same split, and
     another image in the folder leaves the others' order as it is. Where the source has train but no val, val is drawn
-    from train.
+    from train. With `folds`, val is one part of k of what would be train or val.
 
     Args:
       samples: In source order.
-      val, test: Shares (0..1) of the images that the source assigns to no split.
+      shares: `prepare.split`, for the images that the source assigns to no split.
       seed: Of the draw.
 
     Returns:
       Samples by split, in source order, and the copies that had to give way.
 
     Raises:
-      DataError: if train or val gets no image.
+      DataError: if train or val gets no image; with folds, if the source has its own val, or fewer different images.
     """
     samples, copies = drop_straddling_copies(samples)
     given = {sample.split for sample in samples if sample.split}
     draws_val = "val" not in given
     undecided = [s for s in samples if s.split is None or (draws_val and s.split == "train")]
-    drawn: dict[str, Split] = {}
-    if undecided:
-        shares: dict[Split, float] = {"test": 0.0 if given else test, "val": val if draws_val else 0.0}
-        drawn = draw_splits([sample.pixels_sha256 for sample in undecided], shares, seed)
+    contents, test = [sample.pixels_sha256 for sample in undecided], 0.0 if given else shares.test
+    if shares.folds is None:
+        drawn = draw_splits(contents, {"test": test, "val": shares.val if draws_val else 0.0}, seed)
+    elif draws_val:
+        drawn = draw_fold(contents, test=test, folds=shares.folds, fold=shares.fold, seed=seed)
+    else:
+        raise DataError(
+            f"prepare.split.folds {shares.folds}: the source brings a val split of its own, so there is none to draw; "
+            "set folds to null, or give the images without split lists"
+        )
     pinned = {s.pixels_sha256: s.split for s in samples if s.split and not (draws_val and s.split == "train")}
     splits: dict[Split, list[Sample]] = {split: [] for split in SPLITS}
     for sample in samples:
@@ -81,7 +88,7 @@ def draw_splits(contents: Sequence[str], shares: dict[Split, float], seed: int) 
 
     A share above zero gets at least one image. The number is the rounded share, more where a group of copies needs it.
     """
-    ranked = sorted(contents, key=lambda content: (hashlib.sha256(f"{seed}:{content}".encode()).digest(), content))
+    ranked = _rank(contents, seed)
     assigned: dict[str, Split] = {}
     position = 0
     for split, share in shares.items():
@@ -91,3 +98,33 @@ def draw_splits(contents: Sequence[str], shares: dict[Split, float], seed: int) 
             assigned[ranked[position]] = assigned.get(ranked[position], split)
             position, taken = position + 1, taken + 1
     return {content: assigned.get(content, "train") for content in contents}
+
+
+def draw_fold(contents: Sequence[str], *, test: float, folds: int, fold: int, seed: int) -> dict[str, Split]:
+    """Draws test as `draw_splits` does, and cuts the rest, in the order of the draw, into parts of which one is val.
+
+    Every content that is not test is val in exactly one of the folds; the parts' sizes differ by one content at most.
+
+    Args:
+      contents: Content hashes, one an image: those of copies are equal.
+      test: Share of the images, 0..1.
+      folds: How many parts, at least 2.
+      fold: Which of them is val, from 0.
+
+    Raises:
+      DataError: if there are fewer contents than folds.
+    """
+    drawn = draw_splits(contents, {"test": test}, seed)
+    rest = list(dict.fromkeys(content for content in _rank(contents, seed) if drawn[content] == "train"))
+    if folds > len(rest):
+        raise DataError(
+            f"prepare.split.folds {folds}: only {len(rest)} different images to cut into folds; at most as many folds"
+        )
+    for content in rest[fold * len(rest) // folds : (fold + 1) * len(rest) // folds]:
+        drawn[content] = "val"
+    return drawn
+
+
+def _rank(contents: Sequence[str], seed: int) -> list[str]:
+    """The order of the draw: by a hash of seed and content, copies side by side."""
+    return sorted(contents, key=lambda content: (hashlib.sha256(f"{seed}:{content}".encode()).digest(), content))

@@ -20,7 +20,7 @@ DAG_FILE = "dvc.yaml"
 
 def run_project(project: Path) -> int:
     """Runs the pipeline on the project itself; returns the first status that is not 0."""
-    return run_pipeline(project, _environment(project))
+    return run_pipeline(project, project_environment(project))
 
 
 def run_example(project: Path, params: Path, folder: Path) -> int:
@@ -33,7 +33,7 @@ def run_example(project: Path, params: Path, folder: Path) -> int:
     Returns:
       The first status that is not 0: of `dvc repro`, else of publishing.
     """
-    environment = _environment(project)
+    environment = project_environment(project)
     tree = read_example(params)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ".dvc" / "config").exists():
@@ -92,7 +92,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> int:
     return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
 
 
-def _environment(project: Path) -> dict[str, str]:
+def project_environment(project: Path) -> dict[str, str]:
     """This process's environment with the tracking store stated absolutely: runs elsewhere publish to it too."""
     if not (project / DAG_FILE).is_file():
         raise UsageError(f"{project}: no {DAG_FILE}; run this in a checkout of the project, or name it with --root")

@@ -57,7 +57,20 @@ class SplitParams(Section):
     """Shares of images for a source that brings no split of its own; the rest is train."""
 
     val: Fraction = 0.2
+    """Without `folds`."""
     test: Fraction = 0.0
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """Cross-validation: what is not test is cut into so many parts, and one of them is val."""
+    fold: Annotated[int, Field(ge=0)] = 0
+    """Which part is val, from 0."""
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_them(self) -> Self:
+        if self.folds is None and self.fold:
+            raise ValueError(f"fold {self.fold} without folds: say how many there are, or set fold to 0")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} of folds {self.folds}: expected 0 to {self.folds - 1}")
+        return self
 
     @model_validator(mode="after")
     def _leaves_train(self) -> Self:

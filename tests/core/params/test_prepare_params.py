@@ -14,6 +14,9 @@ from stages.core.params.tree import parse_params
         ({"keep_difficult": True}, "instead of keep_difficult: true write difficult: keep"),
         ({"keep_difficult": False}, "instead of keep_difficult: false write difficult: drop"),
         ({"difficult": "hard"}, "prepare.difficult: .*'ignore', 'keep' or 'drop' .found 'hard'"),
+        ({"split": {"folds": 5, "fold": 5}}, "prepare.split: fold 5 of folds 5: expected 0 to 4"),
+        ({"split": {"fold": 2}}, "prepare.split: fold 2 without folds"),
+        ({"split": {"folds": 1}}, "prepare.split.folds: .*greater than or equal to 2"),
     ],
     ids=str,
 )
