@@ -54,7 +54,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "momentum": {
         "optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.0001, "ema_decay": 0.0, "learning_rate": 0.05,
         "schedule": "constant", "warmup_steps": 0, "steps": 700, "batch_size": 3, "gradient_clip_norm": 2.5,
-        "input_size": [192, 320], "resize": "stretch", "anchors": {"num_scales": 2, "aspect_ratios": [1.0, 3.0], "size": 2.5},
+        "input_size": [192, 320], "resize": "stretch",
+        "anchors": {"num_scales": 2, "aspect_ratios": [1.0, 3.0], "size": 2.5},
     },
     "augmented": {
         "optimizer": "adamw", "weight_decay": 0.0, "ema_decay": 0.99, "schedule": "constant", "warmup_steps": 0,
