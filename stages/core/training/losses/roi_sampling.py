@@ -34,14 +34,15 @@ class CrowdAwareSampler(roi_sampler.ROISampler):  # type: ignore[misc]
           gt_outer_boxes: As `gt_boxes`; None where masks are cropped to the boxes themselves.
         """
         gt_boxes = tf.cast(gt_boxes, boxes.dtype)
+        no_box, no_class = tf.cast(PADDING, boxes.dtype), tf.cast(PADDING, gt_classes.dtype)
         is_crowd = (gt_classes == CROWD)[..., None]
-        crowds, objects = tf.where(is_crowd, gt_boxes, PADDING), tf.where(is_crowd, PADDING, gt_boxes)
+        crowds, objects = tf.where(is_crowd, gt_boxes, no_box), tf.where(is_crowd, no_box, gt_boxes)
         overlaps = self._sim_calc(boxes, objects)
         is_objects = tf.reduce_max(overlaps, axis=-1) >= self._config_dict["foreground_iou_threshold"]
         is_ignored = is_in_crowd(boxes, crowds) & ~is_objects
         return super().call(  # type: ignore[no-any-return]
-            tf.where(is_ignored[..., None], PADDING, boxes),
+            tf.where(is_ignored[..., None], no_box, boxes),
             objects,
-            tf.where(is_crowd[..., 0], PADDING, gt_classes),
+            tf.where(is_crowd[..., 0], no_class, gt_classes),
             gt_outer_boxes,
         )

@@ -26,7 +26,8 @@ def sample(
     numbers = np.full((1, rows), -1, np.int64)
     numbers[0, : len(classes)] = classes
     tf.random.set_seed(0)
-    rois, _, found, _ = sampler(tf.constant([boxes]), tf.constant(padded), tf.constant(numbers))
+    # As in training: traced, where numbers are not converted as they are in eager mode.
+    rois, _, found, _ = tf.function(sampler)(tf.constant([boxes]), tf.constant(padded), tf.constant(numbers))
     return rois[0].numpy()[:keep], found[0].numpy()[:keep]
 
 
