@@ -67,12 +67,7 @@ PAIRS: Mapping[str, tuple[Pair, ...]] = {
         ),
         Pair(path="first_stage_minibatch_size", parameter=f"{PARSER}.rpn_batch_size_per_im", default=256, row=256),
         Pair(path="first_stage_positive_balance_fraction", parameter=f"{PARSER}.rpn_fg_fraction", default=0.5, row=0.5),
-        Pair(
-            path="second_stage_batch_size",
-            parameter="train.overrides.task.model.roi_sampler.num_sampled_rois",
-            default=64,
-            row=128,
-        ),
+        Pair(path="second_stage_batch_size", parameter="train.regions.num_sampled_rois", default=64, row=128),
         Pair(
             path="second_stage_balance_fraction",
             parameter="train.overrides.task.model.roi_sampler.foreground_fraction",

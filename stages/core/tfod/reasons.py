@@ -18,7 +18,10 @@ REASONS: Sequence[tuple[str, str]] = (
         "model.faster_rcnn.*_loss_weight",
         "the terms are averaged in another way here, so that a factor would mean another",
     ),
-    ("model.faster_rcnn.second_stage_box_predictor.*.mask_*", "mask heads are the row's: 28x28 pixels a mask"),
+    (
+        "model.faster_rcnn.second_stage_box_predictor.*.mask_*",
+        "mask heads are the row's; train.regions has the size of masks",
+    ),
     ("model.*.loss.*", "losses are those of `train.losses`, and have no such parameter"),
     ("model.*hard_example_miner.*", "hard examples are not mined: losses are focal, or sampled by Model Garden"),
     ("model.*matcher*", MATCHING),
