@@ -53,7 +53,8 @@ def test_brightness_is_a_factor(seed: int) -> None:
     changed = jitter(image, seed, brightness=0.3).astype(float)
     factor = changed.mean() / image.mean()
     assert 0.69 <= factor <= 1.31
-    np.testing.assert_allclose(changed, factor * image, atol=0.7)
+    # Half for rounding; the factor itself is an estimate from rounded values.
+    np.testing.assert_allclose(changed, factor * image, atol=1)
 
 
 @settings(deadline=None, max_examples=15)
