@@ -75,7 +75,8 @@ def test_what_a_row_has_by_itself_is_known(meta: str) -> None:
     built = build_experiment(DETECTORS[row], params.train_settings(row), data).as_dict()
     for pair in heads.PAIRS[meta]:
         if pair.row is not None:
-            assert look_up(built, pair.parameter.removeprefix("train.overrides.")) == pair.row, pair.parameter
+            key = pair.parameter.removeprefix("train.overrides.").replace("train.regions", "task.model.roi_sampler")
+            assert look_up(built, key) == pair.row, pair.parameter
     if meta == "ssd":
         losses = built["task"]["losses"]
         assert (losses["huber_loss_delta"], losses["box_loss_weight"]) == (heads.ROW_DELTA, heads.ROW_BOX_WEIGHT)
