@@ -76,21 +76,13 @@ class ConfigConversion:
 
     def number(self, path: str, default: float) -> float:
         """A number of any kind."""
-        field = self.find(path)
-        if field is None:
-            return default
-        if not isinstance(field.value, int | float):
-            raise self._unexpected(field, path, "a number")
-        return field.value
+        value: float = self._scalar(path, default, (int, float), "a number")
+        return value
 
     def integer(self, path: str, default: int) -> int:
         """A whole number."""
-        field = self.find(path)
-        if field is None:
-            return default
-        if not isinstance(field.value, int):
-            raise self._unexpected(field, path, "a whole number")
-        return field.value
+        value: int = self._scalar(path, default, (int,), "a whole number")
+        return value
 
     def flag(self, path: str, default: bool) -> bool:
         """true or false."""
@@ -104,12 +96,8 @@ class ConfigConversion:
 
     def text(self, path: str, default: str = "") -> str:
         """A text in quotes."""
-        field = self.find(path)
-        if field is None:
-            return default
-        if not isinstance(field.value, str):
-            raise self._unexpected(field, path, "a text in quotes")
-        return field.value
+        value: str = self._scalar(path, default, (str,), "a text in quotes")
+        return value
 
     def numbers(self, path: str) -> list[float]:
         """A repeated number."""
@@ -118,6 +106,14 @@ class ConfigConversion:
             if not isinstance(field.value, int | float):
                 raise self._unexpected(field, path, "a number")
         return [float(field.value) for field in fields if isinstance(field.value, int | float)]
+
+    def _scalar(self, path: str, default: Any, kinds: tuple[type, ...], expected: str) -> Any:
+        field = self.find(path)
+        if field is None:
+            return default
+        if not isinstance(field.value, kinds):
+            raise self._unexpected(field, path, expected)
+        return field.value
 
     def give(
         self, path: str, parameter: str, value: Any, note: str = "", *, write: bool = True, whole: bool = False

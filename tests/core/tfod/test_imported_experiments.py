@@ -1,11 +1,13 @@
 """What an import writes means in Model Garden what it meant in the API: overrides, schedules, constants."""
 
+from typing import Any
+
 import pytest
 from api_config import LEARNING_RATES, MASK_RCNN, OPTIMIZERS, SSD, with_optimizer
+from experiment_builder import DATA
 from official.modeling import optimization
 
 from stages.core.detectors.build import build_experiment
-from stages.core.detectors.data import TrainingData
 from stages.core.params.tree import parse_params
 from stages.core.tables.detectors import DETECTORS
 from stages.core.tfod import augmentations, heads
@@ -22,26 +24,21 @@ pytestmark = pytest.mark.slow
 KINDS = {name: text.split()[0] for name, text in LEARNING_RATES.items()}
 
 
-def experiment(text: str) -> dict:  # type: ignore[type-arg]
-    params = parse_params(convert_config(text, "it.config").tree)
+def imported(text: str) -> Any:
+    return built(convert_config(text, "it.config").tree)
+
+
+def built(tree: dict[str, Any]) -> Any:
+    params = parse_params(tree)
     (row,) = params.models
-    data = TrainingData(
-        train_records="train",
-        val_records="val",
-        val_annotations="val.json",
-        num_train=9,
-        num_val=9,
-        num_classes=2,
-        sha256="",
-    )
-    return build_experiment(DETECTORS[row], params.train_settings(row), data)  # type: ignore[no-any-return]
+    return build_experiment(DETECTORS[row], params.train_settings(row), DATA)
 
 
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
 @pytest.mark.parametrize("name", sorted(LEARNING_RATES))
 def test_learning_rates_are_the_apis(name: str, optimizer: str) -> None:
     text = with_optimizer(name, optimizer)
-    config = experiment(text).trainer.optimizer_config  # type: ignore[attr-defined]
+    config = imported(text).trainer.optimizer_config
     schedule = optimization.OptimizerFactory(config).build_learning_rate()
     read = ConfigConversion(parse_text(text), "it", COUNTERPARTS[0])
     values = schedule_values(read, f"train_config.optimizer.{optimizer}", KINDS[name])
@@ -52,33 +49,23 @@ def test_learning_rates_are_the_apis(name: str, optimizer: str) -> None:
 
 
 def test_overrides_are_model_gardens() -> None:
-    task = experiment(SSD).task  # type: ignore[attr-defined]
+    task = imported(SSD).task
     assert task.model.detection_generator.box_coder_weights == [10.0, 10.0, 5.0, 5.0]
     assert (task.losses.focal_loss_alpha, task.losses.huber_loss_delta, task.losses.box_loss_weight) == (0.75, 1.0, 1.0)
-    task = experiment(MASK_RCNN).task  # type: ignore[attr-defined]
+    task = imported(MASK_RCNN).task
     assert task.model.roi_sampler.num_sampled_rois == 64
 
 
 @pytest.mark.parametrize("meta", sorted(heads.PAIRS))
 def test_what_a_row_has_by_itself_is_known(meta: str) -> None:
     row = {"ssd": "mobiledet_dsp", "faster_rcnn": "maskrcnn_resnet50"}[meta]
-    data = TrainingData(
-        train_records="train",
-        val_records="val",
-        val_annotations="val.json",
-        num_train=9,
-        num_val=9,
-        num_classes=2,
-        sha256="",
-    )
-    params = parse_params({"models": [row], "schemes": ["int8"]})
-    built = build_experiment(DETECTORS[row], params.train_settings(row), data).as_dict()
+    config = built({"models": [row], "schemes": ["int8"]}).as_dict()
     for pair in heads.PAIRS[meta]:
         if pair.row is not None:
             key = pair.parameter.removeprefix("train.overrides.").replace("train.regions", "task.model.roi_sampler")
-            assert look_up(built, key) == pair.row, pair.parameter
+            assert look_up(config, key) == pair.row, pair.parameter
     if meta == "ssd":
-        losses = built["task"]["losses"]
+        losses = config["task"]["losses"]
         assert (losses["huber_loss_delta"], losses["box_loss_weight"]) == (heads.ROW_DELTA, heads.ROW_BOX_WEIGHT)
 
 
