@@ -1,7 +1,5 @@
 """THE TABLE of TFLite recipes: from the float32 file to the numeric types that a scheme's columns ask for."""
 
-import contextlib
-import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +11,7 @@ from ai_edge_quantizer import quantizer
 from ai_edge_quantizer.qtyping import TFLOperationName
 
 from stages.core.base.layout import MODEL_FILES, TFLITE_FILES
+from stages.core.base.native_output import silence_native
 from stages.core.converting.contradictions import check_graph
 from stages.core.converting.fake_quant import complete_ranges, strip_fake_quant
 from stages.core.converting.job import ConversionJob, Made
@@ -210,8 +209,8 @@ def _quantize(tool: quantizer.Quantizer, ranges: Mapping[str, Range] | None = No
     known = None
     if ranges is not None:
         known = {name: {"min": np.array([r.low]), "max": np.array([r.high])} for name, r in ranges.items()}
-    # Not all of the quantizer's progress bars can be switched off.
-    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+    # Not all of the quantizer's progress bars can be switched off, and its runtime writes past Python's stderr.
+    with silence_native(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         result = tool.quantize(known, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
