@@ -1,6 +1,6 @@
 """All TFLite schemes of one model: this project's way against one `TFLiteConverter` call for each scheme.
 
-`python benchmarks/bench_convert.py [--model mobiledet_edgetpu] [--trained models/trained/...] [--images 100]`
+`python benchmarks/bench_convert.py [--model retinanet_mobiledet_edgetpu] [--trained models/trained/...] [--images 100]`
 
 Our way is one conversion to a float32 file for each form of the graph, and the recipes of the scheme table from there.
 The stock way is one `tf.lite.TFLiteConverter.from_saved_model` call a scheme, with that scheme's options. Both start
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Times both ways, scheme by scheme."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     one_stage = [name for name, row in DETECTORS.items() if row.family is Family.RETINANET]
-    parser.add_argument("--model", choices=one_stage, default="mobiledet_edgetpu")
+    parser.add_argument("--model", choices=one_stage, default="retinanet_mobiledet_edgetpu")
     parser.add_argument("--trained", type=Path, help="folder that `train` wrote; without it: random weights, seed 0")
     parser.add_argument("--size", type=int, default=320, help="side of the input in pixels, a multiple of 64")
     parser.add_argument("--images", type=int, default=100, help="calibration images")

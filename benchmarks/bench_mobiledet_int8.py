@@ -5,7 +5,7 @@
 All three files of a variant come from the same deployment graph with the same weights and are calibrated on the same
 images: ours by the recipe of the scheme table, the stock one by `tf.lite.TFLiteConverter` with a representative dataset
 and `TFLITE_BUILTINS_INT8`. They are timed in turn, 2 threads; the best counts. Prints a table, and as its last line a
-JSON object: float32 over our int8 for each variant, and stock int8 over our int8 for `mobiledet_cpu`.
+JSON object: float32 over our int8 for each variant, and stock int8 over our int8 for `retinanet_mobiledet_cpu`.
 """
 
 import argparse
@@ -33,8 +33,13 @@ from stages.core.exporting.tflite import convert_functions, save_functions
 from stages.core.results.interface import SIGNATURE
 from stages.core.tables.schemes import SCHEMES
 
-VARIANTS = ("mobiledet_edgetpu", "mobiledet_dsp", "mobiledet_gpu", "mobiledet_cpu")
-WITH_STOCK_BOUND = ("mobiledet_cpu",)
+VARIANTS = (
+    "retinanet_mobiledet_edgetpu",
+    "retinanet_mobiledet_dsp",
+    "retinanet_mobiledet_gpu",
+    "retinanet_mobiledet_cpu",
+)
+WITH_STOCK_BOUND = ("retinanet_mobiledet_cpu",)
 
 
 def convert_stock_int8(graph: DeploymentGraph, images: Sequence[np.ndarray]) -> bytes:

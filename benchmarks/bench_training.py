@@ -1,6 +1,6 @@
 """Images per second of a training: this project's task beside Model Garden's own, on the same data and model.
 
-`python benchmarks/bench_training.py [--models mobiledet_edgetpu maskrcnn_mobiledet] [--steps 20] [--repeats 2]`
+`python benchmarks/bench_training.py [--models NAME ...] [--steps 20] [--repeats 2]`
 
 Each is measured in a fresh process, in turns: the input pipeline alone, then training steps fed by it, after the graph
 is traced. Model Garden's task decodes every image in every epoch and computes in float32; ours keeps decoded images,
@@ -28,7 +28,7 @@ from stages.core.params.training import TrainSettings
 
 SIDES = ("model_garden", "ours")
 SIZE = 256
-BATCH = {"mobiledet_edgetpu": 8, "maskrcnn_mobiledet": 4}
+BATCH = {"retinanet_mobiledet_edgetpu": 8, "maskrcnn_mobiledet": 4}
 WARMUP_STEPS = 3
 
 

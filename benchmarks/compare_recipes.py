@@ -93,11 +93,11 @@ DATA: dict[str, dict[str, Any]] = {
     },
 }
 CASES: dict[tuple[str, str], dict[str, Any]] = {
-    ("synthetic", "mobiledet_edgetpu"): {"steps": 400, "batch_size": 8},
+    ("synthetic", "retinanet_mobiledet_edgetpu"): {"steps": 400, "batch_size": 8},
     ("synthetic", "maskrcnn_mobiledet"): {"steps": 400, "batch_size": 4},
-    ("synthetic_wide", "mobiledet_edgetpu"): {"steps": 400, "batch_size": 8},
+    ("synthetic_wide", "retinanet_mobiledet_edgetpu"): {"steps": 400, "batch_size": 8},
     ("synthetic_wide", "maskrcnn_mobiledet"): {"steps": 400, "batch_size": 4},
-    ("bccd", "mobiledet_edgetpu"): {"steps": 1000, "batch_size": 8},
+    ("bccd", "retinanet_mobiledet_edgetpu"): {"steps": 1000, "batch_size": 8},
     ("nuts", "maskrcnn_mobiledet"): {"steps": 600, "batch_size": 4},
 }
 """(data set, model) to the length of its trainings."""
@@ -107,7 +107,7 @@ def prepare(folder: Path, data: str) -> Layout:
     """Prepares a data set once."""
     layout = Layout(folder / data)
     if not layout.labels.is_file():
-        write_params(layout, data, "mobiledet_edgetpu", {})
+        write_params(layout, data, "retinanet_mobiledet_edgetpu", {})
         run_stage_in(layout, "prepare")
     return layout
 

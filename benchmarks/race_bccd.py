@@ -1,9 +1,9 @@
 """Blood cells against the clock: how good a detector is after 5, 15 and 45 minutes of training from scratch.
 
-`python benchmarks/race_bccd.py [--minutes 5 15 45] [--seeds 0 1 2] [--folder runs/race]` trains `mobiledet_edgetpu` by
-examples/bccd.yaml for so long, converts it to float32 and int8, and measures both files on BCCD's official test list:
-box AP, AP50, AP75 in points, and latency. It prints a line per file, then means and spreads. Minutes are minutes of
-training steps, graph tracing included; the evaluation at the end is not.
+`python benchmarks/race_bccd.py [--minutes 5 15 45] [--seeds 0 1 2] [--folder runs/race]` trains
+`retinanet_mobiledet_edgetpu` by examples/bccd.yaml for so long, converts it to float32 and int8, and measures both
+files on BCCD's official test list: box AP, AP50, AP75 in points, and latency. It prints a line per file, then means
+and spreads. Minutes are minutes of training steps, graph tracing included; the evaluation at the end is not.
 
 Where Ultralytics is installed, its yolo11n trains from scratch for as long, at the same input size, and is measured on
 the same list by the same evaluator (`--no-ultralytics` leaves it out). It is no dependency of this project: its licence
@@ -34,7 +34,7 @@ from stages.core.results.training import TrainResult
 from stages.core.results.validation import Validation
 
 EXAMPLE = ROOT / "examples" / "bccd.yaml"
-MODEL = "mobiledet_edgetpu"
+MODEL = "retinanet_mobiledet_edgetpu"
 SCHEMES = ("float32", "int8")
 STATED = "yolo11n from scratch, 15 minutes on 2 cores, 320 pixels, test list: AP 52.3, AP50 83.5 (measured once)"
 """Printed where Ultralytics is not installed."""

@@ -79,7 +79,7 @@ NO_OTHER_FORM = "TFLite_Detection_PostProcess ends one-stage detectors only: it 
 def row(**changes: Any) -> Row:
     """A green row of the results table."""
     base = Row(
-        model="mobiledet_edgetpu",
+        model="retinanet_mobiledet_edgetpu",
         scheme="int8",
         backend="tflite",
         source="trained",
@@ -106,7 +106,7 @@ def row(**changes: Any) -> Row:
     return replace(base, **changes)
 
 
-def conversion(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Conversion:
+def conversion(model: str = "retinanet_mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Conversion:
     artifact, *companions = MODEL_FILES[SCHEMES[scheme].backend]
     base = Conversion(
         model=model,
@@ -191,7 +191,7 @@ def class_results(names: Iterable[str] = tuple(LABELS.values()), *, num_objects:
     )
 
 
-def validation(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Validation:
+def validation(model: str = "retinanet_mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Validation:
     masks = DETECTORS[model].has_masks
     box, mask, drop = 65.2, 59.8, DROPS[scheme]
     base = Validation(
@@ -235,7 +235,7 @@ def validation(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes
     return replace(base, **changes)
 
 
-def benchmark(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Benchmark:
+def benchmark(model: str = "retinanet_mobiledet_edgetpu", scheme: str = "int8", **changes: Any) -> Benchmark:
     p50 = LATENCIES_MS[scheme] * (0.7 if DETECTORS[model].has_masks else 1.0)
     runtime, delegate = RUNTIMES[SCHEMES[scheme].backend]
     base = Benchmark(
@@ -261,7 +261,7 @@ def benchmark(model: str = "mobiledet_edgetpu", scheme: str = "int8", **changes:
     return replace(base, **changes)
 
 
-def train_result(model: str = "mobiledet_edgetpu", **changes: Any) -> TrainResult:
+def train_result(model: str = "retinanet_mobiledet_edgetpu", **changes: Any) -> TrainResult:
     base = TrainResult(
         model=model,
         variant="trained",
@@ -281,7 +281,7 @@ def train_result(model: str = "mobiledet_edgetpu", **changes: Any) -> TrainResul
     return replace(base, **changes)
 
 
-def interface(model: str = "mobiledet_edgetpu", scheme: str = "int8", *, size: int = 128) -> Interface:
+def interface(model: str = "retinanet_mobiledet_edgetpu", scheme: str = "int8", *, size: int = 128) -> Interface:
     shapes: dict[str, tuple[int, ...]] = {
         "detection_boxes": (1, 100, 4),
         "detection_classes": (1, 100),
@@ -457,7 +457,7 @@ def applies(model: str, scheme: str) -> bool:
 
 def write_project(
     root: Path,
-    models: tuple[str, ...] = ("mobiledet_edgetpu", "maskrcnn_mobiledet"),
+    models: tuple[str, ...] = ("retinanet_mobiledet_edgetpu", "maskrcnn_mobiledet"),
     schemes: tuple[str, ...] = tuple(SCHEMES),
     *,
     params: dict[str, Any] | None = None,

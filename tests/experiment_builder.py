@@ -18,6 +18,6 @@ DATA = TrainingData(
 )
 
 
-def experiment(model: str = "mobiledet_tiny", **settings: Any) -> Any:
+def experiment(model: str = "retinanet_mobiledet_tiny", **settings: Any) -> Any:
     """The resolved configuration of one row with some parameters turned."""
     return build_experiment(DETECTORS[model], TrainSettings.model_validate(settings), DATA)

@@ -15,7 +15,7 @@ from stages.core.tables.schemes import SCHEMES
 from tests.builders import LABELS, train_result, write_split
 
 SIZE = 128
-MODELS = ("mobiledet_tiny", "maskrcnn_tiny")
+MODELS = ("retinanet_mobiledet_tiny", "maskrcnn_tiny")
 SCHEMES_OF_TRAINED = [name for name, scheme in SCHEMES.items() if scheme.source is Variant.TRAINED]
 EXPORT = {"max_detections": 12, "num_proposals": 40, "score_threshold": 0.0}
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL: dict[str, Any] = {
-    "models": ["mobiledet_tiny"],
+    "models": ["retinanet_mobiledet_tiny"],
     "schemes": ["int8"],
     "prepare": {"synthetic": {"num_train": 6, "num_val": 2, "num_test": 0, "size": 64}, "calibration_images": 2},
 }
@@ -96,33 +96,58 @@ COCO = {"prepare": {"source": "coco", "annotations": "annotations.json"}}
 
 CASES = (
     Bad(id="unknown_scheme", params={"schemes": ["int9"]}, says=("schemes", "'int9'", "did you mean", "int16x8")),
-    Bad(id="unknown_model", params={"models": ["mobiledet_cpuu"]}, says=("models", "did you mean 'mobiledet_cpu'")),
+    Bad(
+        id="unknown_model",
+        params={"models": ["mobiledet_cpuu"]},
+        says=("models", "did you mean 'retinanet_mobiledet_cpu'"),
+    ),
+    Bad(
+        id="model_by_its_former_name",
+        params={"models": ["mobiledet_edgetpu"]},
+        says=("models", "'mobiledet_edgetpu' is called 'retinanet_mobiledet_edgetpu' now"),
+    ),
+    Bad(
+        id="section_by_its_former_name",
+        params={"train": {"mobiledet_tiny": {}}},
+        says=("train", "'mobiledet_tiny' is called 'retinanet_mobiledet_tiny' now"),
+    ),
+    Bad(
+        id="former_name_on_the_command_line",
+        stage="train",
+        args=("--model", "mobiledet_dsp"),
+        says=("--model", "'mobiledet_dsp' is called 'retinanet_mobiledet_dsp' now"),
+    ),
     Bad(
         id="unknown_scheme_on_the_command_line",
         stage="convert",
-        args=("--model", "mobiledet_tiny", "--scheme", "int9"),
+        args=("--model", "retinanet_mobiledet_tiny", "--scheme", "int9"),
         says=("--scheme", "'int9'", "int16x8"),
     ),
-    Bad(id="no_scheme_on_the_command_line", stage="convert", args=("--model", "mobiledet_tiny"), says=("--scheme",)),
+    Bad(
+        id="no_scheme_on_the_command_line",
+        stage="convert",
+        args=("--model", "retinanet_mobiledet_tiny"),
+        says=("--scheme",),
+    ),
     Bad(id="misspelt_key", params={"prepare": {"sede": 1}}, says=("prepare.sede", "unknown key", "'seed'")),
     Bad(id="misspelt_section", params={"modles": []}, says=("modles", "unknown key", "'models'")),
     Bad(
         id="misspelt_training_key",
-        params={"train": {"common": {"batchsize": 4}, "mobiledet_tiny": {}}},
-        says=("train.mobiledet_tiny.batchsize", "'batch_size'"),
+        params={"train": {"common": {"batchsize": 4}, "retinanet_mobiledet_tiny": {}}},
+        says=("train.retinanet_mobiledet_tiny.batchsize", "'batch_size'"),
     ),
     Bad(
         id="misspelt_override",
         stage="train",
-        args=("--model", "mobiledet_tiny"),
-        params={"train": {"mobiledet_tiny": {"batch_size": 4, "overrides": {"task": {"modell": {}}}}}},
+        args=("--model", "retinanet_mobiledet_tiny"),
+        params={"train": {"retinanet_mobiledet_tiny": {"batch_size": 4, "overrides": {"task": {"modell": {}}}}}},
         data=prepared,
         says=("overrides", "modell", "model"),
     ),
     Bad(
         id="input_size_off_the_pyramid",
-        params={"train": {"mobiledet_tiny": {"input_size": [100, 100]}}},
-        says=("train.mobiledet_tiny.input_size", "multiples of 64"),
+        params={"train": {"retinanet_mobiledet_tiny": {"input_size": [100, 100]}}},
+        says=("train.retinanet_mobiledet_tiny.input_size", "multiples of 64"),
     ),
     Bad(id="missing_folder", params=merge_trees(COCO, {"prepare": {"path": "data/nowhere"}}), says=("data/nowhere",)),
     Bad(id="wrong_format", params=COCO, data=voc_folder, says=("annotations.json", "voc")),
@@ -131,15 +156,15 @@ CASES = (
     Bad(
         id="batch_larger_than_the_data",
         stage="train",
-        args=("--model", "mobiledet_tiny"),
-        params={"train": {"mobiledet_tiny": {"batch_size": 64}}},
+        args=("--model", "retinanet_mobiledet_tiny"),
+        params={"train": {"retinanet_mobiledet_tiny": {"batch_size": 64}}},
         data=prepared,
-        says=("train.mobiledet_tiny.batch_size", "64", "6"),
+        says=("train.retinanet_mobiledet_tiny.batch_size", "64", "6"),
     ),
     Bad(
         id="not_prepared",
         stage="train",
-        args=("--model", "mobiledet_tiny"),
+        args=("--model", "retinanet_mobiledet_tiny"),
         says=("data/prepared", "prepare"),
     ),
     Bad(id="nothing_to_report", stage="report", says=("models/", "stage")),

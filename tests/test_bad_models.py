@@ -25,7 +25,7 @@ from tests.core.running.test_openvino_runner import build_ir
 from tests.tflite_builder import build_detector, build_segmenter
 from tests.tiny_project import write_conversion, write_tiny_project
 
-MODEL, SCHEME = "mobiledet_tiny", "float32"
+MODEL, SCHEME = "retinanet_mobiledet_tiny", "float32"
 WITHOUT_RAW = "maskrcnn_tiny"
 """A model whose files are opened as they are: with raw outputs, the op behind them would be looked for first."""
 

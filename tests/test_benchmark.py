@@ -51,7 +51,7 @@ def test_everything_is_measured(model: str, layout: Layout) -> None:
     assert 0 < result.gzip_bytes < len(content)
     assert result.runtime.startswith("ai-edge-litert 2")
     assert (result.delegate, result.num_threads) == ("XNNPACK", 2)
-    assert ("TFLite_Detection_PostProcess" in result.slow_ops) == (model == "mobiledet_tiny")
+    assert ("TFLite_Detection_PostProcess" in result.slow_ops) == (model == "retinanet_mobiledet_tiny")
     assert "AVERAGE_POOL_2D" not in result.slow_ops
     assert result.machine.num_cpus >= 1
 
@@ -60,17 +60,17 @@ def test_a_split_without_images_is_said(layout: Layout) -> None:
     write_split(layout.split("test"), num_images=0)
     params = yaml.safe_load(layout.params.read_text()) | {"validate": {"split": "test"}}
     layout.params.write_text(yaml.safe_dump(params))
-    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector())
 
     with pytest.raises(DataError, match="no images to evaluate the model on"):
-        run_cell(layout, "mobiledet_tiny")
+        run_cell(layout, "retinanet_mobiledet_tiny")
 
 
 def test_peak_memory_is_not_the_parents(layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector())
     ballast = bytearray(b"x") * 400_000_000
 
-    result = run_cell(layout, "mobiledet_tiny")
+    result = run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert result.peak_rss_bytes is not None
     assert result.peak_rss_bytes < len(ballast)
@@ -78,9 +78,9 @@ def test_peak_memory_is_not_the_parents(layout: Layout) -> None:
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.NOT_APPLICABLE])
 def test_a_cell_without_a_file_keeps_its_row(status: Status, layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", None, status=status, reason="why")
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", None, status=status, reason="why")
 
-    result = run_cell(layout, "mobiledet_tiny")
+    result = run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert (result.status, result.reason, result.latency) == (status, "why", None)
 
@@ -91,28 +91,28 @@ def test_a_cell_without_a_file_keeps_its_row(status: Status, layout: Layout) -> 
     ids=["crash", "refusal"],
 )
 def test_a_file_that_its_runtime_cannot_run_is_a_failed_row(content: bytes, reason: str, layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", content)
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", content)
 
-    result = run_cell(layout, "mobiledet_tiny")
+    result = run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert result.status is Status.FAILED
     assert reason in result.reason
 
 
 def test_a_file_that_is_not_its_interface_is_a_failed_row(layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
-    path = layout.converted("mobiledet_tiny", "int8") / "interface.json"
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector())
+    path = layout.converted("retinanet_mobiledet_tiny", "int8") / "interface.json"
     path.write_text(path.read_text().replace("num_detections", "count"))
 
-    result = run_cell(layout, "mobiledet_tiny")
+    result = run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert result.status is Status.FAILED
     assert re.search(r"model.tflite: outputs .*'num_detections'.*expected .*'count'", result.reason)
 
 
 def test_another_file_than_the_converted_one_is_the_users_to_fix(layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
-    (layout.converted("mobiledet_tiny", "int8") / "model.tflite").write_bytes(build_detector(gain=0.5))
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector())
+    (layout.converted("retinanet_mobiledet_tiny", "int8") / "model.tflite").write_bytes(build_detector(gain=0.5))
 
     with pytest.raises(ArtifactError, match=r"model\.tflite: not the file that was converted: sha256 .*, expected"):
-        run_cell(layout, "mobiledet_tiny")
+        run_cell(layout, "retinanet_mobiledet_tiny")

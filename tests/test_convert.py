@@ -80,7 +80,7 @@ def test_every_row_converts_and_runs(exported_project: Layout, model: str, schem
     assert conversion.notes == ()
     interface = read_interface(folder)
     assert interface.input.dtype == row.input
-    assert bool(interface.raw_outputs) == (model == "mobiledet_tiny" and row.form is Form.POSTPROCESS_OP)
+    assert bool(interface.raw_outputs) == (model == "retinanet_mobiledet_tiny" and row.form is Form.POSTPROCESS_OP)
     assert read_json(Proof, folder / "proof.json").contradictions == ()
 
 
@@ -109,18 +109,18 @@ def test_however_making_ends_only_that_row_is_lost(
 ) -> None:
     monkeypatch.setattr("stages.core.converting.convert.make_and_prove", make_badly)
     monkeypatch.setattr("stages.core.converting.convert.MAKE_TIMEOUT_S", 4.0 if ending.id == "hang" else 60.0)
-    exported = project.exported("mobiledet_tiny", "trained")
+    exported = project.exported("retinanet_mobiledet_tiny", "trained")
     (exported / "ending").write_text(ending.id)
-    other = project.converted("mobiledet_tiny", "float32") / "result.json"
+    other = project.converted("retinanet_mobiledet_tiny", "float32") / "result.json"
     other.parent.mkdir(parents=True)
     other.write_text("of another row")
 
-    conversion = convert(project, "mobiledet_tiny", "int8")
+    conversion = convert(project, "retinanet_mobiledet_tiny", "int8")
 
     assert conversion.status is Status.FAILED
     assert conversion.reason.startswith(ending.reason)
     assert "\n" not in conversion.reason
-    folder = project.converted("mobiledet_tiny", "int8")
+    folder = project.converted("retinanet_mobiledet_tiny", "int8")
     kept = {"model.tflite", "interface.json", "result.json"}
     assert {path.name for path in folder.iterdir()} == kept | (set() if ending.half_a_file else {"proof.json"})
     assert other.read_text() == "of another row"
@@ -131,29 +131,29 @@ def test_however_making_ends_only_that_row_is_lost(
 
 def test_a_file_that_does_not_run_is_failed(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.core.converting.convert.probe_file", lambda *args, **kwargs: "the runtime crashed")
-    conversion = convert(project, "mobiledet_tiny", "float32")
+    conversion = convert(project, "retinanet_mobiledet_tiny", "float32")
     assert (conversion.status, conversion.reason) == (Status.FAILED, "the runtime crashed")
 
 
 def test_a_second_conversion_replaces_the_first(project: Layout) -> None:
-    folder = project.converted("mobiledet_tiny", "float16")
+    folder = project.converted("retinanet_mobiledet_tiny", "float16")
     folder.mkdir(parents=True)
     (folder / "left_over.bin").write_bytes(b"old")
-    convert(project, "mobiledet_tiny", "float16")
+    convert(project, "retinanet_mobiledet_tiny", "float16")
     assert not (folder / "left_over.bin").exists()
 
 
 def test_nothing_exported_is_an_error_of_the_user(project: Layout) -> None:
-    shutil.rmtree(project.exported("mobiledet_tiny", "trained"))
+    shutil.rmtree(project.exported("retinanet_mobiledet_tiny", "trained"))
     with pytest.raises(MissingResultError, match=r"interface\.json"):
-        convert(project, "mobiledet_tiny", "int8")
+        convert(project, "retinanet_mobiledet_tiny", "int8")
 
 
 def test_other_calibration_images_than_drawn_are_an_error(project: Layout) -> None:
     drawn, *_ = read_calibration(project.calibration, limit=1)
     drawn.write_bytes(b"another picture")
     with pytest.raises(DataError, match="sha256 differs"):
-        convert(project, "mobiledet_tiny", "int8")
+        convert(project, "retinanet_mobiledet_tiny", "int8")
 
 
 FOREIGN = ("tensorflow", "tf_keras", "official", "mlflow", "openvino_telemetry")
@@ -161,13 +161,13 @@ FOREIGN = ("tensorflow", "tf_keras", "official", "mlflow", "openvino_telemetry")
 
 
 def test_the_verb_imports_nothing_heavy(project: Layout) -> None:
-    cell = ("--model", "mobiledet_tiny", "--scheme", "float32", "--root", str(project.root))
+    cell = ("--model", "retinanet_mobiledet_tiny", "--scheme", "float32", "--root", str(project.root))
     assert import_and_run("stages.convert", *cell) == "0 []"
 
 
 @pytest.mark.parametrize("scheme", ["int8", "openvino_int8"])
 def test_making_a_file_imports_neither_tensorflow_nor_telemetry(project: Layout, scheme: str, tmp_path: Path) -> None:
-    exported = project.exported("mobiledet_tiny", "trained")
+    exported = project.exported("retinanet_mobiledet_tiny", "trained")
     write_interface(interface_for(SCHEMES[scheme], read_interface(exported)), tmp_path)
     job = ConversionJob(
         scheme=SCHEMES[scheme],

@@ -22,10 +22,10 @@ from tests.tiny_project import write_artifact
 pytestmark = pytest.mark.slow
 
 COMMON = {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
-FILES = {"mobiledet_tiny": ("model.tflite", "postprocess_op.tflite"), "maskrcnn_tiny": ("model.tflite",)}
-CUSTOM_OPS = {("mobiledet_tiny", "postprocess_op.tflite"): ["TFLite_Detection_PostProcess"]}
+FILES = {"retinanet_mobiledet_tiny": ("model.tflite", "postprocess_op.tflite"), "maskrcnn_tiny": ("model.tflite",)}
+CUSTOM_OPS = {("retinanet_mobiledet_tiny", "postprocess_op.tflite"): ["TFLite_Detection_PostProcess"]}
 EVERY_FILE = [(model, file) for model in MODELS for file in FILES[model]]
-OUTPUTS = {"mobiledet_tiny": COMMON, "maskrcnn_tiny": COMMON | {"detection_masks"}}
+OUTPUTS = {"retinanet_mobiledet_tiny": COMMON, "maskrcnn_tiny": COMMON | {"detection_masks"}}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -88,8 +88,8 @@ def test_float_file_gives_the_reference(
 
 
 def test_inputs_of_the_op_are_the_references_raw_outputs(exported_project: Layout, tmp_path: Path) -> None:
-    folder = exported_project.exported("mobiledet_tiny", "trained")
-    interface, reference = read_interface(folder), load_outputs(exported_project.reference("mobiledet_tiny"))
+    folder = exported_project.exported("retinanet_mobiledet_tiny", "trained")
+    interface, reference = read_interface(folder), load_outputs(exported_project.reference("retinanet_mobiledet_tiny"))
     artifact = write_artifact(tmp_path, (folder / "postprocess_op.tflite").read_bytes(), interface)
     runner = open_runner(artifact, num_threads=1, keep_raw=True)
     split = read_split(exported_project.split("val"))
@@ -104,7 +104,7 @@ def test_inputs_of_the_op_are_the_references_raw_outputs(exported_project: Layou
 
 @pytest.mark.parametrize(
     ("model", "signatures"),
-    [("mobiledet_tiny", {"serving_default", "raw_heads"}), ("maskrcnn_tiny", {"serving_default"})],
+    [("retinanet_mobiledet_tiny", {"serving_default", "raw_heads"}), ("maskrcnn_tiny", {"serving_default"})],
 )
 def test_saved_model_computes_what_the_interface_says(
     exported_project: Layout, model: str, signatures: set[str]
@@ -130,8 +130,11 @@ def test_other_labels_than_trained_on_are_refused(exported_project: Layout, tmp_
     layout = Layout(tmp_path)
     shutil.copy(exported_project.params, layout.params)
     shutil.copytree(exported_project.prepared, layout.prepared)
-    shutil.copytree(exported_project.variant("mobiledet_tiny", "trained"), layout.variant("mobiledet_tiny", "trained"))
+    shutil.copytree(
+        exported_project.variant("retinanet_mobiledet_tiny", "trained"),
+        layout.variant("retinanet_mobiledet_tiny", "trained"),
+    )
     write_json({"1": "circle", "2": "square"}, layout.labels)
     with pytest.raises(DataError, match=r"trained on 3 classes, labels.json has 2"):
-        main(["--model", "mobiledet_tiny", "--root", str(tmp_path)])
-    assert not layout.exported("mobiledet_tiny", "trained").exists()
+        main(["--model", "retinanet_mobiledet_tiny", "--root", str(tmp_path)])
+    assert not layout.exported("retinanet_mobiledet_tiny", "trained").exists()

@@ -10,7 +10,7 @@ from stages.gate import main
 from stages.report import main as report
 from tests.builders import write_cell, write_project
 
-MODEL, SCHEMES = "mobiledet_edgetpu", ("float32", "int8")
+MODEL, SCHEMES = "retinanet_mobiledet_edgetpu", ("float32", "int8")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_red_says_which_row_which_number_which_bound_by_how_much(
     report(["--root", str(layout.root)])
     assert run(layout) == EXIT_GATE_RED == 3
     assert capsys.readouterr().err.splitlines() == [
-        "red: mobiledet_edgetpu/int8: box_ap_drop 3.10 is above 2 (gate.max_ap_drop.int8) by 1.10 points",
+        "red: retinanet_mobiledet_edgetpu/int8: box_ap_drop 3.10 is above 2 (gate.max_ap_drop.int8) by 1.10 points",
         "The gate is red: 1 of 2 rows fail.",
     ]
 

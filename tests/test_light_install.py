@@ -46,7 +46,7 @@ def test_a_converted_file_needs_no_extra(stage: str, layout: Layout) -> None:
     ("stage", "extra"),
     [
         ("prepare", "train"),
-        ("reference --model mobiledet_tiny", "train"),
+        ("reference --model retinanet_mobiledet_tiny", "train"),
         ("report", "report"),
     ],
 )

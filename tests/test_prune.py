@@ -25,7 +25,7 @@ from tests import refined_project
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL = "mobiledet_tiny"
+MODEL = "retinanet_mobiledet_tiny"
 SCHEME = "pruned_int8"
 PRUNE: dict[str, Any] = {
     "target_sparsity": 0.6,
@@ -87,7 +87,9 @@ def test_nothing_asks_for_pruned_weights(tmp_path: Path) -> None:
 
 def test_what_is_pruned_must_be_trained(tmp_path: Path) -> None:
     write_params(tmp_path)
-    with pytest.raises(MissingResultError, match=r"models/trained/mobiledet_tiny: no trained weights.*stages\.train"):
+    with pytest.raises(
+        MissingResultError, match=r"models/trained/retinanet_mobiledet_tiny: no trained weights.*stages\.train"
+    ):
         run(tmp_path)
 
 
@@ -141,7 +143,7 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
     folder = project.variant(MODEL, Variant.PRUNED)
     result = read_json(TrainResult, folder / "result.json")
     assert (result.variant, result.status, result.steps, result.best_step) == ("pruned", Status.OK, 20, 20)
-    assert result.initialized_from == "models/trained/mobiledet_tiny"
+    assert result.initialized_from == "models/trained/retinanet_mobiledet_tiny"
     assert [entry["step"] for entry in read_history(folder / "history.json").validation] == [20]  # none too early
     assert result.checkpoint_sha256 == hash_file(folder / f"{result.checkpoint}.data-00000-of-00001")
 

@@ -12,7 +12,7 @@ from stages.publish import main
 from stages.report import main as report
 from tests.builders import write_cell, write_dvc_lock, write_project
 
-MODEL, SCHEMES = "mobiledet_edgetpu", ("float32", "int8")
+MODEL, SCHEMES = "retinanet_mobiledet_edgetpu", ("float32", "int8")
 
 
 @pytest.fixture

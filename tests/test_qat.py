@@ -25,7 +25,7 @@ from tests import refined_project
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-BOXES, MASKS = "mobiledet_tiny", "maskrcnn_tiny"
+BOXES, MASKS = "retinanet_mobiledet_tiny", "maskrcnn_tiny"
 SETTINGS: dict[str, Any] = {
     "steps": 10,
     "learning_rate": 0.01,
@@ -82,8 +82,8 @@ def test_nothing_asks_for_such_weights(variant: Variant, tmp_path: Path) -> None
 
 
 MISSING = {
-    "qat": r"models/trained/mobiledet_tiny: no trained weights .*`python -m stages\.train --model mobiledet_tiny`",
-    "pruned_qat": r"models/pruned/mobiledet_tiny: no trained weights .*stages\.prune",
+    "qat": r"models/trained/retinanet_mobiledet_tiny: no trained weights .*`python -m stages\.train --model \w+`",
+    "pruned_qat": r"models/pruned/retinanet_mobiledet_tiny: no trained weights .*stages\.prune",
 }
 
 

@@ -12,7 +12,7 @@ from stages.core.datasets.subset import choose_subset
 from stages.report import main
 from tests.builders import write_cell, write_project
 
-MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
+MODELS, SCHEMES = ("retinanet_mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
 ROW_KEYS = """
 model scheme backend source status reason artifact sha256 size_bytes gzip_bytes box_ap mask_ap box_ap_float
 mask_ap_float box_ap_drop mask_ap_drop box_class_ap_drop box_worst_class mask_class_ap_drop mask_worst_class
@@ -76,7 +76,7 @@ def test_what_an_earlier_report_left_goes_away(layout: Layout) -> None:
 
 
 def test_a_red_row_is_reported_and_not_an_error(layout: Layout) -> None:
-    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"box_ap_drop": 3.1})
+    write_cell(layout, "retinanet_mobiledet_edgetpu", "int8", validation_changes={"box_ap_drop": 3.1})
     assert run(layout) == 0
     rows = json.loads(layout.metrics.read_text())["rows"]
     assert [row["verdict"] for row in rows] == ["pass", "fail", "pass", "pass"]
@@ -97,7 +97,7 @@ def test_the_table_alone_needs_only_metrics(layout: Layout, capsys: pytest.Captu
 
 @pytest.mark.parametrize("args", [(), ("--table",)], ids=["report", "table"])
 def test_nothing_to_report_names_the_stage(args: tuple[str, ...], layout: Layout) -> None:
-    layout.validated("mobiledet_edgetpu", "float32").unlink()
+    layout.validated("retinanet_mobiledet_edgetpu", "float32").unlink()
     with pytest.raises(MissingResultError, match=r"stages\.(validate|report)"):
         run(layout, *args)
 

@@ -29,7 +29,7 @@ from stages.core.results.training import TrainResult
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL = "mobiledet_tiny"
+MODEL = "retinanet_mobiledet_tiny"
 SETTINGS: dict[str, Any] = {
     "optimizer": "sgd",
     "learning_rate": 0.02,
@@ -304,7 +304,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "nothing-to-freeze": (
         {"freeze_backbone_steps": 5},
         ParamsError,
-        "train.mobiledet_tiny.freeze_backbone_steps: 5 is for a pretrained backbone, and there is no init_checkpoint",
+        "_tiny.freeze_backbone_steps: 5 is for a pretrained backbone, and there is no init_checkpoint",
     ),
     "other-modules": (
         {"layer_decay": 0.5, "init_checkpoint": "nowhere/ckpt", "init_modules": "decoder"},

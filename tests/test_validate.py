@@ -59,9 +59,9 @@ def test_the_float_file_itself_loses_nothing(model: str, layout: Layout) -> None
 
 
 def test_dimmer_scores_show_in_agreement_and_parity(layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", build_detector(gain=0.9))
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector(gain=0.9))
 
-    result = run_cell(layout, "mobiledet_tiny")
+    result = run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert result.agreement is not None
     assert -0.1 < (result.agreement.score_shift or 0) < -0.03
@@ -129,9 +129,9 @@ def test_the_file_is_measured_class_by_class(layout: Layout) -> None:
 
 
 def test_the_protocol_says_what_was_judged(layout: Layout) -> None:
-    conversion = write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    conversion = write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector())
 
-    result = run_cell(layout, "mobiledet_tiny")
+    result = run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert result.artifact_sha256 == conversion.sha256
     assert result.protocol is not None
@@ -142,12 +142,12 @@ def test_the_protocol_says_what_was_judged(layout: Layout) -> None:
 
 
 def test_outputs_on_the_pictures_are_kept_without_garbage(layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector())
 
-    run_cell(layout, "mobiledet_tiny")
+    run_cell(layout, "retinanet_mobiledet_tiny")
 
-    kept = load_outputs(layout.validated_outputs("mobiledet_tiny", "int8"))
-    floats = load_outputs(layout.reference("mobiledet_tiny"))
+    kept = load_outputs(layout.validated_outputs("retinanet_mobiledet_tiny", "int8"))
+    floats = load_outputs(layout.reference("retinanet_mobiledet_tiny"))
     assert set(kept.image_ids.tolist()) == set(choose_subset(range(1, 13), MAX_SHOWN_IMAGES))
     for index, image_id in enumerate(kept.image_ids.tolist()):
         num = int(kept.outputs["num_detections"][index])
@@ -159,11 +159,11 @@ def test_outputs_on_the_pictures_are_kept_without_garbage(layout: Layout) -> Non
 def test_a_slow_row_is_judged_on_the_fixed_subset(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     params = yaml.safe_load(layout.params.read_text()) | {"validate": {"max_seconds": 5, "subset_images": 5}}
     layout.params.write_text(yaml.safe_dump(params))
-    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector())
     clock = iter(np.arange(0, 1000, 0.5).tolist())  # half a second per look at the clock
     monkeypatch.setattr("stages.core.validating.gathering.time.perf_counter", lambda: next(clock))
 
-    result = run_cell(layout, "mobiledet_tiny")
+    result = run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert result.protocol is not None
     assert (result.protocol.num_images, result.protocol.split_images) == (5, 12)
@@ -171,18 +171,18 @@ def test_a_slow_row_is_judged_on_the_fixed_subset(layout: Layout, monkeypatch: p
     assert "max_seconds (5)" in result.protocol.subset
     assert result.agreement is not None
     assert {image.image_id for image in result.agreement.most_moved} == set(choose_subset(range(1, 13), 5))
-    pictures = set(load_outputs(layout.validated_outputs("mobiledet_tiny", "int8")).image_ids.tolist())
+    pictures = set(load_outputs(layout.validated_outputs("retinanet_mobiledet_tiny", "int8")).image_ids.tolist())
     assert pictures == set(choose_subset(range(1, 13), 5))
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.NOT_APPLICABLE])
 def test_a_cell_without_a_file_keeps_its_row(status: Status, layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", None, status=status, reason="Flex ops: FlexErf")
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", None, status=status, reason="Flex ops: FlexErf")
 
-    result = run_cell(layout, "mobiledet_tiny")
+    result = run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert (result.status, result.reason, result.accuracy) == (status, "Flex ops: FlexErf", None)
-    assert len(load_outputs(layout.validated_outputs("mobiledet_tiny", "int8")).image_ids) == 0
+    assert len(load_outputs(layout.validated_outputs("retinanet_mobiledet_tiny", "int8")).image_ids) == 0
 
 
 @pytest.mark.parametrize(
@@ -201,22 +201,22 @@ def test_a_file_that_its_runtime_cannot_run_is_a_failed_row(content: bytes, reas
 
 
 def change_split(layout: Layout) -> None:
-    path = layout.reference("mobiledet_tiny")
+    path = layout.reference("retinanet_mobiledet_tiny")
     with np.load(path) as file:
         arrays: dict[str, Any] = dict(file) | {"split": np.asarray("test")}
     np.savez(path, **arrays)
 
 
 def remove_reference(layout: Layout) -> None:
-    (layout.reference("mobiledet_tiny")).unlink()
+    (layout.reference("retinanet_mobiledet_tiny")).unlink()
 
 
 def change_file(layout: Layout) -> None:
-    (layout.converted("mobiledet_tiny", "int8") / "model.tflite").write_bytes(build_detector(gain=0.5))
+    (layout.converted("retinanet_mobiledet_tiny", "int8") / "model.tflite").write_bytes(build_detector(gain=0.5))
 
 
 def rename_output(layout: Layout) -> None:
-    path = layout.converted("mobiledet_tiny", "int8") / "interface.json"
+    path = layout.converted("retinanet_mobiledet_tiny", "int8") / "interface.json"
     path.write_text(path.read_text().replace("detection_scores", "scores"))
 
 
@@ -224,26 +224,26 @@ def rename_output(layout: Layout) -> None:
     ("spoil", "error", "words"),
     [
         (change_split, ArtifactError, ["'test'", "'val'", "reference"]),
-        (remove_reference, MissingResultError, ["mobiledet_tiny.npz", "reference"]),
+        (remove_reference, MissingResultError, ["retinanet_mobiledet_tiny.npz", "reference"]),
         (change_file, ArtifactError, ["model.tflite", "sha256", "convert"]),
     ],
     ids=["reference_of_another_split", "no_reference", "another_file"],
 )
 def test_what_the_user_can_fix_is_an_error(spoil: Any, error: Any, words: list[str], layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector())
     spoil(layout)
 
     with pytest.raises(error) as caught:
-        run_cell(layout, "mobiledet_tiny")
+        run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert all(word in str(caught.value) for word in words)
 
 
 def test_a_file_that_is_not_its_interface_is_a_failed_row(layout: Layout) -> None:
-    write_conversion(layout, "mobiledet_tiny", "int8", build_detector())
+    write_conversion(layout, "retinanet_mobiledet_tiny", "int8", build_detector())
     rename_output(layout)
 
-    result = run_cell(layout, "mobiledet_tiny")
+    result = run_cell(layout, "retinanet_mobiledet_tiny")
 
     assert result.status is Status.FAILED
     assert all(word in result.reason for word in ("model.tflite", "'scores'", "expected", "'detection_scores'"))

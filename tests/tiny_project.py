@@ -24,12 +24,12 @@ from stages.core.running.open import open_runner
 from tests.tflite_builder import SIZE, build_detector, build_segmenter
 
 LABELS = {"1": "red", "2": "green", "3": "blue"}
-MODELS = {"mobiledet_tiny": build_detector, "maskrcnn_tiny": build_segmenter}
+MODELS = {"retinanet_mobiledet_tiny": build_detector, "maskrcnn_tiny": build_segmenter}
 IMAGE_SIDE = 2 * SIZE
 
 
 def tiny_interface(model: str, **changes: Any) -> Interface:
-    """The contract of `build_detector` (mobiledet_tiny) or `build_segmenter` (maskrcnn_tiny)."""
+    """The contract of `build_detector` (retinanet_mobiledet_tiny) or `build_segmenter` (maskrcnn_tiny)."""
     masks = model == "maskrcnn_tiny"
     shapes: dict[str, tuple[int, ...]] = {
         "detection_boxes": (1, 4, 4),

@@ -36,14 +36,14 @@ STAGE_EXTRAS = {
 """Stage to the extra that it needs; the others need none, or that of a file's runtime."""
 
 MODEL_SUMMARIES = {
-    "mobiledet_cpu": "squeeze-excite and hard-swish, for phone CPUs in float",
-    "mobiledet_edgetpu": "full convolutions and relu6, for Edge TPUs and int8",
-    "mobiledet_dsp": "relu6 and Tucker convolutions, for DSPs",
-    "mobiledet_gpu": "relu6 and Tucker convolutions, for mobile GPUs",
+    "retinanet_mobiledet_cpu": "squeeze-excite and hard-swish, for phone CPUs in float",
+    "retinanet_mobiledet_edgetpu": "full convolutions and relu6, for Edge TPUs and int8",
+    "retinanet_mobiledet_dsp": "relu6 and Tucker convolutions, for DSPs",
+    "retinanet_mobiledet_gpu": "relu6 and Tucker convolutions, for mobile GPUs",
     "retinanet_mobilenetv2": "MobileNetV2, depthwise and relu6: small, and fast in any runtime",
     "maskrcnn_mobiledet": "Mask R-CNN on the EdgeTPU backbone: masks at phone speed",
     "maskrcnn_resnet50": "Mask R-CNN on ResNet50-FPN: the classic, for edge boxes",
-    "mobiledet_tiny": "narrow MobileDet for tests and smoke runs",
+    "retinanet_mobiledet_tiny": "narrow MobileDet for tests and smoke runs",
     "maskrcnn_tiny": "narrow Mask R-CNN for tests and smoke runs",
 }
 SCHEME_SUMMARIES = {

@@ -76,7 +76,7 @@ def test_every_row_is_ok_or_says_why_not(smoke: SmokeRun) -> None:
 
 def test_the_zeros_of_pruning_are_counted_in_the_files(smoke: SmokeRun) -> None:
     for scheme in ("pruned_int8", "pruned_qat_int8"):
-        proof = smoke.folder / "models" / "converted" / "mobiledet_tiny" / scheme / "proof.json"
+        proof = smoke.folder / "models" / "converted" / "retinanet_mobiledet_tiny" / scheme / "proof.json"
         sparsities = [layer["sparsity"] for layer in json.loads(proof.read_text())["sparsity"]]
         assert sum(abs(sparsity - 0.5) < 0.01 for sparsity in sparsities) > 10
     page = (smoke.folder / "models" / "report" / "index.html").read_text()
@@ -105,7 +105,7 @@ def test_numbers_belong_to_the_files(smoke: SmokeRun) -> None:
 def test_the_table_is_printed_and_the_page_written(smoke: SmokeRun) -> None:
     assert "maskrcnn_tiny" in smoke.output
     page = (smoke.folder / "models" / "report" / "index.html").read_text()
-    assert "mobiledet_tiny" in page
+    assert "retinanet_mobiledet_tiny" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
@@ -140,7 +140,7 @@ def test_a_bound_that_is_broken_turns_the_gate_red(smoke: SmokeRun) -> None:
     finally:
         params.write_text(before)
     assert red.returncode == 3
-    assert "red: mobiledet_tiny/float32" in red.stderr
+    assert "red: retinanet_mobiledet_tiny/float32" in red.stderr
 
 
 def test_metrics_and_plots_are_known_to_dvc(smoke: SmokeRun) -> None:

@@ -4,7 +4,7 @@ from stages.core.results.benchmark import Benchmark
 
 
 def summarize_benchmark(benchmark: Benchmark) -> str:
-    """E.g. `mobiledet_cpu int8: p50 9.0 ms, p90 9.4 ms (3.1 objects), peak 120.1 MB, file 3.8 MB`."""
+    """E.g. `retinanet_mobiledet_cpu int8: p50 9.0 ms, p90 9.4 ms (3.1 objects), peak 120.1 MB, file 3.8 MB`."""
     cell = f"{benchmark.model} {benchmark.scheme}"
     if benchmark.latency is None:
         return f"{cell}: {benchmark.status}: {benchmark.reason}"

@@ -32,7 +32,7 @@ BUILDERS: dict[Family, Callable[[Detector, TrainSettings, TrainingData], cfg.Exp
 
 
 def register_experiments() -> None:
-    """Enters every row into Model Garden's experiment registry: `exp_factory.get_exp_config("mobiledet_cpu")`.
+    """Enters every row into Model Garden's experiment registry, for `exp_factory.get_exp_config(<name of the row>)`.
 
     Calling it again changes nothing.
     """

@@ -14,7 +14,7 @@ def check_consistency(config: cfg.ExperimentConfig, *, where: str) -> None:
 
     Args:
       config: Of a first training, with everything laid over it.
-      where: What messages call its section, e.g. `params.yaml: train.mobiledet_cpu`.
+      where: What messages call its section, e.g. `params.yaml: train.retinanet_mobiledet_cpu`.
 
     Raises:
       ParamsError: with the first contradiction.

@@ -21,7 +21,7 @@ def apply_overrides(config: cfg.ExperimentConfig, overrides: dict[str, Any], *, 
     Args:
       config: The configuration that settings and data gave.
       overrides: Tree below `task`, `trainer` and `runtime`.
-      where: What messages call the tree, e.g. `params.yaml: train.mobiledet_cpu.overrides`.
+      where: What messages call the tree, e.g. `params.yaml: train.retinanet_mobiledet_cpu.overrides`.
 
     Raises:
       ParamsError: for an unknown key (listing the known ones at that level), a value of another kind, or a combination

@@ -12,7 +12,7 @@ from stages.core.detectors.build import build_model, read_experiment, restore_we
 from stages.core.quantizing.model import put_weights_on_grid, quantize_model
 from stages.core.results.kinds import Variant
 from stages.core.results.training import TrainResult
-from stages.core.tables.detectors import DETECTORS
+from stages.core.tables.detectors import DETECTORS, RENAMED_DETECTORS
 
 
 def load_trained(trained_dir: Path) -> tuple[cfg.ExperimentConfig, Any]:
@@ -32,7 +32,9 @@ def load_trained(trained_dir: Path) -> tuple[cfg.ExperimentConfig, Any]:
     """
     result = read_json(TrainResult, trained_dir / RESULT_FILE)
     if result.model not in DETECTORS:
-        raise ArtifactError(f"{trained_dir / RESULT_FILE}: unknown model {result.model!r} (known: {list(DETECTORS)})")
+        renamed = RENAMED_DETECTORS.get(result.model)
+        hint = f"called {renamed!r} now; run `train` again" if renamed else f"known: {list(DETECTORS)}"
+        raise ArtifactError(f"{trained_dir / RESULT_FILE}: unknown model {result.model!r} ({hint})")
     config = read_experiment(trained_dir / EXPERIMENT_FILE, DETECTORS[result.model])
     model = build_model(config)
     if result.variant not in (Variant.QAT, Variant.PRUNED_QAT):

@@ -3,10 +3,15 @@
 import difflib
 from typing import Any
 
+from stages.core.tables.detectors import RENAMED_DETECTORS
+
 
 def check_name(name: str, kind: str, known: Any) -> None:
     """Raises ValueError naming the alternatives unless `name` is one of `known`."""
     if name not in known:
+        renamed = RENAMED_DETECTORS.get(name)
+        if renamed in known:
+            raise ValueError(f"{kind} {name!r} is called {renamed!r} now")
         near = difflib.get_close_matches(name, list(known), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")

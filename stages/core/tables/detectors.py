@@ -55,22 +55,22 @@ class Detector:
 
 _ROWS = (
     Detector(
-        name="mobiledet_cpu",
+        name="retinanet_mobiledet_cpu",
         family=Family.RETINANET,
         backbone="MobileDetCPU",
     ),
     Detector(
-        name="mobiledet_edgetpu",
+        name="retinanet_mobiledet_edgetpu",
         family=Family.RETINANET,
         backbone="MobileDetEdgeTPU",
     ),
     Detector(
-        name="mobiledet_dsp",
+        name="retinanet_mobiledet_dsp",
         family=Family.RETINANET,
         backbone="MobileDetDSP",
     ),
     Detector(
-        name="mobiledet_gpu",
+        name="retinanet_mobiledet_gpu",
         family=Family.RETINANET,
         backbone="MobileDetGPU",
     ),
@@ -90,7 +90,7 @@ _ROWS = (
         backbone="resnet50",
     ),
     Detector(
-        name="mobiledet_tiny",
+        name="retinanet_mobiledet_tiny",
         family=Family.RETINANET,
         backbone="MobileDetEdgeTPU",
         tiny=True,
@@ -104,3 +104,8 @@ _ROWS = (
 )
 
 DETECTORS: dict[str, Detector] = {row.name: row for row in _ROWS}
+
+RENAMED_DETECTORS = {
+    f"mobiledet_{variant}": f"retinanet_mobiledet_{variant}" for variant in ("cpu", "edgetpu", "dsp", "gpu", "tiny")
+}
+"""Names of earlier versions, with today's."""

@@ -32,7 +32,11 @@ class Counterpart:
 
 def _mobiledet(variant: str) -> Counterpart:
     return Counterpart(
-        meta="ssd", extractor=f"ssd_mobiledet_{variant}", row=f"mobiledet_{variant}", differs=SSDLITE, exported=True
+        meta="ssd",
+        extractor=f"ssd_mobiledet_{variant}",
+        row=f"retinanet_mobiledet_{variant}",
+        differs=SSDLITE,
+        exported=True,
     )
 
 
@@ -65,11 +69,11 @@ COUNTERPARTS: tuple[Counterpart, ...] = (
 
 NEAREST = {
     "ssd_mobilenet": "retinanet_mobilenetv2",
-    "ssd_efficientnet": "mobiledet_gpu",
-    "ssd": "mobiledet_gpu",
+    "ssd_efficientnet": "retinanet_mobiledet_gpu",
+    "ssd": "retinanet_mobiledet_gpu",
     "faster_rcnn": "maskrcnn_resnet50",
-    "center_net": "mobiledet_gpu",
-    "experimental_model": "mobiledet_gpu",
+    "center_net": "retinanet_mobiledet_gpu",
+    "experimental_model": "retinanet_mobiledet_gpu",
 }
 """Start of `feature_extractor.type`, or field of `model`, to the row to start from; the first that fits counts."""
 
@@ -82,7 +86,8 @@ def find_counterpart(meta: str, extractor: str) -> Counterpart | None:
 def nearest_row(meta: str, extractor: str) -> str:
     """The row to start from, for a model without a counterpart."""
     return next(
-        (row for start, row in NEAREST.items() if extractor.startswith(start)), NEAREST.get(meta, "mobiledet_gpu")
+        (row for start, row in NEAREST.items() if extractor.startswith(start)),
+        NEAREST.get(meta, "retinanet_mobiledet_gpu"),
     )
 
 

@@ -24,7 +24,7 @@ def advise(history: History, empty_classes: Sequence[str], section: str) -> str:
     Args:
       history: Of the finished training.
       empty_classes: Names of classes without an object in the train split.
-      section: Where the training's parameters are in params.yaml, e.g. `train.mobiledet_cpu`.
+      section: Where the training's parameters are in params.yaml, e.g. `train.retinanet_mobiledet_cpu`.
     """
     if empty_classes:
         return f"next: {', '.join(empty_classes)}: no object in train, so never found; label some or drop the class"

@@ -27,7 +27,7 @@ def check_anchors(task: Any, annotations: Path, section: str) -> str:
     Args:
       task: `task` of the experiment.
       annotations: Prepared COCO JSON of the training split.
-      section: Where the anchors are set in params.yaml, e.g. `train.mobiledet_cpu`.
+      section: Where the anchors are set in params.yaml, e.g. `train.retinanet_mobiledet_cpu`.
 
     Returns:
       Empty for a split without objects.

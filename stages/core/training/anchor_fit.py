@@ -48,7 +48,7 @@ def fit_anchors(task: Any, given: AnchorParams, annotations: Path, *, seed: int,
       given: The parameters to start from.
       annotations: Prepared COCO JSON of the training split.
       seed: Of the restarts of k-means; the same seed gives the same anchors.
-      section: Where the anchors are set in params.yaml, e.g. `train.mobiledet_cpu`.
+      section: Where the anchors are set in params.yaml, e.g. `train.retinanet_mobiledet_cpu`.
     """
     config = task.model
     input_size = (int(config.input_size[0]), int(config.input_size[1]))

@@ -5,7 +5,7 @@ from stages.core.results.validation import Validation
 
 
 def summarize_validation(validation: Validation) -> str:
-    """E.g. `mobiledet_cpu int8: box AP 65.2 (float 65.2, drop 0.0) on 200 images of val`."""
+    """E.g. `retinanet_mobiledet_cpu int8: box AP 65.2 (float 65.2, drop 0.0) on 200 images of val`."""
     cell = f"{validation.model} {validation.scheme}"
     if validation.status is not Status.OK or validation.accuracy is None or validation.reference is None:
         return f"{cell}: {validation.status}: {validation.reason}"

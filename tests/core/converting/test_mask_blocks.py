@@ -126,7 +126,7 @@ def test_a_written_out_graph_is_the_graph(made: Callable[[str], bytes]) -> None:
 
 
 def test_a_file_without_masks_comes_back_as_it_is(exported_project: Layout) -> None:
-    content = source(exported_project, "mobiledet_tiny").content
+    content = source(exported_project, "retinanet_mobiledet_tiny").content
     assert skip_empty_masks(content, 5) is content
 
 

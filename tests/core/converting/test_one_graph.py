@@ -31,7 +31,7 @@ from tests.exported_project import EXPORT, MODELS, random_model
 pytestmark = pytest.mark.slow
 
 CLOSE = 1e-3
-CLASS_AGNOSTIC = "mobiledet_tiny_class_agnostic"
+CLASS_AGNOSTIC = "retinanet_tiny_class_agnostic"
 Exported = tuple[Path, Interface]
 Answer = tuple[np.ndarray, dict[str, np.ndarray]]
 """Pixels, and what is found in them."""
@@ -51,7 +51,7 @@ def folders(exported_project: Layout, tmp_path_factory: pytest.TempPathFactory) 
     from stages.core.exporting.retinanet import build_retinanet_graph
     from stages.core.exporting.tflite import save_functions
 
-    config, weights = random_model("mobiledet_tiny")
+    config, weights = random_model("retinanet_mobiledet_tiny")
     settings = PostProcessingSettings(**ExportParams(**EXPORT, class_agnostic_nms=True).model_dump())
     graph = build_retinanet_graph(config.task.model, weights, settings)
     folder = tmp_path_factory.mktemp(CLASS_AGNOSTIC)
@@ -61,7 +61,7 @@ def folders(exported_project: Layout, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def open_case(folders: dict[str, Path], layout: Layout, name: str) -> Exported:
-    model = "mobiledet_tiny" if name == CLASS_AGNOSTIC else name
+    model = "retinanet_mobiledet_tiny" if name == CLASS_AGNOSTIC else name
     return folders[name], read_interface(layout.exported(model, "trained"))
 
 
@@ -140,14 +140,14 @@ def test_every_runtime_finds_the_same(
 
 def test_the_knob_makes_a_difference(answers: Callable[[str], list[Answer]]) -> None:
     """Else the comparisons above could not tell one suppression from the other."""
-    aware, agnostic = answers("mobiledet_tiny"), answers(CLASS_AGNOSTIC)
+    aware, agnostic = answers("retinanet_mobiledet_tiny"), answers(CLASS_AGNOSTIC)
     assert any(
         (one["detection_boxes"] != other["detection_boxes"]).any()
         for (_, one), (_, other) in zip(aware, agnostic, strict=True)
     )
 
 
-@pytest.mark.parametrize("name", ["mobiledet_tiny", CLASS_AGNOSTIC])
+@pytest.mark.parametrize("name", ["retinanet_mobiledet_tiny", CLASS_AGNOSTIC])
 def test_only_the_op_form_holds_the_op(folders: dict[str, Path], name: str) -> None:
     """Fast mode whatever the parameter says: the op's class-aware mode loses detections with more than one thread."""
     last = {}

@@ -34,14 +34,14 @@ def test_every_end_is_one_line(ending: str, says: str, tmp_path: Path, monkeypat
 
 
 def test_good_file_runs(tmp_path: Path) -> None:
-    artifact = write_artifact(tmp_path, build_detector(), tiny_interface("mobiledet_tiny"))
+    artifact = write_artifact(tmp_path, build_detector(), tiny_interface("retinanet_mobiledet_tiny"))
     assert probe_file(artifact.path, Backend.TFLITE, timeout_s=60) == ""
 
 
 @pytest.mark.slow
 def test_file_with_other_outputs_than_its_interface(exported_project: Layout, tmp_path: Path) -> None:
-    content = (exported_project.exported("mobiledet_tiny", "trained") / "model.tflite").read_bytes()
-    artifact = write_artifact(tmp_path, content, tiny_interface("mobiledet_tiny"))
+    content = (exported_project.exported("retinanet_mobiledet_tiny", "trained") / "model.tflite").read_bytes()
+    artifact = write_artifact(tmp_path, content, tiny_interface("retinanet_mobiledet_tiny"))
     assert "expected" in probe_file(artifact.path, Backend.TFLITE, timeout_s=60)
 
 
@@ -57,13 +57,13 @@ def outputs(num: float) -> dict[str, np.ndarray]:
 def test_values_of_detections_must_be_finite_and_others_need_not() -> None:
     found = outputs(2)
     found["detection_boxes"][0, 2] = np.nan
-    check_values(found, tiny_interface("mobiledet_tiny"))
+    check_values(found, tiny_interface("retinanet_mobiledet_tiny"))
     found["detection_boxes"][0, 1, 3] = np.inf
     with pytest.raises(ArtifactError, match="detection_boxes: 1 values are not finite"):
-        check_values(found, tiny_interface("mobiledet_tiny"))
+        check_values(found, tiny_interface("retinanet_mobiledet_tiny"))
 
 
 @pytest.mark.parametrize("num", [-1, 5, float("nan")])
 def test_count_must_fit(num: float) -> None:
     with pytest.raises(ArtifactError, match="num_detections"):
-        check_values(outputs(num), tiny_interface("mobiledet_tiny"))
+        check_values(outputs(num), tiny_interface("retinanet_mobiledet_tiny"))

@@ -75,12 +75,12 @@ def test_ops_and_types_are_the_golden_ones(made, model: str, scheme: str, update
     ids=lambda value: value.replace(" ", "_"),
 )
 def test_a_file_that_is_not_what_it_claims(made, scheme: str, claims: str, says: str) -> None:  # type: ignore[no-untyped-def]
-    proof: Proof = prove(made("mobiledet_tiny", scheme), SCHEMES[claims])
+    proof: Proof = prove(made("retinanet_mobiledet_tiny", scheme), SCHEMES[claims])
     assert says in "; ".join(proof.contradictions)
 
 
 def test_the_proof_is_read_from_the_file(made, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    content, scheme = made("mobiledet_tiny", "int8"), SCHEMES["int8"]
+    content, scheme = made("retinanet_mobiledet_tiny", "int8"), SCHEMES["int8"]
     (tmp_path / "model.tflite").write_bytes(content)
     assert prove_tflite(tmp_path / "model.tflite", scheme) == prove(content, scheme)
 

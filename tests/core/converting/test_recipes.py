@@ -71,13 +71,13 @@ def test_uint8_pixels_give_what_float_pixels_give(exported_project: Layout, mode
 
 
 def test_uint8_input_twice_is_refused(exported_project: Layout) -> None:
-    once = feed_uint8(source(exported_project, "mobiledet_tiny").content)
+    once = feed_uint8(source(exported_project, "retinanet_mobiledet_tiny").content)
     with pytest.raises(ArtifactError, match="expected one float32 image"):
         feed_uint8(once)
 
 
 def test_ranges_are_those_of_the_images_and_hold_zero(exported_project: Layout) -> None:
-    start = source(exported_project, "mobiledet_tiny", limit=3)
+    start = source(exported_project, "retinanet_mobiledet_tiny", limit=3)
     graph = read_graph(start.content, "tiny")
     image = graph.inputs["image"]
     found = measure_ranges(start.content, frozenset({image, graph.ops[0].outputs[0]}), start.images, start.spec)
@@ -88,13 +88,13 @@ def test_ranges_are_those_of_the_images_and_hold_zero(exported_project: Layout) 
 
 
 def test_no_images_no_ranges(exported_project: Layout) -> None:
-    start = replace(source(exported_project, "mobiledet_tiny"), images=())
+    start = replace(source(exported_project, "retinanet_mobiledet_tiny"), images=())
     with pytest.raises(DataError, match="calibration list is empty"):
         make_file(start, SCHEMES["int8"])
 
 
 def test_files_are_the_same_each_time(exported_project: Layout) -> None:
-    start = source(exported_project, "mobiledet_tiny")
+    start = source(exported_project, "retinanet_mobiledet_tiny")
     assert make_file(start, SCHEMES["int8"]) == make_file(start, SCHEMES["int8"])
 
 
@@ -131,6 +131,6 @@ def test_a_mask_head_that_saw_no_object_is_noted(exported_project: Layout, schem
 
 
 def test_without_masks_there_is_nothing_to_note(exported_project: Layout) -> None:
-    start = source(exported_project, "mobiledet_tiny", limit=2)
+    start = source(exported_project, "retinanet_mobiledet_tiny", limit=2)
     blind = make_file(replace(start, content=find_nothing(start.content)), SCHEMES["int8"]).made
     assert (blind.notes, blind.calibration_detections) == ((), 0)

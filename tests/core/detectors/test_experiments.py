@@ -113,9 +113,9 @@ def test_more_samples_than_regions_are_refused(regions: dict[str, int], says: st
 @pytest.mark.parametrize(
     ("model", "width", "scale"),
     [
-        ("mobiledet_cpu", 1.0, 1.0),
-        ("mobiledet_tiny", 1.0, 0.25),
-        ("mobiledet_tiny", 0.5, 0.125),
+        ("retinanet_mobiledet_cpu", 1.0, 1.0),
+        ("retinanet_mobiledet_tiny", 1.0, 0.25),
+        ("retinanet_mobiledet_tiny", 0.5, 0.125),
         ("retinanet_mobilenetv2", 0.35, 0.35),
         ("maskrcnn_mobiledet", 1.5, 1.5),
     ],

@@ -44,7 +44,7 @@ def test_a_wrong_override_names_its_place_and_the_known_keys(case: Wrong) -> Non
     with pytest.raises(ParamsError) as caught:
         experiment(overrides=case.overrides)
     message = str(caught.value)
-    assert message.startswith("params.yaml: train.mobiledet_tiny.overrides")
+    assert message.startswith("params.yaml: train.retinanet_mobiledet_tiny.overrides")
     assert "\n" not in message
     for part in case.says:
         assert part in message
@@ -74,6 +74,6 @@ def test_every_row_travels_through_yaml(model: str, tmp_path: Any) -> None:
 
 
 def test_a_configuration_of_another_family_is_refused(tmp_path: Any) -> None:
-    write_experiment(experiment("mobiledet_tiny"), tmp_path / "experiment.yaml")
+    write_experiment(experiment("retinanet_mobiledet_tiny"), tmp_path / "experiment.yaml")
     with pytest.raises(ArtifactError, match="maskrcnn"):
         read_experiment(tmp_path / "experiment.yaml", DETECTORS["maskrcnn_tiny"])

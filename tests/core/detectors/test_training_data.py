@@ -18,7 +18,9 @@ def coco(*segmentations: Any) -> bytes:
 
 
 def test_a_mask_model_refuses_boxes_without_masks() -> None:
-    with pytest.raises(DataError, match=r"2 of 3 objects have no mask \(first: annotation 2\).*mobiledet_cpu"):
+    with pytest.raises(
+        DataError, match=r"2 of 3 objects have no mask \(first: annotation 2\).*retinanet_mobiledet_cpu"
+    ):
         check_masks(coco(SQUARE, [], None), "val/annotations.json", DETECTORS["maskrcnn_tiny"])
 
 
@@ -27,10 +29,10 @@ def test_masks_everywhere_are_fine() -> None:
 
 
 def test_a_batch_larger_than_the_split_is_refused() -> None:
-    check_batch_size("mobiledet_tiny", 5, 5)
+    check_batch_size("retinanet_mobiledet_tiny", 5, 5)
     with pytest.raises(TrainingError) as error:
-        check_batch_size("mobiledet_tiny", 6, 5)
+        check_batch_size("retinanet_mobiledet_tiny", 6, 5)
     assert str(error.value) == (
-        "params.yaml: train.mobiledet_tiny.batch_size 6 is larger than the train split (5 images); "
+        "params.yaml: train.retinanet_mobiledet_tiny.batch_size 6 is larger than the train split (5 images); "
         "lower it to at most 5"
     )

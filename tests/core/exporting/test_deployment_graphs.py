@@ -102,7 +102,7 @@ def test_maskrcnn_variants_that_have_no_graph(
 
 @pytest.fixture(scope="module")
 def retinanet() -> tuple[Any, Any, DeploymentGraph]:
-    config, model = random_model("mobiledet_tiny")
+    config, model = random_model("retinanet_mobiledet_tiny")
     return config, model, build_retinanet_graph(config.task.model, model, settings(score_threshold=0.0))
 
 

@@ -40,8 +40,8 @@ RED = [
     Case(
         "box floor",
         {"box_ap": 64.3},
-        ("box_ap 64.30 is below 70 (gate.floors.mobiledet_edgetpu.box_ap) by 5.70 points",),
-        {"floors": {"mobiledet_edgetpu": FloorParams(box_ap=70)}},
+        ("box_ap 64.30 is below 70 (gate.floors.retinanet_mobiledet_edgetpu.box_ap) by 5.70 points",),
+        {"floors": {"retinanet_mobiledet_edgetpu": FloorParams(box_ap=70)}},
     ),
     Case(
         "mask floor",
@@ -86,7 +86,7 @@ GREEN = [
     Case("better than float", {"box_ap_drop": -1.5}, ()),
     Case("no agreement: nothing was detected", {"agreement_f1": None}, ()),
     Case("masks of a model without masks", {"mask_ap": None, "mask_ap_drop": None}, ()),
-    Case("floor of another model", {}, (), {"floors": {"mobiledet_cpu": FloorParams(box_ap=99)}}),
+    Case("floor of another model", {}, (), {"floors": {"retinanet_mobiledet_cpu": FloorParams(box_ap=99)}}),
     Case(
         "not applicable",
         {"status": Status.NOT_APPLICABLE, "reason": "no such op", "box_ap": None},
@@ -113,13 +113,13 @@ def test_what_keeps_its_bounds_passes(case: Case) -> None:
 
 def test_a_scheme_that_params_do_not_name_keeps_the_tables_bound() -> None:
     gate = GateParams(floors={})
-    assert bounds_of("mobiledet_cpu", "float32", gate).max_ap_drop == 0.2
-    assert bounds_of("mobiledet_cpu", "int16x8", gate).max_ap_drop == 1.0
+    assert bounds_of("retinanet_mobiledet_cpu", "float32", gate).max_ap_drop == 0.2
+    assert bounds_of("retinanet_mobiledet_cpu", "int16x8", gate).max_ap_drop == 1.0
 
 
 def test_failures_name_the_row() -> None:
     rows = judge_rows([row(), row(scheme="float16", box_ap_drop=0.5)], GateParams())
     lines = failures(Metrics(split="val", num_images=6, rows=rows))
     assert lines == (
-        "mobiledet_edgetpu/float16: box_ap_drop 0.50 is above 0.2 (gate.max_ap_drop.float16) by 0.30 points",
+        "retinanet_mobiledet_edgetpu/float16: box_ap_drop 0.50 is above 0.2 (gate.max_ap_drop.float16) by 0.30 points",
     )

@@ -110,20 +110,20 @@ def test_only_layers_are_quantized(made, model: str) -> None:  # type: ignore[no
     ],
 )
 def test_an_ir_that_is_not_what_it_claims(made, scheme: str, claims: str, says: str) -> None:  # type: ignore[no-untyped-def]
-    folder, _ = made("mobiledet_tiny", scheme)
+    folder, _ = made("retinanet_mobiledet_tiny", scheme)
     assert says in "; ".join(prove_ir(folder / "model.xml", SCHEMES[claims]).contradictions)
 
 
 @pytest.mark.parametrize("scheme", SUMMARY)
 def test_no_place_of_this_machine_is_written_down(made, exported_project: Layout, scheme: str) -> None:  # type: ignore[no-untyped-def]
-    folder, _ = made("mobiledet_tiny", scheme)
+    folder, _ = made("retinanet_mobiledet_tiny", scheme)
     text = (folder / "model.xml").read_text()
     for place in (str(exported_project.root), str(folder), str(Path.home()), "saved_model", "/tmp"):
         assert place not in text
 
 
 def test_half_precision_halves_the_weights(made) -> None:  # type: ignore[no-untyped-def]
-    sizes = {scheme: (made("mobiledet_tiny", scheme)[0] / "model.bin").stat().st_size for scheme in SUMMARY}
+    sizes = {scheme: (made("retinanet_mobiledet_tiny", scheme)[0] / "model.bin").stat().st_size for scheme in SUMMARY}
     assert sizes["openvino_float16"] < 0.6 * sizes["openvino_float32"]
     assert sizes["openvino_int8"] < 0.8 * sizes["openvino_float16"], "anchors stay float"
 
@@ -166,7 +166,7 @@ def write_graph(folder: Path, content: bytes) -> None:
 @pytest.mark.parametrize("bad", BAD_FOLDERS)
 def test_a_saved_model_that_is_none_is_named(exported_project: Layout, tmp_path: Path, bad: str) -> None:
     spoil, error, says = BAD_FOLDERS[bad]
-    asked = replace(job(exported_project, "mobiledet_tiny", "openvino_float32", tmp_path), exported=tmp_path)
+    asked = replace(job(exported_project, "retinanet_mobiledet_tiny", "openvino_float32", tmp_path), exported=tmp_path)
     spoil(tmp_path / SAVED_MODEL)
     with pytest.raises(error, match=says) as caught:
         make_ir(asked)
@@ -175,14 +175,14 @@ def test_a_saved_model_that_is_none_is_named(exported_project: Layout, tmp_path:
 
 
 def test_a_saved_model_with_other_outputs_is_refused(exported_project: Layout, tmp_path: Path) -> None:
-    asked = job(exported_project, "mobiledet_tiny", "openvino_float32", tmp_path)
+    asked = job(exported_project, "retinanet_mobiledet_tiny", "openvino_float32", tmp_path)
     masks = read_interface(exported_project.exported("maskrcnn_tiny", "trained"))
     with pytest.raises(ArtifactError, match=r"outputs .*expected .*detection_masks.*interface\.json"):
         make_ir(replace(asked, interface=masks))
 
 
 def test_an_ir_without_its_weights_is_not_whole(made, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    folder, _ = made("mobiledet_tiny", "openvino_float32")
+    folder, _ = made("retinanet_mobiledet_tiny", "openvino_float32")
     (tmp_path / "model.xml").write_bytes((folder / "model.xml").read_bytes())
     with pytest.raises(ArtifactError, match=r"model\.xml: not a whole OpenVINO IR"):
         prove_ir(tmp_path / "model.xml", SCHEMES["openvino_float32"])
@@ -232,7 +232,7 @@ def test_masks_that_no_image_shows_cannot_be_calibrated(dark_and_bright: list[Pa
 
 
 def interface_of(*, masks: bool) -> Interface:
-    return interface("maskrcnn_tiny" if masks else "mobiledet_tiny", "openvino_int8", size=SIZE)
+    return interface("maskrcnn_tiny" if masks else "retinanet_mobiledet_tiny", "openvino_int8", size=SIZE)
 
 
 @pytest.mark.parametrize("model", MODELS)

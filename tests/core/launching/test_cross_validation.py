@@ -26,7 +26,13 @@ json.dump({"split": "val", "num_images": 3, "rows": [row]}, open("metrics.json",
 
 def row(box_ap: float | None, mask_ap: float | None = None, scheme: str = "float32") -> Row:
     values: dict[str, Any] = dict.fromkeys(Row.__dataclass_fields__)
-    values |= {"model": "mobiledet_tiny", "scheme": scheme, "backend": "tflite", "source": "trained", "reason": ""}
+    values |= {
+        "model": "retinanet_mobiledet_tiny",
+        "scheme": scheme,
+        "backend": "tflite",
+        "source": "trained",
+        "reason": "",
+    }
     values |= {
         "status": Status.OK,
         "verdict": Verdict.PASS,
@@ -48,8 +54,8 @@ def test_mean_and_spread_of_the_folds() -> None:
         metrics(row(70, None), row(50, None, "int8")),
     ]
     table = folds_to_text(collect_folds(folds))
-    assert "| mobiledet_tiny | float32 | 60.0 ± 10.0 | 50.0 60.0 70.0 | 40.5 ± 0.7 | 40.0 41.0 - |" in table
-    assert "| mobiledet_tiny | int8 | 49.0 ± 1.4 | 48.0 - 50.0 | - | - |" in table
+    assert "| retinanet_mobiledet_tiny | float32 | 60.0 ± 10.0 | 50.0 60.0 70.0 | 40.5 ± 0.7 | 40.0 41.0 - |" in table
+    assert "| retinanet_mobiledet_tiny | int8 | 49.0 ± 1.4 | 48.0 - 50.0 | - | - |" in table
 
 
 def test_one_value_has_no_deviation_and_none_no_mean() -> None:
@@ -71,7 +77,7 @@ def project(tmp_path: Path) -> Path:
     (project / "stages" / "row.json").write_text(json.dumps(vars(row(0.0, 20.0))))
     stage = {"cmd": "python stages/make_up.py", "params": ["prepare"], "deps": ["stages"], "outs": ["models/report"]}
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"report": stage}}))
-    tree = {"models": ["mobiledet_tiny"], "schemes": ["float32"]}
+    tree = {"models": ["retinanet_mobiledet_tiny"], "schemes": ["float32"]}
     (project / "params.yaml").write_text(yaml.safe_dump(tree))
     (tmp_path / "cv.yaml").write_text(yaml.safe_dump({**tree, "prepare": {"split": {"folds": 2}}}))
     return project

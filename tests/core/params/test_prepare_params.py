@@ -22,5 +22,5 @@ from stages.core.params.tree import parse_params
 )
 def test_bad_values_are_refused_in_one_line(section: dict[str, Any], says: str) -> None:
     with pytest.raises(ParamsError, match=says) as caught:
-        parse_params({"models": ["mobiledet_tiny"], "schemes": ["float32"], "prepare": section})
+        parse_params({"models": ["retinanet_mobiledet_tiny"], "schemes": ["float32"], "prepare": section})
     assert "\n" not in str(caught.value)

@@ -39,7 +39,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_mistakes_are_one_line(case: str) -> None:
     section, says = BAD[case]
     with pytest.raises(ParamsError, match=says) as caught:
-        parse_params({"models": ["mobiledet_tiny"], "schemes": ["int8"], "prune": section})
+        parse_params({"models": ["retinanet_mobiledet_tiny"], "schemes": ["int8"], "prune": section})
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("params.yaml: prune")
 

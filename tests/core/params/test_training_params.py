@@ -7,7 +7,7 @@ import pytest
 from stages.core.base.errors import ParamsError
 from stages.core.params.tree import parse_params
 
-MODEL = "mobiledet_tiny"
+MODEL = "retinanet_mobiledet_tiny"
 
 
 @pytest.mark.parametrize(

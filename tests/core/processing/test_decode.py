@@ -10,7 +10,7 @@ from stages.core.processing.preprocess import place_image
 from tests.tiny_project import tiny_interface
 
 PORTRAIT = (400, 200)
-PLACEMENT = place_image(PORTRAIT, tiny_interface("mobiledet_tiny").input)
+PLACEMENT = place_image(PORTRAIT, tiny_interface("retinanet_mobiledet_tiny").input)
 """(height, width): scaled by 1/4, the image fills the left half of the input."""
 
 
@@ -25,7 +25,7 @@ def graph_outputs(num: int = 2, **changes: Any) -> dict[str, np.ndarray]:
 
 
 def test_boxes_scores_and_classes_best_first() -> None:
-    found = outputs_to_detections(graph_outputs(), tiny_interface("mobiledet_tiny"), PLACEMENT)
+    found = outputs_to_detections(graph_outputs(), tiny_interface("retinanet_mobiledet_tiny"), PLACEMENT)
 
     np.testing.assert_allclose(found.boxes_xyxy, [[100, 200, 200, 400], [0, 0, 100, 200]])
     np.testing.assert_allclose(found.scores, [0.8, 0.4])
@@ -51,13 +51,13 @@ def test_a_broken_count_reads_no_foreign_memory(value: float, expected: int) -> 
     ids=["no_score", "no_area_or_infinite", "in_the_padding_or_nan"],
 )
 def test_what_is_not_an_object_is_dropped(changes: dict[str, np.ndarray]) -> None:
-    found = outputs_to_detections(graph_outputs(**changes), tiny_interface("mobiledet_tiny"), PLACEMENT)
+    found = outputs_to_detections(graph_outputs(**changes), tiny_interface("retinanet_mobiledet_tiny"), PLACEMENT)
 
     assert len(found) == 0
 
 
 def test_outputs_without_the_batch_dimension_decode_alike() -> None:
-    interface, placement = tiny_interface("mobiledet_tiny"), PLACEMENT
+    interface, placement = tiny_interface("retinanet_mobiledet_tiny"), PLACEMENT
     flat = {name: array[0] for name, array in graph_outputs().items()}
 
     np.testing.assert_array_equal(

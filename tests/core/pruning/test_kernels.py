@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 HALF = Pattern(sparsity=0.5)
 
 
-@pytest.fixture(scope="module", params=["mobiledet_tiny", "maskrcnn_tiny"])
+@pytest.fixture(scope="module", params=["retinanet_mobiledet_tiny", "maskrcnn_tiny"])
 def model(request: pytest.FixtureRequest) -> Any:
     register_experiments()
     return build_model(experiment(request.param))

@@ -191,7 +191,7 @@ def write_source(folder: Path, model: Any) -> None:
 
 
 def test_the_refinement_starts_from_the_source_and_prunes_at_each_step(tmp_path: Path) -> None:
-    params, source = steps(), tmp_path / "trained" / "mobiledet_tiny"
+    params, source = steps(), tmp_path / "trained" / "retinanet_mobiledet_tiny"
     write_source(source, build(seed=5))
     refinement = Pruning(source=source, params=params)
     assert (refinement.variant, refinement.settled_step) == ("pruned", 8)

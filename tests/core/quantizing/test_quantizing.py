@@ -25,10 +25,10 @@ COMPUTING = (
 )
 NARROW = {"filter_size_scale": 0.25}
 BACKBONES = {
-    "cpu": ("mobiledet_tiny", {"type": "mobiledet", "mobiledet": {"model_id": "MobileDetCPU", **NARROW}}),
-    "edgetpu": ("mobiledet_tiny", {}),
-    "dsp": ("mobiledet_tiny", {"type": "mobiledet", "mobiledet": {"model_id": "MobileDetDSP", **NARROW}}),
-    "gpu": ("mobiledet_tiny", {"type": "mobiledet", "mobiledet": {"model_id": "MobileDetGPU", **NARROW}}),
+    "cpu": ("retinanet_mobiledet_tiny", {"type": "mobiledet", "mobiledet": {"model_id": "MobileDetCPU", **NARROW}}),
+    "edgetpu": ("retinanet_mobiledet_tiny", {}),
+    "dsp": ("retinanet_mobiledet_tiny", {"type": "mobiledet", "mobiledet": {"model_id": "MobileDetDSP", **NARROW}}),
+    "gpu": ("retinanet_mobiledet_tiny", {"type": "mobiledet", "mobiledet": {"model_id": "MobileDetGPU", **NARROW}}),
     "maskrcnn": ("maskrcnn_tiny", {}),
     "resnet": ("maskrcnn_tiny", {"type": "resnet", "resnet": {"model_id": 50, "depth_multiplier": 0.25}}),
 }

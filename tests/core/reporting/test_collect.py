@@ -14,7 +14,7 @@ from stages.core.results.table import Verdict
 from stages.core.results.validation import Accuracy, Protocol
 from tests.builders import average_precision, write_cell, write_project
 
-MODEL, SCHEME = "mobiledet_edgetpu", "int8"
+MODEL, SCHEME = "retinanet_mobiledet_edgetpu", "int8"
 
 
 @pytest.fixture
@@ -168,5 +168,5 @@ def test_the_split_is_counted_whole_when_a_row_saw_a_part(layout: Layout) -> Non
 
 def test_a_row_that_params_ask_for_must_be_there(layout: Layout) -> None:
     metrics = cells_to_metrics(read_cells(layout, (MODEL,), (SCHEME,)), GateParams())
-    with pytest.raises(MissingResultError, match="mobiledet_edgetpu/float32"):
+    with pytest.raises(MissingResultError, match="retinanet_mobiledet_edgetpu/float32"):
         check_complete(metrics, (MODEL,), ("float32", SCHEME))

@@ -74,9 +74,9 @@ def test_the_long_table_has_a_line_per_count(confusion: Confusion) -> None:
 
 
 def test_dvc_gets_one_table_per_file(tmp_path: Path) -> None:
-    layout = write_project(tmp_path, ("mobiledet_edgetpu",), ("float32", "int8"))
-    write_confusions(read_cells(Layout(tmp_path), ("mobiledet_edgetpu",), ("float32", "int8")), layout.report)
-    with (layout.report / "mobiledet_edgetpu" / "int8.csv").open(newline="") as file:
+    layout = write_project(tmp_path, ("retinanet_mobiledet_edgetpu",), ("float32", "int8"))
+    write_confusions(read_cells(Layout(tmp_path), ("retinanet_mobiledet_edgetpu",), ("float32", "int8")), layout.report)
+    with (layout.report / "retinanet_mobiledet_edgetpu" / "int8.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert {"actual": "circle", "predicted": "circle"} in lines
     assert len(lines) == 10 + 9 + 3

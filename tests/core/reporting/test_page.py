@@ -20,7 +20,7 @@ from stages.core.results.status import Status
 from stages.core.results.validation import Accuracy, Parity, Protocol
 from tests.builders import average_precision, class_results, write_cell, write_project
 
-MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8", "int16x8")
+MODELS, SCHEMES = ("retinanet_mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8", "int16x8")
 VOID = {"meta", "link", "input", "br", "img", "hr", "line", "path", "rect", "circle"}
 
 
@@ -91,7 +91,7 @@ def test_the_page_says_what_the_report_must(layout: Layout) -> None:
 
 
 def test_a_red_row_is_named_on_top_with_its_reason(layout: Layout) -> None:
-    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"box_ap_drop": 3.1})
+    write_cell(layout, "retinanet_mobiledet_edgetpu", "int8", validation_changes={"box_ap_drop": 3.1})
     page = render_page(content_of(layout))
     assert "The gate is red: 1 of 6 rows fail." in page
     alarm = page[page.index('class="alarm"') :]
@@ -115,9 +115,9 @@ NOT_FINITE = Parity(output="nan", sqnr_db=None, cosine=None, max_abs=None, num_i
     ids=["identical", "measured", "no signal", "not finite"],
 )
 def test_the_worst_raw_output_is_shown(layout: Layout, parity: tuple[Parity, ...], worst: Parity, said: str) -> None:
-    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"parity": parity})
+    write_cell(layout, "retinanet_mobiledet_edgetpu", "int8", validation_changes={"parity": parity})
     content = content_of(layout)
-    cell = next(cell for cell in content.cells if cell.name == "mobiledet_edgetpu/int8")
+    cell = next(cell for cell in content.cells if cell.name == "retinanet_mobiledet_edgetpu/int8")
     assert worst_parity(cell) == worst
     assert f'title="{worst.output}">{said}</td>' in render_page(content)
 
@@ -164,8 +164,8 @@ def test_what_is_absent_leaves_the_page_whole(damage: Callable[[Layout], None], 
 
 
 def test_without_pictures_and_masks_the_page_has_no_such_parts(tmp_path: Path) -> None:
-    layout = write_project(tmp_path, ("mobiledet_edgetpu",), SCHEMES)
-    page = render_page(content_of(layout, ("mobiledet_edgetpu",), num_pictures=0))
+    layout = write_project(tmp_path, ("retinanet_mobiledet_edgetpu",), SCHEMES)
+    page = render_page(content_of(layout, ("retinanet_mobiledet_edgetpu",), num_pictures=0))
     parse(page)
     assert 'id="pictures"' not in page
     assert "mask AP" not in page
@@ -174,7 +174,9 @@ def test_without_pictures_and_masks_the_page_has_no_such_parts(tmp_path: Path) -
 def test_names_of_classes_are_text_and_not_markup(layout: Layout) -> None:
     hostile = {"1": "<script>alert(1)</script>", "2": '" onload="x'}
     accuracy = Accuracy(box=average_precision(60.0, hostile))
-    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"accuracy": accuracy, "reference": accuracy})
+    write_cell(
+        layout, "retinanet_mobiledet_edgetpu", "int8", validation_changes={"accuracy": accuracy, "reference": accuracy}
+    )
     page = render_page(content_of(layout))
     tree = parse(page)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -191,10 +193,10 @@ def test_a_row_judged_on_a_part_says_so(layout: Layout) -> None:
         data_sha256="0",
         score_floor=0.05,
     )
-    write_cell(layout, "mobiledet_edgetpu", "int16x8", validation_changes={"protocol": part})
+    write_cell(layout, "retinanet_mobiledet_edgetpu", "int16x8", validation_changes={"protocol": part})
     content = content_of(layout)
     assert subset_notes(content.cells) == (
-        "mobiledet_edgetpu/int16x8 was evaluated on 2 of 6 images, float model included: 576 ms an image",
+        "retinanet_mobiledet_edgetpu/int16x8 was evaluated on 2 of 6 images, float model included: 576 ms an image",
     )
     page = render_page(content)
     assert "evaluated on 2 of 6 images" in page
@@ -218,7 +220,7 @@ def test_scatter_charts_grey_out_dominated_rows(layout: Layout) -> None:
 def test_detail_tables_hold_float_and_schemes_for_areas_and_classes(layout: Layout) -> None:
     tables = heat_tables(content_of(layout))
     assert [(table.model, table.kind) for table in tables] == [
-        ("mobiledet_edgetpu", "box"),
+        ("retinanet_mobiledet_edgetpu", "box"),
         ("maskrcnn_mobiledet", "box"),
         ("maskrcnn_mobiledet", "mask"),
     ]
@@ -231,7 +233,7 @@ def write_classes(layout: Layout, names: list[str], **changes: Any) -> None:
     results = class_results(names, num_objects=1000)
     judged = {"accuracy": accuracy, "reference": accuracy, "box_classes": results, **changes}
     for scheme in SCHEMES:
-        write_cell(layout, "mobiledet_edgetpu", scheme, validation_changes=judged)
+        write_cell(layout, "retinanet_mobiledet_edgetpu", scheme, validation_changes=judged)
 
 
 NO_DETECTIONS = ClassResults(
@@ -288,7 +290,7 @@ CLASS_CASES = [
 @pytest.mark.parametrize("case", CLASS_CASES, ids=attrgetter("id"))
 def test_the_section_on_classes(case: ClassCase, layout: Layout) -> None:
     write_classes(layout, case.names, **case.changes)
-    page = render_page(replace(content_of(layout, ("mobiledet_edgetpu",)), pictures=()))
+    page = render_page(replace(content_of(layout, ("retinanet_mobiledet_edgetpu",)), pictures=()))
     parse(page)
     section = page[page.index('<section id="per-class">') : page.index('<section id="training">')]
     assert [text for text in case.says if text not in section] == []

@@ -13,7 +13,7 @@ from stages.core.reporting.pictures import Picture, choose_ids, read_pictures
 from stages.core.reporting.sheets import CAPTION_HEIGHT, PANEL_WIDTH, draw_panel, draw_sheet, write_sheets
 from tests.builders import write_cell, write_project
 
-MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
+MODELS, SCHEMES = ("retinanet_mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
 
 
 @pytest.fixture
@@ -79,15 +79,15 @@ def test_weak_detections_are_left_out(layout: Layout) -> None:
 
 
 def test_a_scheme_without_stored_detections_says_why(layout: Layout) -> None:
-    layout.validated_outputs("mobiledet_edgetpu", "int8").unlink()
-    (layout.reference("mobiledet_edgetpu")).unlink()
+    layout.validated_outputs("retinanet_mobiledet_edgetpu", "int8").unlink()
+    (layout.reference("retinanet_mobiledet_edgetpu")).unlink()
     panels = pictures_of(layout, num=1)[0].panels
     assert [panel.shapes is None for panel in panels] == [False, True, False, True]
     assert panels[3].remark == "no detections stored for this image"
 
 
 def test_detections_of_another_file_are_not_drawn(layout: Layout) -> None:
-    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"artifact_sha256": "cd" * 32})
+    write_cell(layout, "retinanet_mobiledet_edgetpu", "int8", validation_changes={"artifact_sha256": "cd" * 32})
     assert pictures_of(layout, num=1)[0].panels[3].shapes is None
 
 

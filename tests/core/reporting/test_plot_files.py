@@ -32,14 +32,14 @@ def test_red_rows_and_rows_without_numbers_dominate_nothing() -> None:
 def test_each_row_is_a_flat_file_of_numbers_for_dvc(tmp_path: Path) -> None:
     failed = row(scheme="float32", box_ap=None, box_ap_drop=None, latency_p50_ms=None, verdict=Verdict.FAIL)
     write_metric_files(Metrics(split="val", num_images=6, rows=(row(), failed)), tmp_path)
-    assert json.loads((tmp_path / "mobiledet_edgetpu" / "int8.json").read_text()) == {
+    assert json.loads((tmp_path / "retinanet_mobiledet_edgetpu" / "int8.json").read_text()) == {
         "box_ap": 64.3,
         "box_ap_drop": 0.9,
         "latency_p50_ms": 10.0,
         "size_mb": 3.8,
         "gate_passed": 1.0,
     }
-    assert json.loads((tmp_path / "mobiledet_edgetpu" / "float32.json").read_text()) == {
+    assert json.loads((tmp_path / "retinanet_mobiledet_edgetpu" / "float32.json").read_text()) == {
         "size_mb": 3.8,
         "gate_passed": 0.0,
     }
@@ -54,15 +54,15 @@ def test_plot_files_are_lists_of_flat_entries(tmp_path: Path) -> None:
     )
     failed = row(scheme="int16x8", status=Status.FAILED, box_ap=None)
     metrics = Metrics(split="val", num_images=6, rows=(row(), failed))
-    write_plots(metrics, {"mobiledet_edgetpu": curves}, tmp_path)
-    loss = json.loads((tmp_path / "training_loss" / "mobiledet_edgetpu.json").read_text())
+    write_plots(metrics, {"retinanet_mobiledet_edgetpu": curves}, tmp_path)
+    loss = json.loads((tmp_path / "training_loss" / "retinanet_mobiledet_edgetpu.json").read_text())
     assert loss == [
         {"step": 10, "total_loss": 2.0},
         {"step": 20, "total_loss": 1.0, "validation_validation_loss": 1.5},
     ]
-    assert json.loads((tmp_path / "training_ap" / "mobiledet_edgetpu.json").read_text()) == [
+    assert json.loads((tmp_path / "training_ap" / "retinanet_mobiledet_edgetpu.json").read_text()) == [
         {"step": 20, "box_ap": 30.0}
     ]
     points = json.loads((tmp_path / "accuracy_latency.json").read_text())
-    assert [point["row"] for point in points] == ["mobiledet_edgetpu/int8"]
+    assert [point["row"] for point in points] == ["retinanet_mobiledet_edgetpu/int8"]
     assert points[0]["standing"] == "best"

@@ -61,7 +61,7 @@ def test_markdown_holds_every_row_in_one_table_of_even_width() -> None:
     assert len({line.count("|") for line in table}) == 1
     assert "**FAIL**" in table[3]
     assert "| n/a |" in table[4]
-    assert "- `mobiledet_edgetpu/int16x8`: not applicable: x \\| y z" in text
+    assert "- `retinanet_mobiledet_edgetpu/int16x8`: not applicable: x \\| y z" in text
     assert "a note" in text
 
 
@@ -73,7 +73,7 @@ def test_the_terminal_table_keeps_every_row_on_one_line(width: int) -> None:
     lines = out.getvalue().splitlines()
     for scheme in ("int8", "int8_uint8_input", "float16"):
         assert any(f" {scheme} " in f"{line} " and ("pass" in line or "FAIL" in line) for line in lines), scheme
-    assert "  ✗ mobiledet_edgetpu/float16: box_ap_drop 0.50 is above 0.2 by 0.30 points" in lines
+    assert "  ✗ retinanet_mobiledet_edgetpu/float16: box_ap_drop 0.50 is above 0.2 by 0.30 points" in lines
     assert "report  a/b.html" in lines
 
 

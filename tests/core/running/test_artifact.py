@@ -17,7 +17,7 @@ from tests.builders import write_cell
 from tests.tflite_builder import build_detector
 from tests.tiny_project import write_conversion
 
-MODEL, SCHEME = "mobiledet_tiny", "int8"
+MODEL, SCHEME = "retinanet_mobiledet_tiny", "int8"
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_a_record_without_a_file_and_a_file_without_its_contract(layout: Layout,
 def ir(layout: Layout) -> tuple[Path, Conversion]:
     """A cell of two files."""
     scheme = "openvino_float32"
-    write_cell(layout, "mobiledet_edgetpu", scheme)
-    folder = layout.converted("mobiledet_edgetpu", scheme)
+    write_cell(layout, "retinanet_mobiledet_edgetpu", scheme)
+    folder = layout.converted("retinanet_mobiledet_edgetpu", scheme)
     files = [folder / name for name in MODEL_FILES[Backend.OPENVINO]]
     size = sum(path.stat().st_size for path in files)
     return folder, replace(read_json(Conversion, folder / "result.json"), size_bytes=size)

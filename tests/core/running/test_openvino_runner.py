@@ -21,7 +21,7 @@ from stages.core.running.runner import OpenRunner
 from tests.tflite_builder import QUADRANTS_YXYX, SIZE
 from tests.tiny_project import tiny_interface
 
-INTERFACE = replace(tiny_interface("mobiledet_tiny"), raw_outputs=())
+INTERFACE = replace(tiny_interface("retinanet_mobiledet_tiny"), raw_outputs=())
 
 
 def build_ir(folder: Path, *, order: tuple[str, ...] | None = None) -> Artifact:

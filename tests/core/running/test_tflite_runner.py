@@ -47,7 +47,7 @@ def test_it_sees_what_is_in_the_picture(model: str, tmp_path: Path) -> None:
 
 
 def test_raw_outputs_are_the_inputs_of_the_post_processing_op(tmp_path: Path) -> None:
-    artifact = write_artifact(tmp_path, build_detector(), tiny_interface("mobiledet_tiny"))
+    artifact = write_artifact(tmp_path, build_detector(), tiny_interface("retinanet_mobiledet_tiny"))
     runner = open_runner(artifact, num_threads=1, keep_raw=True)
 
     runner.run(picture())
@@ -61,7 +61,9 @@ def test_raw_outputs_are_the_inputs_of_the_post_processing_op(tmp_path: Path) ->
 
 
 def test_raw_outputs_are_not_kept_unless_asked_for(tmp_path: Path) -> None:
-    runner = open_runner(write_artifact(tmp_path, build_detector(), tiny_interface("mobiledet_tiny")), num_threads=1)
+    runner = open_runner(
+        write_artifact(tmp_path, build_detector(), tiny_interface("retinanet_mobiledet_tiny")), num_threads=1
+    )
     runner.run(picture())
     assert runner.raw_outputs == {}
 
@@ -72,7 +74,7 @@ def with_output(interface: Interface, index: int, **changes: Any) -> Interface:
     return replace(interface, outputs=tuple(outputs))
 
 
-BASE = tiny_interface("mobiledet_tiny")
+BASE = tiny_interface("retinanet_mobiledet_tiny")
 MISMATCHES = {
     "signature": (replace(BASE, signature="other"), ["'serving_default'", "'other'"]),
     "input_name": (replace(BASE, input=replace(BASE.input, name="picture")), ["'image'", "'picture'"]),
@@ -225,7 +227,8 @@ def test_an_optional_input_is_no_op() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "slow"), [("mobiledet_tiny", {"TFLite_Detection_PostProcess"}), ("maskrcnn_tiny", {"ARG_MAX", "CAST"})]
+    ("model", "slow"),
+    [("retinanet_mobiledet_tiny", {"TFLite_Detection_PostProcess"}), ("maskrcnn_tiny", {"ARG_MAX", "CAST"})],
 )
 def test_slow_ops_of_a_file(model: str, slow: set[str], tmp_path: Path) -> None:
     runner = open_runner(write_artifact(tmp_path, MODELS[model](), tiny_interface(model)), num_threads=1)

@@ -36,7 +36,14 @@ def params(model: str, **train: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "model", ["mobiledet_cpu", "mobiledet_edgetpu", "mobiledet_dsp", "mobiledet_gpu", "maskrcnn_resnet50"]
+    "model",
+    [
+        "retinanet_mobiledet_cpu",
+        "retinanet_mobiledet_edgetpu",
+        "retinanet_mobiledet_dsp",
+        "retinanet_mobiledet_gpu",
+        "maskrcnn_resnet50",
+    ],
 )
 def test_a_config_of_every_row_that_the_api_has(model: str, tmp_path: Path) -> None:
     exported = export_config(project(tmp_path, params(model)), model)
@@ -71,11 +78,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_parameters_come_back(name: str, tmp_path: Path) -> None:
-    tree = params("mobiledet_cpu", **SETTINGS[name])
+    tree = params("retinanet_mobiledet_cpu", **SETTINGS[name])
     tree["export"] = {"max_detections": 17, "score_threshold": 0.25, "class_agnostic_nms": True}
-    exported = export_config(project(tmp_path, tree), "mobiledet_cpu")
-    back = resolve_params(parse_params(convert_config(exported.text, "it", folders=(tmp_path,)).tree), "mobiledet_cpu")
-    assert back == resolve_params(parse_params(tree), "mobiledet_cpu")
+    exported = export_config(project(tmp_path, tree), "retinanet_mobiledet_cpu")
+    back = resolve_params(
+        parse_params(convert_config(exported.text, "it", folders=(tmp_path,)).tree), "retinanet_mobiledet_cpu"
+    )
+    assert back == resolve_params(parse_params(tree), "retinanet_mobiledet_cpu")
 
 
 @pytest.mark.parametrize("text", [SSD, MASK_RCNN], ids=["ssd", "mask_rcnn"])
@@ -93,14 +102,14 @@ def test_what_a_config_says_comes_back(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", sorted(LEARNING_RATES))
 def test_schedules_and_optimizers_come_back(rate: str, optimizer: str, tmp_path: Path) -> None:
     first = convert_config(with_optimizer(rate, optimizer), "it.config")
-    exported = export_config(project(tmp_path, first.tree), "mobiledet_dsp")
+    exported = export_config(project(tmp_path, first.tree), "retinanet_mobiledet_dsp")
     assert convert_config(exported.text, "exported", folders=(tmp_path,)).tree == first.tree
 
 
 def test_an_edited_config_keeps_its_comments_and_everything_else(tmp_path: Path) -> None:
     tree = convert_config(SSD, "it.config").tree
-    tree["train"]["mobiledet_dsp"] |= {"batch_size": 4, "learning_rate": 0.01}
-    exported = export_config(project(tmp_path, tree), "mobiledet_dsp", like=("it.config", SSD))
+    tree["train"]["retinanet_mobiledet_dsp"] |= {"batch_size": 4, "learning_rate": 0.01}
+    exported = export_config(project(tmp_path, tree), "retinanet_mobiledet_dsp", like=("it.config", SSD))
     before, after = SSD.splitlines(), exported.text.splitlines()
     assert "batch_size: 4" in exported.text
     assert "num_steps: 5000  # a night" in exported.text
@@ -111,12 +120,14 @@ def test_an_edited_config_keeps_its_comments_and_everything_else(tmp_path: Path)
         *before[start : before.index('  fine_tune_checkpoint: "weights/ckpt-0"')],
     }
     unchanged = convert_config(SSD, "it.config").tree
-    assert export_config(project(tmp_path, unchanged), "mobiledet_dsp", like=("it.config", SSD)).text == SSD
+    assert export_config(project(tmp_path, unchanged), "retinanet_mobiledet_dsp", like=("it.config", SSD)).text == SSD
 
 
 def test_what_the_api_cannot_say_is_listed(tmp_path: Path) -> None:
-    tree = params("mobiledet_cpu", losses={"box": "ciou", "classes": "varifocal"}, augmentation={"mosaic": 0.5})
-    missing = export_config(project(tmp_path, tree), "mobiledet_cpu").missing
+    tree = params(
+        "retinanet_mobiledet_cpu", losses={"box": "ciou", "classes": "varifocal"}, augmentation={"mosaic": 0.5}
+    )
+    missing = export_config(project(tmp_path, tree), "retinanet_mobiledet_cpu").missing
     assert missing["train.losses.box"] == "the API has Huber and GIoU"
     assert missing["train.losses.classes"] == "the API has focal loss"
     assert missing["train.augmentation.mosaic"] == "the API has no such augmentation"
@@ -127,11 +138,13 @@ def test_what_the_api_cannot_say_is_listed(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"maskrcnn_mobiledet: the Object Detection API has no such model"):
         export_config(project(tmp_path, params("maskrcnn_mobiledet")), "maskrcnn_mobiledet")
-    with pytest.raises(UsageError, match=r"its model is ssd_mobiledet_dsp \(mobiledet_dsp\), not mobiledet_cpu"):
-        export_config(project(tmp_path, params("mobiledet_cpu")), "mobiledet_cpu", like=("it", SSD))
+    with pytest.raises(
+        UsageError, match=r"its model is ssd_mobiledet_dsp \(retinanet_mobiledet_dsp\), not retinanet_mobiledet_cpu"
+    ):
+        export_config(project(tmp_path, params("retinanet_mobiledet_cpu")), "retinanet_mobiledet_cpu", like=("it", SSD))
     (tmp_path / "data" / "prepared" / "labels.json").unlink()
     with pytest.raises(MissingResultError, match="run the stage that writes it first"):
-        export_config(tmp_path, "mobiledet_cpu")
+        export_config(tmp_path, "retinanet_mobiledet_cpu")
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="DETECTION_SAMPLES is not set")

@@ -43,7 +43,7 @@ def all_accounted_for(imported: ImportedConfig, text: str) -> None:
 def test_a_one_stage_detector() -> None:
     imported = convert_config(SSD, "it.config")
     train = section(imported)
-    assert imported.tree["models"] == ["mobiledet_dsp"]
+    assert imported.tree["models"] == ["retinanet_mobiledet_dsp"]
     assert "qat_int8" in imported.tree["schemes"]
     assert train["input_size"] == [320, 320]
     assert (train["steps"], train["batch_size"], train["gradient_clip_norm"]) == (4000, 16, 0.0)
@@ -150,7 +150,7 @@ def test_flips_and_turns_together_are_orientation_free() -> None:
         (
             SSD.replace("ssd_mobiledet_dsp", "ssd_resnet50_v1_fpn"),
             "type:",
-            "extractor 'ssd_resnet50_v1_fpn' has no counterpart here; the nearest row is mobiledet_gpu",
+            "extractor 'ssd_resnet50_v1_fpn' has no counterpart here; the nearest row is retinanet_mobiledet_gpu",
         ),
         (SSD.replace("batch_size: 16", "batch_size: 'x'"), "batch_size", 'expected a whole number, found "x"'),
         (
@@ -178,7 +178,7 @@ def test_mistakes_have_a_line(text: str, at: str, says: str) -> None:
     ("text", "says"),
     [
         (SSD.replace("fixed_shape_resizer { height: 300 width: 320 }", "identity_resizer { }"), "found identity_r"),
-        (SSD.replace("batch_size: 16", "batch_size: 0"), "train.mobiledet_dsp.batch_size"),
+        (SSD.replace("batch_size: 16", "batch_size: 0"), "train.retinanet_mobiledet_dsp.batch_size"),
         (SSD.replace("num_classes: 2", ""), "num_classes: expected a number above 0, found none"),
         (SSD.replace("momentum_optimizer {", "nothing {").replace("nothing", "[a.b]"), "expected one of momentum"),
     ],

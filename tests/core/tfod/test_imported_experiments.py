@@ -58,7 +58,7 @@ def test_overrides_are_model_gardens() -> None:
 
 @pytest.mark.parametrize("meta", sorted(heads.PAIRS))
 def test_what_a_row_has_by_itself_is_known(meta: str) -> None:
-    row = {"ssd": "mobiledet_dsp", "faster_rcnn": "maskrcnn_resnet50"}[meta]
+    row = {"ssd": "retinanet_mobiledet_dsp", "faster_rcnn": "maskrcnn_resnet50"}[meta]
     config = built({"models": [row], "schemes": ["int8"]}).as_dict()
     for pair in heads.PAIRS[meta]:
         if pair.row is not None:

@@ -18,8 +18,8 @@ from stages.core.tracking.state import read_state
 from stages.report import main as report
 from tests.builders import Accuracy, average_precision, class_results, write_cell, write_dvc_lock, write_project
 
-MODELS, SCHEMES = ("mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
-TRAIN = {"common": {"steps": 900}, "mobiledet_edgetpu": {"batch_size": 4}}
+MODELS, SCHEMES = ("retinanet_mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
+TRAIN = {"common": {"steps": 900}, "retinanet_mobiledet_edgetpu": {"batch_size": 4}}
 
 
 @pytest.fixture
@@ -113,15 +113,20 @@ def test_every_number_has_one_name(layout: Layout) -> None:
 def test_the_parent_carries_curves_report_and_pictures(layout: Layout) -> None:
     parent = plan(layout).parent
     curves = {curve.name: curve.points for curve in parent.curves}
-    assert [step for step, _ in curves["mobiledet_edgetpu/trained/validation/box_ap"]] == [500, 1000, 1500]
+    assert [step for step, _ in curves["retinanet_mobiledet_edgetpu/trained/validation/box_ap"]] == [500, 1000, 1500]
     assert parent.tags["gate"] == "green"
     assert parent.params["train.common.steps"] == "900"
     names = {f"{folder}/{path.name}" for path, folder in parent.artifacts}
-    assert {"report/index.html", "report/metrics.json", "pictures/mobiledet_edgetpu", "inputs/dvc.lock"} < names
+    assert {
+        "report/index.html",
+        "report/metrics.json",
+        "pictures/retinanet_mobiledet_edgetpu",
+        "inputs/dvc.lock",
+    } < names
 
 
 def test_a_red_gate_is_planned_as_red(layout: Layout) -> None:
-    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"box_ap_drop": 3.1})
+    write_cell(layout, "retinanet_mobiledet_edgetpu", "int8", validation_changes={"box_ap_drop": 3.1})
     publication = plan(layout)
     assert (publication.parent.tags["gate"], publication.parent.failed) == ("red", True)
     assert [child.failed for child in publication.children] == [False, True, False, False]
@@ -131,7 +136,7 @@ def test_a_red_gate_is_planned_as_red(layout: Layout) -> None:
 def test_keys_follow_the_state_and_what_was_measured(layout: Layout) -> None:
     before = plan(layout)
     assert [run.key for run in plan(layout).children] == [run.key for run in before.children]
-    write_cell(layout, "mobiledet_edgetpu", "int8", benchmark_changes={"init_ms": 99.0})
+    write_cell(layout, "retinanet_mobiledet_edgetpu", "int8", benchmark_changes={"init_ms": 99.0})
     after = plan(layout)
     assert after.parent.key == before.parent.key
     assert [a.key == b.key for a, b in zip(after.children, before.children, strict=True)] == [True, False, True, True]
@@ -148,7 +153,7 @@ def test_without_dvc_lock_the_metrics_are_the_state(layout: Layout) -> None:
 
 def test_a_model_file_that_was_not_measured_is_not_published(layout: Layout) -> None:
     plan(layout)
-    (layout.converted("mobiledet_edgetpu", "int8") / "model.tflite").write_bytes(b"other")
+    (layout.converted("retinanet_mobiledet_edgetpu", "int8") / "model.tflite").write_bytes(b"other")
     with pytest.raises(ArtifactError, match="not the file that was measured"):
         plan(layout)
 
@@ -160,7 +165,7 @@ def test_without_a_report_there_is_nothing_to_publish(layout: Layout) -> None:
 
 def test_class_names_become_names_that_mlflow_takes(layout: Layout) -> None:
     accuracy = Accuracy(box=average_precision(60.0, {"1": "a/b", "2": "Ø 5 mm, round", "3": ".."}))
-    write_cell(layout, "mobiledet_edgetpu", "int8", validation_changes={"accuracy": accuracy})
+    write_cell(layout, "retinanet_mobiledet_edgetpu", "int8", validation_changes={"accuracy": accuracy})
     names = {name for name in plan(layout).children[1].metrics if name.startswith("box_per_class/")}
     assert names == {"box_per_class/a_b", "box_per_class/Ø 5 mm_ round", "box_per_class/_"}
 

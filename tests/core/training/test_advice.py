@@ -37,7 +37,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_first_finding_is_said(case: str) -> None:
     curves, empty, expected = CASES[case]
-    line = advise(history(**curves), empty, "train.mobiledet_cpu")
+    line = advise(history(**curves), empty, "train.retinanet_mobiledet_cpu")
     assert line.startswith("next: ")
     assert "\n" not in line
     for part in expected:

@@ -50,9 +50,9 @@ def test_good_anchors_are_stated_without_a_warning(tmp_path: Path) -> None:
 
 def test_small_objects_are_a_warning_with_the_size_that_fits(tmp_path: Path) -> None:
     annotations = write_boxes(tmp_path / "a.json", [14.0] * 6 + [80.0] * 4)
-    said = check_anchors(task_config(), annotations, "train.mobiledet_tiny")
+    said = check_anchors(task_config(), annotations, "train.retinanet_mobiledet_tiny")
     assert said.startswith("warning: anchors: 40.0 % of 10 objects")
-    assert "train.mobiledet_tiny.anchors.size" in said
+    assert "train.retinanet_mobiledet_tiny.anchors.size" in said
     assert "reaches 100.0 %" in said
 
 

@@ -45,7 +45,7 @@ def record(found: AnchorFit) -> FittedAnchors:
     return found.record
 
 
-@pytest.mark.parametrize("model", ["mobiledet_tiny", "maskrcnn_resnet50"])
+@pytest.mark.parametrize("model", ["retinanet_mobiledet_tiny", "maskrcnn_resnet50"])
 @pytest.mark.parametrize("anchors", [{}, {"num_scales": 1, "aspect_ratios": [0.3, 1.7], "size": 2.3}])
 def test_the_nearest_cells_reach_what_all_anchors_reach(model: str, anchors: dict[str, Any]) -> None:
     rng = np.random.default_rng(1)
@@ -119,7 +119,7 @@ def test_a_split_without_objects_keeps_what_is_given(tmp_path: Path) -> None:
     assert found.note == "anchors: nothing to fit, train has no objects"
 
 
-@pytest.mark.parametrize("model", ["mobiledet_tiny", "maskrcnn_tiny"])
+@pytest.mark.parametrize("model", ["retinanet_mobiledet_tiny", "maskrcnn_tiny"])
 def test_a_training_uses_what_was_fitted(model: str, tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     write_shapes(layout.annotations("train"), FLAT)

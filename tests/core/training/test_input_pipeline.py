@@ -40,7 +40,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return layout
 
 
-def train_data(layout: Layout, model: str = "mobiledet_tiny", **settings: Any) -> Any:
+def train_data(layout: Layout, model: str = "retinanet_mobiledet_tiny", **settings: Any) -> Any:
     config = experiment(model, input_size=SIZE, batch_size=4, **settings)
     for data in (config.task.train_data, config.task.validation_data):
         data.input_path = str(layout.root / data.input_path)
@@ -109,7 +109,7 @@ def test_the_seed_is_the_order(layout: Layout, cached: bool) -> None:
     assert orders[0] == orders[1] != orders[2]
 
 
-@pytest.mark.parametrize("model", ["mobiledet_tiny", "maskrcnn_tiny"])
+@pytest.mark.parametrize("model", ["retinanet_mobiledet_tiny", "maskrcnn_tiny"])
 def test_caching_changes_no_batch(layout: Layout, model: str) -> None:
     """The cache and its compact masks give what decoding anew gives. RPN targets are a random sample of anchors."""
     still = {"horizontal_flip": False, "scale_min": 1.0, "scale_max": 1.0}
@@ -182,7 +182,7 @@ def test_masks_are_compact() -> None:
     ],
     ids=lambda value: "+".join(value),
 )
-@pytest.mark.parametrize("model", ["mobiledet_tiny", "maskrcnn_tiny"])
+@pytest.mark.parametrize("model", ["retinanet_mobiledet_tiny", "maskrcnn_tiny"])
 def test_every_augmentation_gives_batches(layout: Layout, model: str, augmentation: dict[str, Any]) -> None:
     config = train_data(layout, model, augmentation=augmentation)
     task = task_of(layout, config)
@@ -238,7 +238,7 @@ def parse_first(layout: Layout, model: str, parser: Any) -> tuple[dict[str, Any]
 
 
 def test_anchors_in_a_crowd_are_ignored(crowded: Layout) -> None:
-    labels, share = parse_first(crowded, "mobiledet_tiny", retinanet_parser)
+    labels, share = parse_first(crowded, "retinanet_mobiledet_tiny", retinanet_parser)
     weights, is_negative = labels["cls_weights"].numpy(), labels["box_weights"].numpy() == 0
     within, outside = (share > 0.51) & is_negative, share < 0.49
     assert within.sum() > 5

@@ -29,7 +29,7 @@ def test_every_augmentation_and_loss_reaches_the_configuration() -> None:
     assert set(changed) == own
     losses = {"assigner": "atss", "box": "ciou", "classes": "varifocal", "mask": "dice", "class_weights": "balanced"}
     assert set(losses) == set(LossParams.model_fields)
-    for model in ("mobiledet_tiny", "maskrcnn_tiny"):
+    for model in ("retinanet_mobiledet_tiny", "maskrcnn_tiny"):
         task = experiment(model, augmentation=changed, losses=losses, image_cache_mb=7).task
         assert {name: getattr(task.augmentation, name) for name in own} == changed
         assert task.methods.as_dict() == losses
@@ -39,14 +39,14 @@ def test_every_augmentation_and_loss_reaches_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("model", "augmentation", "num_images", "expected"),
     [
-        ("mobiledet_tiny", {"mosaic": 0.5}, 3, "the train split has 3"),
-        ("mobiledet_tiny", {"mosaic": 0.5}, 100, None),
+        ("retinanet_mobiledet_tiny", {"mosaic": 0.5}, 3, "the train split has 3"),
+        ("retinanet_mobiledet_tiny", {"mosaic": 0.5}, 100, None),
         ("maskrcnn_tiny", {"mix_up": 0.5}, 100, "without masks: not used here"),
-        ("mobiledet_tiny", {"mix_up": 0.5}, 100, None),
-        ("mobiledet_tiny", {"copy_paste": 0.5}, 100, "with masks: not used here"),
+        ("retinanet_mobiledet_tiny", {"mix_up": 0.5}, 100, None),
+        ("retinanet_mobiledet_tiny", {"copy_paste": 0.5}, 100, "with masks: not used here"),
         ("maskrcnn_tiny", {"copy_paste": 0.5}, 100, None),
-        ("mobiledet_tiny", {"mix_up": 0.5}, 3, "puts 2 images together"),
-        ("mobiledet_tiny", {}, 1, None),
+        ("retinanet_mobiledet_tiny", {"mix_up": 0.5}, 3, "puts 2 images together"),
+        ("retinanet_mobiledet_tiny", {}, 1, None),
     ],
 )
 def test_what_cannot_work_is_a_warning(

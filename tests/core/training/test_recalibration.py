@@ -153,7 +153,7 @@ def test_a_layer_that_is_used_twice_counts_both() -> None:
     np.testing.assert_allclose(norm.moving_variance.numpy(), seen.var(axis=0), rtol=1e-4)
 
 
-@pytest.fixture(scope="module", params=["mobiledet_tiny", "maskrcnn_tiny"])
+@pytest.fixture(scope="module", params=["retinanet_mobiledet_tiny", "maskrcnn_tiny"])
 def detector(request: pytest.FixtureRequest) -> Any:
     return build_model(experiment(request.param, input_size=[64, 64]))
 

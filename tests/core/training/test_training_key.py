@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def key(data_sha256: str = "d", start_sha256: str | None = None, **changes: Any) -> str:
     register_experiments()
     settings = TrainSettings.model_validate(changes)
-    config = build_experiment(DETECTORS["mobiledet_tiny"], settings, DATA)
+    config = build_experiment(DETECTORS["retinanet_mobiledet_tiny"], settings, DATA)
     return training_key(config, settings, data_sha256, start_sha256)
 
 
