@@ -14,8 +14,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 from mlflow import MlflowClient
-
 from retraining_clone import Clone, give_results, make_clone, make_origin
+
 from stages.core.base.hashing import hash_files
 
 pytestmark = pytest.mark.slow
