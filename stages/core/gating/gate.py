@@ -18,6 +18,9 @@ BYTES_PER_MB = 1_000_000
 _TOLERANCE = 1e-9
 """2.0 points measured as 2.0000000000000004 are still 2.0 points."""
 
+ZERO_AP = 0.05
+"""Points of AP below which a table says 0.0: such a model finds nothing, and nothing can be lost from it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
@@ -28,6 +31,7 @@ class Bounds:
       min_box_ap, min_mask_ap: Floors, in points.
       max_class_ap_drop: Largest fall of any single class's AP, in points; None: no bound.
       max_size_mb, max_peak_rss_mb: Megabytes (10^6 bytes); None: no bound.
+      allow_zero_ap: Whether a file, or the float model, may find nothing.
       has_masks: Whether the mask numbers must exist.
     """
 
@@ -37,6 +41,7 @@ class Bounds:
     max_class_ap_drop: float | None = None
     max_size_mb: float | None = None
     max_peak_rss_mb: float | None = None
+    allow_zero_ap: bool = False
     has_masks: bool = False
 
 
@@ -50,6 +55,7 @@ def bounds_of(model: str, scheme: str, gate: GateParams) -> Bounds:
         max_class_ap_drop=gate.max_class_ap_drop,
         max_size_mb=gate.max_size_mb,
         max_peak_rss_mb=gate.max_peak_rss_mb,
+        allow_zero_ap=gate.allow_zero_ap,
         has_masks=DETECTORS[model].has_masks,
     )
 
@@ -57,14 +63,14 @@ def bounds_of(model: str, scheme: str, gate: GateParams) -> Bounds:
 def judge_row(row: Row, bounds: Bounds) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict on a row and why: one reason per broken bound or missing number.
 
-    A failed row fails with its reason. A row that is not applicable passes, and says so: nothing is shipped from it.
-    A missing or non-finite number fails: what was not measured was not kept.
+    A failed row fails with its reason. A row that is not applicable has neither passed nor failed: nothing is shipped
+    from it. A missing or non-finite number fails: what was not measured was not kept.
     """
     if row.status is Status.NOT_APPLICABLE:
-        return Verdict.PASS, (f"not applicable: {row.reason or 'no reason given'}",)
+        return Verdict.NOT_APPLICABLE, (f"not applicable: {row.reason or 'no reason given'}",)
     if row.status is Status.FAILED:
         return Verdict.FAIL, (f"status failed: {row.reason or 'no reason given'}",)
-    reasons = (*_missing_numbers(row, bounds), *_broken_bounds(row, bounds))
+    reasons = (*_missing_numbers(row, bounds), *_dead(row, bounds), *_broken_bounds(row, bounds))
     return (Verdict.FAIL if reasons else Verdict.PASS), reasons
 
 
@@ -90,6 +96,20 @@ def _missing_numbers(row: Row, bounds: Bounds) -> tuple[str, ...]:
     needed += classes if bounds.max_class_ap_drop is not None else ()
     absent = [name for name in needed if _number(getattr(row, name)) is None]
     return tuple(f"{name} is missing: it was not measured or is not finite" for name in absent)
+
+
+def _dead(row: Row, bounds: Bounds) -> tuple[str, ...]:
+    """One reason for each AP that is zero: no drop can be measured against it, and no floor need be set to see it."""
+    if bounds.allow_zero_ap:
+        return ()
+    kinds = ("box", "mask") if bounds.has_masks else ("box",)
+    numbers = {f"{kind}_ap{side}": whose for kind in kinds for side, whose in (("_float", "float model"), ("", "file"))}
+    found = {name: (_number(getattr(row, name)), whose) for name, whose in numbers.items()}
+    return tuple(
+        f"{name} is {value:.2f}: the {whose} finds nothing that counts (gate.allow_zero_ap)"
+        for name, (value, whose) in found.items()
+        if value is not None and value < ZERO_AP
+    )
 
 
 def _broken_bounds(row: Row, bounds: Bounds) -> tuple[str, ...]:

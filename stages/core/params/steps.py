@@ -193,6 +193,8 @@ class GateParams(Section):
     max_class_ap_drop: Annotated[float, Field(ge=0, le=100)] | None = None
     """Largest fall of any single class's box or mask AP, in points. None: no bound; AP of a class with a few objects
     moves by points for one of them."""
+    allow_zero_ap: bool = False
+    """Whether a row may pass whose file, or whose float model, has an AP of 0.0: for runs that test the chain."""
     max_size_mb: Annotated[float, Field(gt=0)] | None = None
     max_peak_rss_mb: Annotated[float, Field(gt=0)] | None = None
 

@@ -51,7 +51,7 @@ def row_to_numbers(row: Row) -> dict[str, float]:
         "mask_ap_drop": row.mask_ap_drop,
         "latency_p50_ms": row.latency_p50_ms,
         "size_mb": None if row.size_bytes is None else row.size_bytes / BYTES_PER_MB,
-        "gate_passed": float(row.verdict is Verdict.PASS),
+        "gate_passed": None if row.verdict is Verdict.NOT_APPLICABLE else float(row.verdict is Verdict.PASS),
     }
     return {key: round(value, 3) for key, value in numbers.items() if value is not None}
 

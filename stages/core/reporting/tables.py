@@ -16,7 +16,7 @@ from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict
 
 ABSENT = "–"
-MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL"}
+MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.NOT_APPLICABLE: "n/a"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ def metrics_to_markdown(metrics: Metrics, notes: Sequence[str] = ()) -> str:
     lines.append("| model | scheme | gate | " + " | ".join(column.title for column in columns) + " |")
     lines.append("|---|---|---|" + "---:|" * len(columns))
     for row in metrics.rows:
-        verdict = f"**{MARKS[row.verdict]}**" if row.verdict is Verdict.FAIL else _mark(row)
+        verdict = f"**{MARKS[row.verdict]}**" if row.verdict is Verdict.FAIL else MARKS[row.verdict]
         lines.append(f"| {row.model} | {row.scheme} | {verdict} | " + " | ".join(c.text(row) for c in columns) + " |")
     remarks = [f"- `{row.model}/{row.scheme}`: {_one_line(row_remark(row))}" for row in metrics.rows if row_remark(row)]
     if remarks:
@@ -153,7 +153,7 @@ def print_table(metrics: Metrics, places: Sequence[tuple[str, str]], console: Co
             table.add_section()
             table.add_row(f"[bold]{row.model}[/]")
         style = "red" if row.verdict is Verdict.FAIL else "dim" if row.status is not Status.OK else "green"
-        table.add_row(f" {row.scheme}", f"[{style}]{_mark(row)}[/]", *(column.text(row) for column in columns))
+        table.add_row(f" {row.scheme}", f"[{style}]{MARKS[row.verdict]}[/]", *(column.text(row) for column in columns))
     console.print(table)
     red = failures(metrics)
     console.print(f"[bold {'red' if red else 'green'}]{headline(metrics)}[/]")
@@ -177,10 +177,6 @@ def fit_columns(columns: Sequence[Column], width: int) -> tuple[Column, ...]:
         highest = max(column.rank for column in kept)
         kept = tuple(column for column in kept if column.rank < highest)
     return kept
-
-
-def _mark(row: Row) -> str:
-    return "n/a" if row.status is Status.NOT_APPLICABLE else MARKS[row.verdict]
 
 
 def _one_line(text: str) -> str:

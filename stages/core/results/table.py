@@ -11,6 +11,7 @@ class Verdict(StrEnum):
 
     PASS = "pass"
     FAIL = "fail"
+    NOT_APPLICABLE = "not applicable"
 
 
 @dataclass(frozen=True, kw_only=True)

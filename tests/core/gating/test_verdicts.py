@@ -71,6 +71,22 @@ RED = [
     Case("masks not judged", {**MASKED, "mask_ap": None}, ("mask_ap is missing",)),
     Case("failed", {"status": Status.FAILED, "reason": "it crashed"}, ("status failed: it crashed",)),
     Case(
+        "dead float model",
+        {"box_ap": 0.0, "box_ap_float": 0.0, "box_ap_drop": 0.0},
+        ("box_ap_float is 0.00: the float model finds nothing", "box_ap is 0.00: the file finds nothing"),
+    ),
+    Case(
+        "dead file, a drop that is allowed",
+        {"box_ap": 0.02, "box_ap_drop": 65.18},
+        ("box_ap is 0.02: the file finds nothing that counts (gate.allow_zero_ap)",),
+        {"max_ap_drop": {"int8": 100}},
+    ),
+    Case(
+        "dead masks",
+        {**MASKED, "mask_ap": 0.0, "mask_ap_float": 0.0, "mask_ap_drop": 0.0},
+        ("mask_ap_float is 0.00", "mask_ap is 0.00"),
+    ),
+    Case(
         "two things",
         {"box_ap_drop": 4.0},
         ("box_ap_drop 4.00 is above 2", "size 3.80 is above 1"),
@@ -88,10 +104,12 @@ GREEN = [
     Case("masks of a model without masks", {"mask_ap": None, "mask_ap_drop": None}, ()),
     Case("floor of another model", {}, (), {"floors": {"retinanet_mobiledet_cpu": FloorParams(box_ap=99)}}),
     Case(
-        "not applicable",
-        {"status": Status.NOT_APPLICABLE, "reason": "no such op", "box_ap": None},
-        ("not applicable: no such op",),
+        "dead, and allowed to be",
+        {"box_ap": 0.0, "box_ap_float": 0.0, "box_ap_drop": 0.0},
+        (),
+        {"allow_zero_ap": True},
     ),
+    Case("just alive", {"box_ap": 0.06, "box_ap_float": 0.06, "box_ap_drop": 0.0}, ()),
 ]
 
 
@@ -109,6 +127,14 @@ def test_a_broken_bound_is_named_with_its_excess(case: Case) -> None:
 def test_what_keeps_its_bounds_passes(case: Case) -> None:
     made = row(**case.changes)
     assert judge_row(made, bounds_of(made.model, made.scheme, GateParams(**case.gate))) == (Verdict.PASS, case.says)
+
+
+@pytest.mark.parametrize("gate", [GateParams(), GateParams(max_size_mb=1, allow_zero_ap=True)])
+def test_what_does_not_apply_neither_passes_nor_fails(gate: GateParams) -> None:
+    absent = row(status=Status.NOT_APPLICABLE, reason="no such op", box_ap=None)
+    (judged,) = judge_rows([absent], gate)
+    assert (judged.verdict, judged.verdict_reasons) == (Verdict.NOT_APPLICABLE, ("not applicable: no such op",))
+    assert failures(Metrics(split="val", num_images=6, rows=(judged,))) == ()
 
 
 def test_a_scheme_that_params_do_not_name_keeps_the_tables_bound() -> None:
