@@ -16,7 +16,9 @@ MODELS, SCHEMES = ("retinanet_mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float
 ROW_KEYS = """
 model scheme backend source status reason artifact sha256 size_bytes gzip_bytes box_ap mask_ap box_ap_float
 mask_ap_float box_ap_drop mask_ap_drop box_class_ap_drop box_worst_class mask_class_ap_drop mask_worst_class
-agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict verdict_reasons
+box_ap_interval mask_ap_interval box_ap_drop_interval mask_ap_drop_interval box_class_ap_drop_interval
+mask_class_ap_drop_interval agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict
+verdict_reasons unsure_fails
 """
 
 

@@ -193,6 +193,12 @@ class GateParams(Section):
     max_class_ap_drop: Annotated[float, Field(ge=0, le=100)] | None = None
     """Largest fall of any single class's box or mask AP, in points. None: no bound; AP of a class with a few objects
     moves by points for one of them."""
+    unsure: Literal["by_number", "fail", "pass"] = "by_number"
+    """What a row counts as whose bound lies within the 95 % interval of the number, so that other images could say
+    otherwise. by_number: the measured number decides, so a row is red if that is beyond the bound; fail: red until more
+    images show that the bound is kept; pass: red only where it is broken beyond noise."""
+    allow_zero_ap: bool = False
+    """Whether a row may pass whose file, or whose float model, has an AP of 0.0: for runs that test the chain."""
     max_size_mb: Annotated[float, Field(gt=0)] | None = None
     max_peak_rss_mb: Annotated[float, Field(gt=0)] | None = None
 

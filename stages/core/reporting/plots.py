@@ -24,7 +24,7 @@ def find_dominated(rows: Sequence[Row], cost: str, gain: str = "box_ap") -> froz
       Only rows with both numbers are compared, and only one that passes the gate can dominate: a file that may not be
       shipped is no reason to leave another one behind.
     """
-    points = [(index, getattr(row, cost), getattr(row, gain), row.verdict is Verdict.PASS) for index, row in _ok(rows)]
+    points = [(index, getattr(row, cost), getattr(row, gain), not row.fails) for index, row in _ok(rows)]
     points = [point for point in points if point[1] is not None and point[2] is not None]
     return frozenset(
         index
@@ -51,7 +51,7 @@ def row_to_numbers(row: Row) -> dict[str, float]:
         "mask_ap_drop": row.mask_ap_drop,
         "latency_p50_ms": row.latency_p50_ms,
         "size_mb": None if row.size_bytes is None else row.size_bytes / BYTES_PER_MB,
-        "gate_passed": float(row.verdict is Verdict.PASS),
+        "gate_passed": None if row.verdict is Verdict.NOT_APPLICABLE else float(not row.fails),
     }
     return {key: round(value, 3) for key, value in numbers.items() if value is not None}
 
@@ -91,7 +91,7 @@ def accuracy_points(rows: Sequence[Row], cost: str) -> list[dict[str, Any]]:
 
 
 def _standing(row: Row, dominated: bool) -> str:
-    if row.verdict is Verdict.FAIL:
+    if row.fails:
         return "fails the gate"
     return "dominated" if dominated else "best"
 

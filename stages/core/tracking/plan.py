@@ -15,7 +15,7 @@ from stages.core.params.tree import Params, load_yaml
 from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics
 from stages.core.reporting.curves import Curve
 from stages.core.reporting.trainings import read_training_curves, read_trainings
-from stages.core.results.table import Metrics, Row, Verdict
+from stages.core.results.table import Metrics, Row
 from stages.core.results.training import TrainResult
 from stages.core.tables.schemes import SCHEMES
 from stages.core.tracking.address import artifact_root
@@ -181,7 +181,7 @@ def plan_child(layout: Layout, state: ProjectState, cell: Cell, row: Row, params
             **_state_tags(state),
         },
         artifacts=_cell_files(layout, cell),
-        failed=row.verdict is Verdict.FAIL,
+        failed=row.fails,
     )
 
 
