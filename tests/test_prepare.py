@@ -296,7 +296,9 @@ def test_an_empty_test_split_is_a_valid_one(tmp_path: Path) -> None:
         pytest.param({"max_rejected_fraction": 0.0}, "1 of 6 images rejected (16.7%", id="too_much_rejected"),
         pytest.param({"annotations": "gone.json"}, "gone.json: no such file", id="no_annotations"),
         pytest.param({"source": "voc"}, "is prepare.source coco?", id="wrong_format"),
-        pytest.param({"source": "voc", "annotations": "a.json"}, "only for source coco", id="not_for_voc"),
+        pytest.param(
+            {"source": "voc", "annotations": "a.json"}, "prepare.annotations: only for source", id="not_for_voc"
+        ),
     ],
 )
 def test_bad_input_loses_nothing(changes: dict[str, Any], says: str, tmp_path: Path) -> None:

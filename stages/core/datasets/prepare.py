@@ -14,7 +14,7 @@ from stages.core.base.layout import ANNOTATIONS_FILE, CALIBRATION_FILE, LABEL_MA
 from stages.core.datasets.annotations import StoredImage, images_to_coco, number_annotations
 from stages.core.datasets.calibration import choose_calibration
 from stages.core.datasets.checking import CheckTask, check_image
-from stages.core.datasets.readers import READERS
+from stages.core.datasets.readers import read_any_source
 from stages.core.datasets.records import Record, open_shards
 from stages.core.datasets.samples import SPLITS, Sample, Source, Split
 from stages.core.datasets.splitting import assign_splits
@@ -55,7 +55,7 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
         drawn, repaired = scratch / "drawn", scratch / "repaired"
         for needed in (drawn, repaired):
             needed.mkdir(parents=True)
-        source = READERS[params.source](params, folder, drawn, workers)
+        source = read_any_source(params, folder, drawn, workers)
         where = params.source if params.source == "synthetic" else str(folder)
         check_classes(source, where, params.min_classes)
         tally = Tally(source.fates)

@@ -23,7 +23,7 @@ class SourceObject:
     Attributes:
       category_id: Normalised (from 1).
       box_xyxy: None where the annotation has none that can be read.
-      segmentation: COCO's polygons or RLE, as parsed from JSON; None for a source without masks.
+      segmentation: COCO's polygons or RLE, as parsed from JSON, or PNG bytes; None for a source without masks.
       area: As annotated, in square pixels.
       is_crowd: A region with several objects of the class, COCO's `iscrowd`.
       is_difficult: Whether the annotation marks it as hard to recognise: VOC's `difficult`, COCO's `ignore`.

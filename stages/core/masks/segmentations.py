@@ -1,10 +1,12 @@
 """Masks between the forms they come in: COCO polygons and run-length codes, arrays, PNG bytes."""
 
+import io
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 Box = tuple[float, float, float, float]
@@ -84,20 +86,40 @@ def mask_to_box(mask: np.ndarray) -> Box:
 
 
 def segmentation_to_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """A COCO `segmentation` (polygons, or RLE with counts as text or as a list) as a bool array [height, width].
+    """A segmentation of unknown origin as a bool array [height, width].
+
+    Args:
+      segmentation: COCO's polygons, its RLE with counts as text or as a list, or the bytes of a PNG in which 0 is not
+        the object.
+      height, width: Of the image.
 
     Raises:
       MaskError: if it is malformed, of another size than the image, or covers no pixel.
     """
     try:
-        check = _check_rle if isinstance(segmentation, dict) else _check_polygons
-        mask = decode_segmentation(check(segmentation, height, width), height, width)
+        if isinstance(segmentation, bytes):
+            mask = _png_to_mask(segmentation, height, width)
+        else:
+            check = _check_rle if isinstance(segmentation, dict) else _check_polygons
+            mask = decode_segmentation(check(segmentation, height, width), height, width)
     except MaskError:
         raise
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         raise MaskError(f"segmentation cannot be read: {error}") from None
     if not mask.any():
         raise MaskError("segmentation covers no pixel")
+    return mask
+
+
+def _png_to_mask(data: bytes, height: int, width: int) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if (image.height, image.width) != (height, width):
+                raise MaskError(f"PNG of size {[image.height, image.width]}, image of size {[height, width]}")
+            pixels = np.asarray(image)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MaskError(f"mask cannot be read as PNG: {error}") from None
+    mask: np.ndarray = (pixels[..., 0] if pixels.ndim == 3 else pixels) > 0
     return mask
 
 

@@ -82,13 +82,15 @@ class SplitParams(Section):
 class PrepareParams(Section):
     """What `prepare` reads and how it splits, checks and writes it."""
 
-    source: Literal["synthetic", "coco", "voc"] = "synthetic"
+    source: Literal["synthetic", "coco", "voc", "tfrecord"] = "synthetic"
     path: str = "data/raw"
-    """Folder of labelled images (coco, voc); relative to the project's root. Ignored by `synthetic`."""
+    """Folder of labelled images; relative to the project's root. Ignored by `synthetic`."""
     annotations: str | dict[Literal["train", "val", "test"], str] | None = None
-    """coco: annotation JSON below `path`, or one per split. voc: nothing."""
+    """coco: annotation JSON below `path`, or one per split. tfrecord: file, glob or `name@10`, or one per split."""
     images: str | None = None
     """coco: folder of images below `path`; None: beside the annotations, or `images/` there."""
+    label_map: str | None = None
+    """tfrecord: .pbtxt below `path`; None: the only one there is, or the names in the records."""
     split: SplitParams = SplitParams()
     seed: int = 0
     num_shards: Positive = 4
