@@ -71,10 +71,10 @@ def read_frames(path: Path) -> Iterator[Frame]:
         if not number:
             raise UnreadableError("no picture in it that OpenCV can decode")
         return
-    yield Frame(path=path, pixels=read_image(path))
+    yield Frame(path=path, pixels=read_picture(path))
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_picture(path: Path) -> np.ndarray:
     """The pixels of an image as `prepare` would take them: upright by its EXIF tag, uint8 [height, width, 3], RGB.
 
     Raises:

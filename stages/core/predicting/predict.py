@@ -1,7 +1,7 @@
 """A converted file on a user's images, with the pre-processing and decoding that it was validated with."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ from stages.core.base.jsonfile import write_json
 from stages.core.predicting.drawing import draw_detections, load_font, place_side_by_side
 from stages.core.predicting.inputs import Frame, UnreadableError, read_frames
 from stages.core.predicting.output import RUN_RECORD, Output, new_output
-from stages.core.processing.detections import Detections
 from stages.core.results.prediction import Prediction, SkippedInput
 from stages.core.running.artifact import Artifact
 from stages.core.running.isolated import IsolatedRunner
@@ -62,15 +61,14 @@ def predict_files(
     """
     load_font(12, settings.font_file)
     with new_output(out) as folder, ExitStack() as stack:
+        models = [artifact] if float_artifact is None else [artifact, float_artifact]
+        output = Output(
+            folder, {int(key): name for key, name in artifact.interface.labels.items()}, settings.with_crops
+        )
+        stack.callback(output.close)
         try:
-            runners = [
-                stack.enter_context(IsolatedRunner(model, num_threads=settings.num_threads))
-                for model in (artifact, float_artifact)
-                if model is not None
-            ]
-            output = Output(folder, _labels(artifact), settings.with_crops)
-            stack.callback(output.close)
-            seconds, skipped = _run(files, runners, output, settings)
+            runners = [stack.enter_context(IsolatedRunner(model, num_threads=settings.num_threads)) for model in models]
+            seconds, skipped = _run(files, runners, [name_model(model) for model in models], output, settings)
         except InferenceError as error:
             raise ArtifactError(f"{artifact.path}: {error}") from None
         if not output.images:
@@ -115,28 +113,32 @@ def summarize_prediction(prediction: Prediction, out: Path) -> str:
     return "\n".join([*lines, f"written: {out}"])
 
 
+def name_model(artifact: Artifact) -> str:
+    """What a picture's title calls a file: its folder, which in a project is its scheme."""
+    return artifact.path.resolve().parent.name
+
+
 def _run(
-    files: tuple[Path, ...], runners: list[IsolatedRunner], output: Output, settings: PredictSettings
+    files: tuple[Path, ...],
+    runners: Sequence[IsolatedRunner],
+    titles: Sequence[str],
+    output: Output,
+    settings: PredictSettings,
 ) -> tuple[float, list[SkippedInput]]:
     """Seconds that the first model took, and what could not be read."""
     seconds, skipped = 0.0, list[SkippedInput]()
+    # The first inference is slower, and no speed that a user would see again.
+    runners[0].run(np.zeros((*runners[0].interface.input.size, 3), np.uint8))
     for frame in _show_progress(files, skipped):
         start = time.perf_counter()
         found = [runners[0].run(frame.pixels)]
         seconds += time.perf_counter() - start
         found += [runner.run(frame.pixels) for runner in runners[1:]]
         kept = [detections.above(settings.score_threshold) for detections in found]
-        output.add(frame, kept[0], _draw(frame, kept, output, settings))
+        drawn = [draw_detections(frame.pixels, one, output.labels, font_file=settings.font_file) for one in kept]
+        whole = drawn[0] if len(drawn) == 1 else place_side_by_side(list(zip(titles, drawn, strict=True)))
+        output.add(frame, kept[0], whole)
     return seconds, skipped
-
-
-def _draw(frame: Frame, found: list[Detections], output: Output, settings: PredictSettings) -> np.ndarray:
-    drawn = [
-        draw_detections(frame.pixels, detections, output.labels, font_file=settings.font_file) for detections in found
-    ]
-    if len(drawn) == 1:
-        return drawn[0]
-    return place_side_by_side(list(zip(("this file", "float"), drawn, strict=True)))
 
 
 def _show_progress(files: tuple[Path, ...], skipped: list[SkippedInput]) -> Iterator[Frame]:
@@ -155,7 +157,3 @@ def _show_progress(files: tuple[Path, ...], skipped: list[SkippedInput]) -> Iter
             except UnreadableError as error:
                 skipped.append(SkippedInput(file=str(path), reason=str(error)))
             progress.advance(task)
-
-
-def _labels(artifact: Artifact) -> dict[int, str]:
-    return {int(key): name for key, name in artifact.interface.labels.items()}
