@@ -42,6 +42,17 @@ def test_a_converted_file_needs_no_extra(stage: str, layout: Layout) -> None:
     assert "maskrcnn_tiny int8" in done.stdout
 
 
+def test_predicting_needs_no_extra(layout: Layout, tmp_path: Path) -> None:
+    images = layout.split("val") / "images"
+    (images / "broken.png").write_bytes(b"broken")
+    folder, out = layout.converted("maskrcnn_tiny", "int8"), tmp_path / "out"
+    done = run_without_extras("predict", str(images), "--model", str(folder), "--out", str(out), "--crops")
+    assert done.stderr.splitlines()[-1].startswith("error: 1 of 3 files skipped"), done.stderr
+    assert done.returncode == 2
+    assert done.stdout.startswith("2 images, ")
+    assert (out / "detections.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("stage", "extra"),
     [

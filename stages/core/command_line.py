@@ -22,6 +22,7 @@ EXTRAS = {
     "openvino": ("openvino",),
     "convert": ("ai_edge_quantizer", "nncf"),
     "report": ("cv2", "jinja2"),
+    "video": ("cv2",),
     "train": ("defusedxml", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"),
     "track": ("dvc", "mlflow"),
 }
@@ -98,6 +99,17 @@ def positive_number(text: str) -> float:
     return value
 
 
+def fraction(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+    return value
+
+
 def parse_args(
     stage: str,
     argv: Sequence[str] | None,
@@ -135,15 +147,16 @@ def parse_args(
     return read_args(parser, argv)
 
 
-def make_parser(stage: str, about: str | None, epilog: str = "") -> Parser:
-    """A parser of `python -m stages.<stage>` with `--root`, for `read_args`."""
+def make_parser(stage: str, about: str | None, epilog: str = "", *, root: bool = True) -> Parser:
+    """A parser of `python -m stages.<stage>`, for `read_args`; with `--root` where a project is read."""
     parser = Parser(
         prog=f"python -m stages.{stage}",
         description=about,
         epilog=epilog or None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--root", type=Path, default=Path.cwd(), help="project folder (default: the current one)")
+    if root:
+        parser.add_argument("--root", type=Path, default=Path.cwd(), help="project folder (default: the current one)")
     return parser
 
 
@@ -154,6 +167,8 @@ def read_args(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
       UsageError: if they are wrong, or there is no such folder.
     """
     args = parser.parse_args(argv)
+    if "root" not in args:
+        return args
     args.root = args.root.resolve()
     if not args.root.is_dir():
         raise UsageError(f"{parser.prog}: --root: no such folder: {args.root}")
