@@ -107,8 +107,10 @@ def read_experiment(path: Path, detector: Detector) -> cfg.ExperimentConfig:
       ArtifactError: if the file is missing, not YAML, or does not fit the detector's family.
     """
     try:
-        config = ARCHITECTURES[detector.family](detector)
-        config.override(yaml.safe_load(path.read_text()), is_strict=True)
+        config, tree = ARCHITECTURES[detector.family](detector), yaml.safe_load(path.read_text())
+        config.override(tree, is_strict=True)
+        if "pixels" not in tree["task"]["model"]:
+            raise ArtifactError(f"{path}: written when models did not say how they scale pixels; run `train` again")
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run `train` again") from None
     except (yaml.YAMLError, KeyError, ValueError, TypeError, AttributeError) as error:

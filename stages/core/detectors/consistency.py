@@ -27,7 +27,7 @@ def _faults(task: Any) -> Iterator[str]:
     yield from _faults_of_fine_tuning(task)
     if task.resize not in ("letterbox", "stretch"):
         yield f"resize: found {task.resize!r}, expected letterbox or stretch"
-    # Mask R-CNN's parser knows no other value of the field than true, and `stretching.py` does without it.
+    # Mask R-CNN's parser knows no other value of the field than true, and `tracing.py` does without it.
     parsers = ("train_data", "validation_data") if isinstance(task, RetinaNetTraining) else ()
     for name in parsers:
         keeps = getattr(task, name).parser.keep_aspect_ratio

@@ -13,6 +13,7 @@ from official.vision.configs import maskrcnn as mr
 from stages.core.base.errors import ParamsError
 from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
+from stages.core.detectors.model_config import row_fields
 from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
 from stages.core.detectors.region_sampling import BoxAlignerConfig, MaskAlignerConfig, SampledMaskRCNN
 from stages.core.detectors.training_config import MaskRCNNTraining
@@ -80,6 +81,7 @@ def maskrcnn_architecture(detector: Detector) -> cfg.ExperimentConfig:
         mask_sampler=mr.MaskSampler(num_sampled_masks=width.sampled_masks),
         detection_generator=mr.DetectionGenerator(nms_version="batched", pre_nms_top_k=1000),
         norm_activation=norm_activation(),
+        **row_fields(detector),
     )
     return cfg.ExperimentConfig(
         task=MaskRCNNTraining(model=model),

@@ -11,8 +11,6 @@ from stages.core.base.layout import RESULT_FILE, SAVED_MODEL, TFLITE_FILES
 from stages.core.base.native_output import silence_native
 from stages.core.exporting.graph import (
     INPUT_NAME,
-    MEAN_RGB,
-    STDDEV_RGB,
     DeploymentGraph,
     PostProcessingSettings,
     padding_color,
@@ -66,7 +64,7 @@ def export_model(
             config, graph = build_graph(trained, settings)
             save_functions(graph.signatures, partial / SAVED_MODEL)
             write_tflites(graph, partial)
-        interface = describe_graph(graph, result, labels, settings, resize=RESIZES[config.task.resize])
+        interface = describe_graph(graph, result, labels, settings, config.task)
         write_interface(interface, partial)
     return interface
 
@@ -92,11 +90,11 @@ def describe_graph(
     result: TrainResult,
     labels: Mapping[int, str],
     settings: PostProcessingSettings,
-    *,
-    resize: Literal["fit_pad", "stretch"],
+    task_config: Any,
 ) -> Interface:
-    """The contract of a deployment graph."""
-    mean, deviation = (", ".join(f"{value:.3f}" for value in values) for values in (MEAN_RGB, STDDEV_RGB))
+    """The contract of a deployment graph. `task_config` is `task` of the experiment."""
+    pixels = task_config.model.pixels
+    mean, deviation = (", ".join(f"{value:.3f}" for value in values) for values in (pixels.mean, pixels.deviation))
     return Interface(
         model=result.model,
         task=DETECTORS[result.model].task.value,
@@ -105,8 +103,8 @@ def describe_graph(
             name=INPUT_NAME,
             shape=(1, *result.input_size, 3),
             dtype="float32",
-            resize=resize,
-            pad_value=padding_color(),
+            resize=RESIZES[task_config.resize],
+            pad_value=padding_color(pixels),
             normalization=f"inside the graph: (pixel - [{mean}]) / [{deviation}]",
         ),
         outputs=graph.outputs,

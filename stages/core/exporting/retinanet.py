@@ -71,7 +71,7 @@ def _run_heads(config: Any, model: Any, image: Any) -> dict[str, Any]:
 
     Boxes and scores are never joined: one shared quantization scale would drown the scores.
     """
-    features = model.backbone(normalize_pixels(image), training=False)
+    features = model.backbone(normalize_pixels(image, config.pixels), training=False)
     if model.decoder:
         features = model.decoder(features, training=False)
     logits, encodings, _ = model.head(features)

@@ -9,6 +9,47 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+@dataclass(frozen=True, kw_only=True)
+class PixelScaling:
+    """What the network makes of a pixel: (value - mean) / deviation, per channel (red, green, blue).
+
+    Attributes:
+      mean, deviation: In units of 0..255.
+    """
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneFacts:
+    """What published weights of a backbone were trained with: docs/decisions/0020.
+
+    Attributes:
+      pixels: Pre-processing.
+      norm_epsilon: What its batch norms add to the variance.
+    """
+
+    pixels: PixelScaling
+    norm_epsilon: float
+
+
+SIGNED = PixelScaling(mean=(127.5, 127.5, 127.5), deviation=(127.5, 127.5, 127.5))
+"""0..255 to -1..1, as the TF Object Detection API's mobile feature extractors have it."""
+IMAGENET = PixelScaling(mean=(123.675, 116.28, 103.53), deviation=(58.395, 57.12, 57.375))
+"""Mean and deviation of ImageNet, as in Model Garden."""
+
+BACKBONES: dict[str, BackboneFacts] = {
+    **dict.fromkeys(
+        ("MobileDetCPU", "MobileDetEdgeTPU", "MobileDetDSP", "MobileDetGPU"),
+        BackboneFacts(pixels=SIGNED, norm_epsilon=0.01),
+    ),
+    "MobileNetV2": BackboneFacts(pixels=SIGNED, norm_epsilon=0.001),
+    "resnet50": BackboneFacts(pixels=IMAGENET, norm_epsilon=0.001),
+}
+"""By `Detector.backbone`."""
+
+
 class Family(StrEnum):
     """Detection architecture: which builder and which deployment graph."""
 
@@ -42,6 +83,16 @@ class Detector:
     @property
     def task(self) -> Task:
         return Task.SEGMENTATION if self.family is Family.MASKRCNN else Task.DETECTION
+
+    @property
+    def pixels(self) -> PixelScaling:
+        """Pre-processing of the network's input."""
+        return BACKBONES[self.backbone].pixels
+
+    @property
+    def norm_epsilon(self) -> float:
+        """What the backbone's batch norms add to the variance."""
+        return BACKBONES[self.backbone].norm_epsilon
 
     @property
     def has_width(self) -> bool:

@@ -12,9 +12,10 @@ import tensorflow as tf
 import tf_keras
 from official.core import config_definitions as cfg
 from official.vision.dataloaders import tf_example_decoder
-from official.vision.tasks import maskrcnn, retinanet
+from official.vision.tasks import maskrcnn
 
 from stages.core.detectors.region_sampling import SampledMaskRCNNTask
+from stages.core.detectors.retinanet_task import PlainRetinaNetTask
 from stages.core.detectors.training_config import RetinaNetTraining
 from stages.core.training.augmentation import augment_dataset
 from stages.core.training.augmenting.patch import FITS, InputFrame
@@ -26,7 +27,7 @@ from stages.core.training.losses.mask_losses import MaskLoss
 from stages.core.training.losses.roi_sampling import CrowdAwareSampler
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
 from stages.core.training.sampling import repeat_factors
-from stages.core.training.stretching import resize_as
+from stages.core.training.tracing import traced_as
 from stages.core.training.weighting import balance_classes
 
 
@@ -106,15 +107,16 @@ class _TrainingTask:
         return balance_classes(self.setup.annotations, num_classes=config.model.num_classes)
 
 
-class RetinaNetTrainingTask(_TrainingTask, retinanet.RetinaNetTask):  # type: ignore[misc]
+class RetinaNetTrainingTask(_TrainingTask, PlainRetinaNetTask):  # type: ignore[misc]
     """RetinaNet by `RetinaNetTraining`."""
 
     def build_inputs(self, params: Any, input_context: Any = None) -> tf.data.Dataset:
         """Batches of images and labels; those of the evaluation are Model Garden's."""
-        if not params.is_training or not _is_plain(params):
-            return super().build_inputs(params, input_context)
-        parse = retinanet_parser(self.task_config, params)
-        return self._build_dataset(params, parse, input_context, with_masks=False)
+        with traced_as(self.task_config):
+            if not params.is_training or not _is_plain(params):
+                return super().build_inputs(params, input_context)
+            parse = retinanet_parser(self.task_config, params)
+            return self._build_dataset(params, parse, input_context, with_masks=False)
 
     def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
         """Total, class, box and model loss."""
@@ -149,7 +151,7 @@ class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[
 
     def build_inputs(self, params: Any, input_context: Any = None, dataset_fn: Any = None) -> tf.data.Dataset:
         """Batches of images and labels; those of the evaluation are Model Garden's."""
-        with resize_as(self.task_config.resize):  # parsers are traced here
+        with traced_as(self.task_config):
             if not params.is_training or not _is_plain(params) or dataset_fn is not None:
                 return super().build_inputs(params, input_context, dataset_fn)
             parse = maskrcnn_parser(self.task_config, params)
