@@ -12,6 +12,7 @@ import yaml
 
 from stages.core.base.errors import ParamsError, UsageError
 from stages.core.base.layout import PARAMS_FILE
+from stages.core.base.stopping import Stopped
 from stages.core.params.tree import load_params, load_yaml, parse_params
 from stages.core.tracking.address import resolve_uri
 
@@ -88,8 +89,13 @@ def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> int:
-    """Exit status of a command run in `folder`."""
-    return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    """Exit status of a command run in `folder`; it ends before this process does when that is told to stop."""
+    with subprocess.Popen(command, cwd=folder, env=environment) as process:
+        try:
+            return process.wait()
+        except Stopped:
+            process.terminate()
+            raise
 
 
 def project_environment(project: Path) -> dict[str, str]:
