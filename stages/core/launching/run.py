@@ -13,10 +13,10 @@ import yaml
 from stages.core.base.errors import ParamsError, UsageError
 from stages.core.base.layout import PARAMS_FILE
 from stages.core.base.stopping import Stopped
+from stages.core.launching.repository import DAG_FILE, commit_start, start_repository
 from stages.core.params.tree import load_params, load_yaml, parse_params
 from stages.core.tracking.address import resolve_uri
-
-DAG_FILE = "dvc.yaml"
+from stages.core.tracking.state import PROJECT_VARIABLE
 
 
 def run_project(project: Path) -> int:
@@ -36,13 +36,10 @@ def run_example(project: Path, params: Path, folder: Path) -> int:
     """
     environment = project_environment(project)
     tree = read_example(params)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / ".dvc" / "config").exists():
-        run(["dvc", "init", "--no-scm", "--quiet", "--force"], folder, environment)
-        shutil.copy(project / ".dvc" / "config", folder / ".dvc" / "config")
-        run(["dvc", "config", "core.no_scm", "true"], folder, environment)
+    start_repository(project, folder)
     make_folder(project, folder, tree)
-    return run_pipeline(folder, environment)
+    commit_start(folder)
+    return run_pipeline(folder, {**environment, PROJECT_VARIABLE: str(project)})
 
 
 def run_pipeline(folder: Path, environment: dict[str, str]) -> int:
