@@ -7,10 +7,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
 from stages.core.base.errors import UsageError, UserError
+from stages.core.base.stopping import Stopped, received_stop, stop_on_signals
 from stages.core.params.names import check_name
 from stages.core.tables.detectors import DETECTORS
 from stages.core.tables.schemes import SCHEMES
@@ -182,13 +184,31 @@ def read_args(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
-    """Runs a stage's main and exits: a `UserError` becomes one line and status 2."""
+    """Runs a stage's main and exits: a `UserError` becomes one line and status 2, a stop one line and 128 + signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    named = (value for name, value in pairwise(sys.argv) if name in ("--model", "--scheme", "--variant"))
+    name = " ".join([Path(sys.argv[0]).stem, *named])
     try:
-        status = main(None)
+        with stop_on_signals(name):
+            status = _status_of(main)
+    except BaseException as error:
+        # Native code may make another error of the stop.
+        stop = error if isinstance(error, Stopped) else received_stop()
+        if stop is None:
+            raise
+        print(f"{name}: {stop}", file=sys.stderr, flush=True)
+        # At once: threads and pools that would be waited for have nothing left to do.
+        os._exit(stop.status)
+    sys.exit(status)
+
+
+def _status_of(main: Callable[[Sequence[str] | None], int]) -> int:
+    try:
+        return main(None)
     except UserError as error:
+        if received_stop() is not None:
+            raise
         print(f"error: {error}", file=sys.stderr)
-        status = EXIT_USER_ERROR
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         extra = next((name for name, modules in EXTRAS.items() if missing in modules), None)
@@ -197,10 +217,7 @@ def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
         extra = STAGE_EXTRAS.get(Path(sys.argv[0]).stem, extra)
         advice = f"pip install 'edge-detectors[{extra}]', or `make setup` in a checkout"
         print(f"error: this needs {error.name}, which is not installed: {advice}", file=sys.stderr)
-        status = EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        status = 130
-    sys.exit(status)
+    return EXIT_USER_ERROR
 
 
 def _list_rows(title: str, rows: Mapping[str, str]) -> str:

@@ -5,7 +5,6 @@ repository of its own the project's workspace, parameters and experiments stay a
 """
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,11 @@ from statistics import mean, stdev
 
 from stages.core.base.errors import ParamsError
 from stages.core.base.jsonfile import read_json
-from stages.core.base.layout import PARAMS_FILE, Layout
+from stages.core.base.layout import Layout
 from stages.core.launching.experiments import capture, list_experiments
-from stages.core.launching.run import DAG_FILE, make_folder, project_environment, read_example, run
+from stages.core.launching.repository import commit_start, start_repository
+from stages.core.launching.run import make_folder, project_environment, read_example, run
 from stages.core.results.table import Metrics
-
-IDENTITY = {"user.name": "cross-validation", "user.email": "cross-validation@localhost", "commit.gpgsign": "false"}
-COMMITTED = ("stages", DAG_FILE, PARAMS_FILE, ".dvc", ".dvcignore", ".gitignore", "data")
-"""What the experiments start from. dvc.lock is none of it: it would make another start of every fold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,26 +94,6 @@ def cross_validate(project: Path, params: Path, folder: Path, say: Callable[[str
     rows = collect_folds([fetch_metrics(folder, done[name]) for name in names])
     say(folds_to_text(rows))
     return 0
-
-
-def start_repository(project: Path, folder: Path) -> None:
-    """A folder with git and DVC, and the project's DVC settings; one that is there stays as it is."""
-    if (folder / ".git").exists() and (folder / ".dvc" / "config").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    capture(["git", "init", "--quiet", "--template="], folder)
-    for key, value in IDENTITY.items():
-        capture(["git", "config", key, value], folder)
-    capture(["dvc", "init", "--quiet", "--force"], folder)
-    shutil.copy(project / ".dvc" / "config", folder / ".dvc" / "config")
-    shutil.copy(project / ".gitignore", folder / ".gitignore")
-
-
-def commit_start(folder: Path) -> None:
-    """Commits code, DAG and parameters where they differ from the last commit: experiments belong to a commit."""
-    capture(["git", "add", "--all", "--", *(name for name in COMMITTED if (folder / name).exists())], folder)
-    if capture(["git", "diff", "--cached", "--name-only"], folder) or not capture(["git", "rev-list", "--all"], folder):
-        capture(["git", "commit", "--quiet", "--message", "What the folds start from"], folder)
 
 
 def fetch_metrics(folder: Path, commit: str) -> Metrics:

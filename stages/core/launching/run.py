@@ -12,10 +12,11 @@ import yaml
 
 from stages.core.base.errors import ParamsError, UsageError
 from stages.core.base.layout import PARAMS_FILE
+from stages.core.base.stopping import Stopped
+from stages.core.launching.repository import DAG_FILE, commit_start, start_repository
 from stages.core.params.tree import load_params, load_yaml, parse_params
 from stages.core.tracking.address import resolve_uri
-
-DAG_FILE = "dvc.yaml"
+from stages.core.tracking.state import PROJECT_VARIABLE
 
 
 def run_project(project: Path) -> int:
@@ -35,13 +36,10 @@ def run_example(project: Path, params: Path, folder: Path) -> int:
     """
     environment = project_environment(project)
     tree = read_example(params)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / ".dvc" / "config").exists():
-        run(["dvc", "init", "--no-scm", "--quiet", "--force"], folder, environment)
-        shutil.copy(project / ".dvc" / "config", folder / ".dvc" / "config")
-        run(["dvc", "config", "core.no_scm", "true"], folder, environment)
+    start_repository(project, folder)
     make_folder(project, folder, tree)
-    return run_pipeline(folder, environment)
+    commit_start(folder)
+    return run_pipeline(folder, {**environment, PROJECT_VARIABLE: str(project)})
 
 
 def run_pipeline(folder: Path, environment: dict[str, str]) -> int:
@@ -88,8 +86,13 @@ def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> int:
-    """Exit status of a command run in `folder`."""
-    return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    """Exit status of a command run in `folder`; it ends before this process does when that is told to stop."""
+    with subprocess.Popen(command, cwd=folder, env=environment) as process:
+        try:
+            return process.wait()
+        except Stopped:
+            process.terminate()
+            raise
 
 
 def project_environment(project: Path) -> dict[str, str]:

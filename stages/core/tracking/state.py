@@ -9,6 +9,8 @@ from stages.core.base.errors import MissingResultError
 from stages.core.base.hashing import hash_file
 
 UNKNOWN = "unknown"
+PROJECT_VARIABLE = "PIPELINE_PROJECT"
+"""Set where the pipeline runs in a folder of its own: the checkout whose code that is."""
 EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
 """Set by DVC while it runs an experiment."""
 
@@ -40,12 +42,13 @@ def read_state(root: Path, *, dvc_lock: Path, metrics: Path) -> ProjectState:
     """
     if not metrics.exists():
         raise MissingResultError(f"{metrics}: no such file; run `dvc repro` or `python -m stages.report` first")
+    checkout = Path(os.environ.get(PROJECT_VARIABLE, root))
     lock_sha256 = hash_file(dvc_lock) if dvc_lock.exists() else None
     return ProjectState(
         key=lock_sha256 or f"metrics-{hash_file(metrics)}",
         dvc_lock_sha256=lock_sha256,
-        git_sha=_git(root, "rev-parse", "HEAD") or UNKNOWN,
-        git_dirty=bool(_git(root, "status", "--porcelain", "--", ".", ":!dvc.lock")),
+        git_sha=_git(checkout, "rev-parse", "HEAD") or UNKNOWN,
+        git_dirty=bool(_git(checkout, "status", "--porcelain", "--", ".", ":!dvc.lock")),
         experiment=os.environ.get(EXPERIMENT_VARIABLE, ""),
     )
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from stages.core.base.layout import Layout
 from stages.core.base.native_output import redirect_output
+from stages.core.base.stopping import Stopped
 from stages.core.detectors.data import check_batch_size, read_training_data
 from stages.core.params.training import TrainSettings
 from stages.core.results.kinds import MAKERS, Variant
 from stages.core.tables.detectors import Detector
 from stages.core.training.history import format_ap
-from stages.core.training.interrupts import Interrupted, die_with_parent
 from stages.core.training.refinement import Refinement
 
 
@@ -27,7 +27,6 @@ def run_training(
     Args:
       refine: Makes the refinement of a later training; called when TensorFlow may be imported.
     """
-    die_with_parent()
     data = read_training_data(layout, detector)
     check_batch_size(detector.name, settings.batch_size, data.num_train)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -40,7 +39,7 @@ def run_training(
             from stages.core.training.train import train_detector
 
             result = train_detector(layout, detector, settings, data, log, refinement=refine() if refine else None)
-    except Interrupted as stop:
+    except Stopped as stop:
         print(f"{MAKERS[variant]} {detector.name}: {stop}", file=sys.stderr)
         return stop.status
     ap = format_ap(result.validation)

@@ -72,7 +72,7 @@ def train_detector(
       ParamsError: for bad overrides.
       CheckpointError: if the init checkpoint is missing or nothing of it fits.
       TrainingError: if a batch is larger than the data, the loss diverges, or the strategy cannot be set up.
-      Interrupted: on SIGTERM or Ctrl-C, after saving.
+      Stopped: on SIGTERM or Ctrl-C, after saving.
     """
 
     def say(text: str) -> None:
