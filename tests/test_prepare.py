@@ -179,17 +179,20 @@ DIRT = [
     Dirt(id="truncated", file=encode(PLAIN)[:900], reason="truncated", kept=(39, 39)),
     Dirt(id="not_an_image", file=b"not found", reason="unreadable", kept=(39, 39)),
     Dirt(id="missing", file=b"", reason="missing_file", kept=(39, 39)),
-    Dirt(id="path_traversal", name="../0.jpg", reason="unsafe_name", kept=(39, 39)),
+    Dirt(id="path_traversal", name="../gone.jpg", reason="unsafe_name", kept=(39, 39)),
     Dirt(id="wrong_size", image={"height": 640, "width": 960}, reason="size_mismatch", kept=(39, 39)),
     Dirt(id="wrong_extension", file=encode(PLAIN), name="0.png", reason="wrong_extension"),
     Dirt(id="greyscale", file=encode(PLAIN[..., 0]), reason="greyscale", stored_as="0.png"),
     Dirt(id="exif", file=with_orientation(picture(0, 96, 64), 6), reason="exif_orientation", stored_as="0.png"),
     Dirt(id="box_over_the_border", annotation={"bbox": [80, 10, 40, 10]}, reason="box_clipped"),
-    Dirt(id="zero_area", annotation={"bbox": [80, 10, 0, 10]}, reason="box_zero_area", kept=(40, 39)),
+    Dirt(id="zero_area", annotation={"bbox": [80, 10, 0, 10]}, reason="box_from_mask"),
+    Dirt(id="twice", annotation={"id": 99, "image_id": 2}, reason="duplicate", kept=(40, 39)),
     Dirt(id="outside", annotation={"bbox": [200, 10, 9, 10]}, reason="box_outside", kept=(40, 39)),
     Dirt(id="no_box_but_mask", annotation={"bbox": None}, reason="box_from_mask"),
     Dirt(id="no_mask", annotation={"segmentation": None}, reason="no_mask", kept=(40, 39)),
-    Dirt(id="bad_mask", annotation={"segmentation": [[1, 2, 3, 4]]}, reason="bad_mask", kept=(40, 39)),
+    Dirt(
+        id="bad_mask", annotation={"segmentation": {"size": [8, 8], "counts": [64]}}, reason="bad_mask", kept=(40, 39)
+    ),
     Dirt(id="object_of_no_image", annotation={"image_id": 99}, reason="unknown_image", kept=(40, 39)),
 ]
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from stages.core.base.errors import DataError
 from stages.core.datasets.decoding import SUFFIXES, RefusedError, damage_refused
+from stages.core.datasets.values import BadValueError, to_flag
 from stages.core.masks.segmentations import Box, encode_mask
 
 KINDS = {"float": "float_list", "int": "int64_list", "bytes": "bytes_list"}
@@ -174,12 +175,9 @@ def _objects(fields: ExampleFields, size: tuple[int, int]) -> list[ExampleObject
             "class/label": "int",
             "class/text": "text",
             "area": "float",
-            "is_crowd": "int",
-            "group_of": "int",
-            "difficult": "int",
-            "truncated": "int",
         }.items()
     }
+    flags = {name: _flags(fields, name, num) for name in ("is_crowd", "group_of", "difficult", "truncated")}
     masks = _masks(fields, num, size)
     return [
         ExampleObject(
@@ -188,12 +186,20 @@ def _objects(fields: ExampleFields, size: tuple[int, int]) -> list[ExampleObject
             fractions=(sides[0][index], sides[1][index], sides[2][index], sides[3][index]),
             segmentation=masks[index],
             area=columns["area"][index],
-            is_crowd=bool(columns["is_crowd"][index] or columns["group_of"][index]),
-            is_difficult=bool(columns["difficult"][index]),
-            is_truncated=bool(columns["truncated"][index]),
+            is_crowd=flags["is_crowd"][index] or flags["group_of"][index],
+            is_difficult=flags["difficult"][index],
+            is_truncated=flags["truncated"][index],
         )
         for index in range(num)
     ]
+
+
+def _flags(fields: ExampleFields, name: str, num: int) -> list[bool]:
+    key = f"image/object/{name}"
+    try:
+        return [to_flag(value, key) for value in fields.per_object(key, "int", num)]
+    except BadValueError as error:
+        raise BadExampleError(str(error)) from None
 
 
 def _masks(fields: ExampleFields, num: int, size: tuple[int, int]) -> list[Any]:

@@ -13,6 +13,7 @@ from stages.core.masks.segmentations import Box, Rle
 from stages.core.results.preparation import ImageFate
 
 Split = Literal["train", "val", "test"]
+BoxForm = Literal["corners", "width_height"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -39,6 +40,14 @@ class SourceObject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why an image cannot be used: a key of the report, and a few words for people."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceImage:
     """An image as the annotation has it; the file may be missing or anything at all.
 
@@ -46,12 +55,16 @@ class SourceImage:
       folder: Where the images are; `file` is relative to it and must not lead out of it.
       size: (height, width) as annotated; None where the annotation does not say.
       split: The split that the source assigns; None where that is left to the seed.
+      listed_as: The name in the annotation, where the file was found by another one.
+      refusal: Why the reader found no image for the annotation; the image is rejected with its objects.
     """
 
     folder: Path
     file: str
     size: tuple[int, int] | None = None
     split: Split | None = None
+    listed_as: str | None = None
+    refusal: Refusal | None = None
     objects: tuple[SourceObject, ...] = ()
 
 
@@ -61,16 +74,19 @@ class Source:
 
     Attributes:
       labels: Normalised category id (from 1) to name.
-      has_masks: Whether objects carry masks; then one that lacks its mask is rejected, because Model Garden's decoder
-        needs as many masks as boxes.
+      has_masks: Whether objects carry masks; `prepare.masks` says what becomes of those that lack theirs.
       images: Read once, in a fixed order; may be lazy.
       fates: What the reader itself had to leave out.
+      box_form: How the format states a box; what is easily taken for the other is looked for.
+      notes: What the reader took in another way than it is written, one sentence each.
     """
 
     labels: dict[int, str]
     has_masks: bool
     images: Iterable[SourceImage]
     fates: tuple[ImageFate, ...] = ()
+    box_form: BoxForm = "corners"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

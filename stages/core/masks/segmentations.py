@@ -85,6 +85,24 @@ def mask_to_box(mask: np.ndarray) -> Box:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
+def is_mask(segmentation: Any) -> bool:
+    """Whether a segmentation is more than the placeholder that tools write for objects without one.
+
+    Placeholders: nothing, lists without numbers, polygons of less than three corners (a box's two among them) or of one
+    repeated corner, run-length codes without runs. What is left may still be malformed: `segmentation_to_mask` says so.
+    """
+    if isinstance(segmentation, dict):
+        return bool(segmentation.get("counts"))
+    if not isinstance(segmentation, list):
+        return bool(segmentation)
+    parts = [segmentation] if segmentation and not isinstance(segmentation[0], list) else segmentation
+    return any(not isinstance(part, list) or _has_corners(part) for part in parts)
+
+
+def _has_corners(part: list[Any]) -> bool:
+    return len(part) >= 6 and len({str(pair) for pair in zip(part[0::2], part[1::2], strict=False)}) > 1
+
+
 def segmentation_to_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
     """A segmentation of unknown origin as a bool array [height, width].
 

@@ -103,6 +103,14 @@ class PrepareParams(Section):
     difficult: Literal["ignore", "keep", "drop"] = "ignore"
     """Objects marked `difficult` (voc) or `ignore` (coco). ignore: training passes over them and no evaluation counts
     them, as with crowds; keep: as ordinary objects; drop: as if they had not been labelled."""
+    masks: Literal["auto", "require", "drop"] = "auto"
+    """auto: where nearly all objects (all but `max_rejected_fraction`) have a mask, the others are rejected; else all
+    masks are dropped, with a note. require: objects without a mask are rejected. drop: boxes only."""
+    exif: Literal["auto", "turn", "keep"] = "auto"
+    """Images whose EXIF tag says how to turn them. auto: as the annotated size shows, else rejected; turn: annotations
+    are made on the turned image; keep: on the stored one."""
+    min_shrunk_side: Annotated[int, Field(ge=0)] = 4
+    """Images are rejected whose shorter side would have fewer pixels when the longer one shrinks to 128."""
     synthetic: SyntheticParams = SyntheticParams()
 
     @model_validator(mode="before")

@@ -32,6 +32,7 @@ class PrepareReport:
 
     Attributes:
       objects_kept: With those that are ignored; `splits` says how many these are.
+      notes: What was taken in another way than it is written, or is not as it should be: one sentence each.
     """
 
     source: str
@@ -48,6 +49,7 @@ class PrepareReport:
     splits: dict[str, SplitSummary]
     sha256: str
     """Hash over all splits."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,6 +146,7 @@ BAD_RECORDS = [
     BadRecord(id="label_missing", changes={"object__class__label": [1, 2]}, says="class/label has 2 values"),
     BadRecord(id="corner_missing", changes={"object__bbox__xmax": []}, says="xmin 1, ymin 1, xmax 0, ymax 1"),
     BadRecord(id="no_utf8", changes={"object__class__text": [b"\xff"]}, says="class/text is no UTF-8"),
+    BadRecord(id="no_flag", changes={"object__is_crowd": [2]}, says="is_crowd is 2: int, expected 0 or 1"),
     BadRecord(id="mask_missing", changes={"object__mask": [b"a", b"b"]}, says="image/object/mask has 2 values"),
     BadRecord(id="mask_size", changes={"object__mask": [1.0, 0.0]}, says="2 values, expected 1 masks of 96x64"),
 ]
