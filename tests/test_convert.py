@@ -68,6 +68,7 @@ def test_every_row_converts_and_runs(exported_project: Layout, model: str, schem
     assert {path.name for path in folder.iterdir()} == {
         *(path.name for path in files),
         "interface.json",
+        "labels.txt",
         "proof.json",
         "result.json",
     }

@@ -16,6 +16,8 @@ TFLITE_FILES: Mapping[str, str] = MappingProxyType(
 )
 """Float32 files in an exported folder, by `Form`; the second only for one-stage detectors."""
 INTERFACE_FILE, PROOF_FILE = "interface.json", "proof.json"
+LABEL_LIST_FILE = "labels.txt"
+"""Class names, one a line, beside every converted file and inside those that mobile libraries read."""
 MODEL_FILES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"tflite": ("model.tflite",), "openvino": ("model.xml", "model.bin")}
 )

@@ -21,6 +21,7 @@ from stages.core.converting.tools import PACKAGES
 from stages.core.results.conversion import Conversion, Proof
 from stages.core.results.interface import InputDtype, Interface, read_interface, write_interface
 from stages.core.results.kinds import Form, Precision
+from stages.core.results.labels import write_label_list
 from stages.core.results.not_needed import read_not_needed
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
@@ -41,7 +42,7 @@ def convert_model(
     timeout_s: float,
     mask_block: int = 0,
 ) -> Conversion:
-    """Converts an exported graph and writes the folder: model file, interface.json, proof.json, result.json.
+    """Converts an exported graph and writes the folder: model file, its contract, labels, proof and record.
 
     A file that cannot be made, that its own bytes contradict, or that does not run gives status `failed` and a reason.
     The folder appears as a whole or not at all.
@@ -82,6 +83,8 @@ def convert_model(
             if reason:
                 # Paths below models/, so that results do not depend on where the project is.
                 status, reason = Status.FAILED, _shorten_paths(reason, exported.parents[2], partial)
+            else:
+                write_label_list(interface, partial)
         conversion = Conversion(
             model=interface.model,
             scheme=scheme.name,

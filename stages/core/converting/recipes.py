@@ -12,6 +12,7 @@ from ai_edge_quantizer.qtyping import TFLOperationName
 
 from stages.core.base.layout import MODEL_FILES, TFLITE_FILES
 from stages.core.base.native_output import silence_native
+from stages.core.converting.client_metadata import finish_file
 from stages.core.converting.contradictions import check_graph
 from stages.core.converting.fake_quant import complete_ranges, strip_fake_quant
 from stages.core.converting.job import ConversionJob, Made
@@ -89,7 +90,7 @@ def make_tflite(job: ConversionJob) -> Made:
     check_graph(read_graph(content, path), job.interface.outputs, path)
     source = RecipeInput(content=content, images=job.images, spec=job.interface.input, mask_block=job.mask_block)
     file = make_file(source, job.scheme)
-    (job.folder / MODEL_FILES[Backend.TFLITE][0]).write_bytes(file.content)
+    (job.folder / MODEL_FILES[Backend.TFLITE][0]).write_bytes(finish_file(file.content, job.interface))
     return file.made
 
 

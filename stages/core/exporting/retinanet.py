@@ -4,13 +4,14 @@ The suppression comes in two forms: builtin ops, which every runtime has, and th
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from stages.core.detectors.anchors import level_anchors
-from stages.core.exporting.boxes import decode_boxes
+from stages.core.exporting.boxes import clip_to_input, decode_boxes
 from stages.core.exporting.detection_tensors import describe_nms, name_outputs, pick_detections
 from stages.core.exporting.graph import (
     DeploymentGraph,
@@ -60,6 +61,8 @@ def build_retinanet_graph(
                 raw[RAW_BOXES][0], raw[RAW_SCORES][0], anchors, box_weights, most
             )
             found = pick_detections(boxes, scores, classes, input_size=input_size, settings=settings)
+            # After suppression, which compares whole boxes; MediaPipe misplaces one that begins outside of the image.
+            found = replace(found, boxes=clip_to_input(found.boxes, input_size))
             return name_outputs(found, input_size)
 
     def deploy_with_op(image: Any) -> dict[str, Any]:

@@ -8,7 +8,15 @@ from typing import Any
 
 from stages.core.base.errors import ArtifactError
 from stages.core.base.hashing import hash_file, hash_files, hash_value
-from stages.core.base.layout import INTERFACE_FILE, MARKDOWN_FILE, PAGE_FILE, PROOF_FILE, RESULT_FILE, Layout
+from stages.core.base.layout import (
+    INTERFACE_FILE,
+    LABEL_LIST_FILE,
+    MARKDOWN_FILE,
+    PAGE_FILE,
+    PROOF_FILE,
+    RESULT_FILE,
+    Layout,
+)
 from stages.core.base.versions import read_versions
 from stages.core.gating.gate import failures
 from stages.core.params.tree import Params, load_yaml
@@ -198,6 +206,8 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _cell_files(layout: Layout, cell: Cell) -> tuple[tuple[Path, str], ...]:
     files = [(cell.folder / INTERFACE_FILE, "model"), (cell.folder / PROOF_FILE, "model")]
+    # Files that were converted before there was one have none.
+    files += [(path, "model") for path in [cell.folder / LABEL_LIST_FILE] if path.is_file()]
     if cell.conversion.artifact:
         models = [cell.folder / name for name in (cell.conversion.artifact, *cell.conversion.companions)]
         for model in models:
