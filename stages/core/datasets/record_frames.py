@@ -23,7 +23,7 @@ SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
+class RecordFrame:
     """One record of a file.
 
     Attributes:
@@ -37,7 +37,7 @@ class Frame:
     data: bytes | None
 
 
-def read_frames(path: Path) -> Iterator[Frame]:
+def read_record_frames(path: Path) -> Iterator[RecordFrame]:
     """The records of one file, plain or gzip.
 
     Raises:
@@ -54,7 +54,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def _walk(stream: BinaryIO, path: Path, unit: str) -> Iterator[Frame]:
+def _walk(stream: BinaryIO, path: Path, unit: str) -> Iterator[RecordFrame]:
     index = offset = 0
     while True:
         try:
@@ -76,7 +76,7 @@ def _walk(stream: BinaryIO, path: Path, unit: str) -> Iterator[Frame]:
             )
         data = rest[:-FOOTER]
         is_sound = struct.unpack("<I", rest[-FOOTER:])[0] == masked_crc32c(data)
-        yield Frame(index=index, offset=offset, data=data if is_sound else None)
+        yield RecordFrame(index=index, offset=offset, data=data if is_sound else None)
         index, offset = index + 1, offset + HEADER + length + FOOTER
 
 

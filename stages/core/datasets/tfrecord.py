@@ -7,7 +7,7 @@ from pathlib import Path
 from stages.core.base.errors import DataError
 from stages.core.datasets.examples import BadExampleError, ExampleImage, ExampleObject, parse_example
 from stages.core.datasets.record_classes import RecordClasses, load_classes
-from stages.core.datasets.record_frames import find_records, read_frames
+from stages.core.datasets.record_frames import find_records, read_record_frames
 from stages.core.datasets.samples import SPLITS, Source, SourceImage, SourceObject, Split
 from stages.core.masks.segmentations import Box
 from stages.core.results.preparation import ImageFate
@@ -93,7 +93,7 @@ def read_tfrecord(
 
 def _read_examples(path: Path) -> Iterator[tuple[str, ExampleImage | str]]:
     """Every record of a file with its place: what it holds, or what is wrong with it."""
-    for frame in read_frames(path):
+    for frame in read_record_frames(path):
         where = f"record {frame.index} (byte {frame.offset})"
         if frame.data is None:
             yield where, "its bytes do not fit their checksum"

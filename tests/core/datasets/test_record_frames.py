@@ -10,7 +10,7 @@ import pytest
 from record_builder import frame, write_records
 
 from stages.core.base.errors import DataError
-from stages.core.datasets.record_frames import find_records, read_frames
+from stages.core.datasets.record_frames import find_records, read_record_frames
 
 RECORDS = [b"first", b"", b"third" * 40]
 SECOND = 12 + 5 + 4
@@ -19,7 +19,7 @@ THIRD = SECOND + 12 + 4
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_records_and_their_offsets(packed: bool, tmp_path: Path) -> None:
-    found = list(read_frames(write_records(tmp_path / "a.record", RECORDS, packed=packed)))
+    found = list(read_record_frames(write_records(tmp_path / "a.record", RECORDS, packed=packed)))
     assert [item.data for item in found] == RECORDS
     assert [(item.index, item.offset) for item in found] == [(0, 0), (1, SECOND), (2, THIRD)]
 
@@ -29,7 +29,7 @@ def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[14] ^= 1
     path.write_bytes(data)
-    assert [item.data for item in read_frames(path)] == [None, *RECORDS[1:]]
+    assert [item.data for item in read_record_frames(path)] == [None, *RECORDS[1:]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def test_lost_framing_names_file_offset_and_what_is_whole(case: Damage, tmp_path
     path = tmp_path / "a.record"
     path.write_bytes(case.change(b"".join(map(frame, RECORDS))))
     with pytest.raises(DataError) as error:
-        list(read_frames(path))
+        list(read_record_frames(path))
     assert str(error.value).startswith(f"{path}: ")
     assert case.says in str(error.value)
     assert "records before are whole" in str(error.value)
