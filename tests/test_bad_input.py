@@ -98,7 +98,7 @@ CASES = (
     Bad(id="unknown_scheme", params={"schemes": ["int9"]}, says=("schemes", "'int9'", "did you mean", "int16x8")),
     Bad(
         id="unknown_model",
-        params={"models": ["mobiledet_cpuu"]},
+        params={"models": ["retinanet_mobiledet_cpuu"]},
         says=("models", "did you mean 'retinanet_mobiledet_cpu'"),
     ),
     Bad(

@@ -41,9 +41,15 @@ MODEL_SUMMARIES = {
     "retinanet_mobiledet_dsp": "relu6 and Tucker convolutions, for DSPs",
     "retinanet_mobiledet_gpu": "relu6 and Tucker convolutions, for mobile GPUs",
     "retinanet_mobilenetv2": "MobileNetV2, depthwise and relu6: small, and fast in any runtime",
+    "ssdlite_mobiledet_cpu": "SSDLite as published, on the CPU backbone: the smallest and fastest in float",
+    "ssdlite_mobiledet_edgetpu": "SSDLite as published, on the EdgeTPU backbone: for Edge TPUs and int8",
+    "ssdlite_mobiledet_dsp": "SSDLite as published, on the DSP backbone",
+    "ssdlite_mobiledet_gpu": "SSDLite as published, on the GPU backbone",
+    "ssdlite_mobilenetv2": "SSDLite as published, on MobileNetV2",
     "maskrcnn_mobiledet": "Mask R-CNN on the EdgeTPU backbone: masks at phone speed",
     "maskrcnn_resnet50": "Mask R-CNN on ResNet50-FPN: the classic, for edge boxes",
     "retinanet_mobiledet_tiny": "narrow MobileDet for tests and smoke runs",
+    "ssdlite_tiny": "narrow SSDLite for tests and smoke runs",
     "maskrcnn_tiny": "narrow Mask R-CNN for tests and smoke runs",
 }
 SCHEME_SUMMARIES = {

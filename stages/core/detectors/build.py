@@ -18,15 +18,18 @@ from stages.core.detectors.maskrcnn import maskrcnn_architecture, maskrcnn_exper
 from stages.core.detectors.overrides import apply_overrides
 from stages.core.detectors.recipe import apply_refinement
 from stages.core.detectors.retinanet import retinanet_architecture, retinanet_experiment
+from stages.core.detectors.ssdlite import ssdlite_architecture, ssdlite_experiment
 from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import DETECTORS, Detector, Family
 
 ARCHITECTURES: dict[Family, Callable[[Detector], cfg.ExperimentConfig]] = {
     Family.RETINANET: retinanet_architecture,
+    Family.SSDLITE: ssdlite_architecture,
     Family.MASKRCNN: maskrcnn_architecture,
 }
 BUILDERS: dict[Family, Callable[[Detector, TrainSettings, TrainingData], cfg.ExperimentConfig]] = {
     Family.RETINANET: retinanet_experiment,
+    Family.SSDLITE: ssdlite_experiment,
     Family.MASKRCNN: maskrcnn_experiment,
 }
 

@@ -14,7 +14,7 @@ from stages.core.base.errors import ParamsError
 from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.model_config import row_fields
-from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.recipe import apply_pyramid_anchors, apply_settings, augmentation_policy, norm_activation
 from stages.core.detectors.region_sampling import BoxAlignerConfig, MaskAlignerConfig, SampledMaskRCNN
 from stages.core.detectors.training_config import MaskRCNNTraining
 from stages.core.params.training import RegionParams, TrainSettings
@@ -94,6 +94,7 @@ def maskrcnn_experiment(detector: Detector, settings: TrainSettings, data: Train
     """The whole configuration: architecture, data and training."""
     config = maskrcnn_architecture(detector)
     apply_settings(config, settings, data)
+    apply_pyramid_anchors(config.task.model.anchor, settings.anchors)
     _apply_regions(config.task.model, settings.regions, section=f"train.{detector.name}.regions")
     config.task.train_data.parser.aug_type = augmentation_policy(
         settings.augmentation.policy, autoaug_name="panoptic_deeplab_policy", spatial=False

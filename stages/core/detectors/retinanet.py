@@ -13,7 +13,7 @@ from official.vision.configs import retinanet as rn
 from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.model_config import PlainRetinaNet, row_fields
-from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.recipe import apply_pyramid_anchors, apply_settings, augmentation_policy, norm_activation
 from stages.core.detectors.training_config import RetinaNetTraining
 from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import Detector
@@ -66,6 +66,7 @@ def retinanet_experiment(detector: Detector, settings: TrainSettings, data: Trai
     """The whole configuration: architecture, data and training."""
     config = retinanet_architecture(detector)
     apply_settings(config, settings, data)
+    apply_pyramid_anchors(config.task.model.anchor, settings.anchors)
     for part in (config.task.train_data, config.task.validation_data):
         part.parser.keep_aspect_ratio = settings.resize == "letterbox"
     config.task.train_data.parser.aug_type = augmentation_policy(

@@ -13,6 +13,8 @@ from official.vision.configs import retinanet as rn
 from stages.core.detectors.model_config import PlainRetinaNet
 from stages.core.detectors.region_sampling import SampledMaskRCNN, SampledMaskRCNNTask
 from stages.core.detectors.retinanet_task import PlainRetinaNetTask
+from stages.core.detectors.ssdlite_config import SSDLiteModel
+from stages.core.detectors.ssdlite_task import SSDLiteTask
 
 
 @dataclasses.dataclass
@@ -56,6 +58,13 @@ class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
 
 
 @dataclasses.dataclass
+class SSDLiteTraining(RetinaNetTraining):
+    """Training of an SSDLite; fields as in `TrainSettings`."""
+
+    model: SSDLiteModel = dataclasses.field(default_factory=SSDLiteModel)
+
+
+@dataclasses.dataclass
 class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
     """Training of a Mask R-CNN; fields as in `TrainSettings`."""
 
@@ -73,4 +82,5 @@ class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
 
 # Model Garden's registry then answers to the extended configurations as well: models are built by its own tasks.
 task_factory.register_task_cls(RetinaNetTraining)(PlainRetinaNetTask)
+task_factory.register_task_cls(SSDLiteTraining)(SSDLiteTask)
 task_factory.register_task_cls(MaskRCNNTraining)(SampledMaskRCNNTask)

@@ -18,6 +18,7 @@ from stages.core.exporting.graph import (
 from stages.core.exporting.load import load_trained
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.retinanet import build_retinanet_graph
+from stages.core.exporting.ssdlite import build_ssdlite_graph
 from stages.core.exporting.tflite import convert_functions, save_functions
 from stages.core.results.interface import SIGNATURE, ImageInput, Interface, PostProcessing, write_interface
 from stages.core.results.kinds import Form
@@ -26,6 +27,7 @@ from stages.core.tables.detectors import DETECTORS, Family
 
 GRAPHS: dict[Family, Callable[[Any, Any, PostProcessingSettings], DeploymentGraph]] = {
     Family.RETINANET: build_retinanet_graph,
+    Family.SSDLITE: build_ssdlite_graph,
     Family.MASKRCNN: build_maskrcnn_graph,
 }
 RESIZES: dict[str, Literal["fit_pad", "stretch"]] = {"letterbox": "fit_pad", "stretch": "stretch"}

@@ -1,8 +1,9 @@
-"""RetinaNet (MobileDet) as one static graph: trained layers, then suppression.
+"""A one-stage detector (RetinaNet, SSDLite) as one static graph: trained layers, then suppression.
 
 The suppression comes in two forms: builtin ops, which every runtime has, and the op that mobile libraries expect.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,20 +26,32 @@ from stages.core.results.interface import TensorOutput
 RAW_BOXES, RAW_SCORES = "raw_boxes", "raw_scores"
 
 
-def build_retinanet_graph(config: Any, model: Any, settings: PostProcessingSettings) -> DeploymentGraph:
+def join_boxes(encodings: Sequence[Any]) -> Any:
+    """Box encodings of all levels, [1, h, w, anchors * 4] each: [1, A, 4]."""
+    return tf.concat([tf.reshape(level, [1, -1, 4]) for level in encodings], axis=1)
+
+
+def build_retinanet_graph(
+    config: Any,
+    model: Any,
+    settings: PostProcessingSettings,
+    *,
+    join: Callable[[Sequence[Any]], Any] = join_boxes,
+) -> DeploymentGraph:
     """The deployment graph of a trained `RetinaNetModel`, in both forms.
 
     Args:
       config: `task.model` of the experiment.
       model: The model with its weights.
       settings: Post-processing.
+      join: Box encodings of all levels to one tensor.
     """
     input_size = (int(config.input_size[0]), int(config.input_size[1]))
     levels = level_anchors(config, input_size)
     anchors = np.concatenate([levels[level] for level in sorted(levels, key=int)])
     box_weights = tuple(config.detection_generator.box_coder_weights or (1.0, 1.0, 1.0, 1.0))
     most = min(config.detection_generator.pre_nms_top_k, len(anchors) * (config.num_classes - 1))
-    raw_heads = freeze(lambda image: _run_heads(config, model, image), image_spec(input_size))
+    raw_heads = freeze(lambda image: _run_heads(config, model, image, join), image_spec(input_size))
 
     def detect(image: Any) -> dict[str, Any]:
         raw = raw_heads(image)
@@ -66,7 +79,7 @@ def build_retinanet_graph(config: Any, model: Any, settings: PostProcessingSetti
     )
 
 
-def _run_heads(config: Any, model: Any, image: Any) -> dict[str, Any]:
+def _run_heads(config: Any, model: Any, image: Any, join: Callable[[Sequence[Any]], Any]) -> dict[str, Any]:
     """Box encodings [1, A, 4] and class probabilities [1, A, C], levels one after the other.
 
     Boxes and scores are never joined: one shared quantization scale would drown the scores.
@@ -78,8 +91,10 @@ def _run_heads(config: Any, model: Any, image: Any) -> dict[str, Any]:
     levels = sorted(logits, key=int)
     with tf.name_scope("raw_heads"):
         scores = [tf.reshape(logits[level], [1, -1, config.num_classes]) for level in levels]
-        boxes = [tf.reshape(encodings[level], [1, -1, 4]) for level in levels]
-        return {RAW_BOXES: tf.concat(boxes, axis=1), RAW_SCORES: tf.sigmoid(tf.concat(scores, axis=1))}
+        return {
+            RAW_BOXES: join([encodings[level] for level in levels]),
+            RAW_SCORES: tf.sigmoid(tf.concat(scores, axis=1)),
+        }
 
 
 def _choose_candidates(

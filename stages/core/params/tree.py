@@ -108,6 +108,14 @@ class Params(Section):
 
 def _check_what_the_model_has(settings: TrainSettings, own: dict[str, Any], detector: Detector) -> None:
     """Raises ParamsError for a parameter of something that the model does not have."""
+    if any(side % detector.size_step for side in settings.input_size):
+        raise ParamsError(
+            f"params.yaml: train.{detector.name}.input_size: {list(settings.input_size)}: both sides must be multiples "
+            f"of {detector.size_step} (the coarsest feature map's stride)"
+        )
+    kind, other = ("ssd_anchors", "anchors") if detector.has_ssd_anchors else ("anchors", "ssd_anchors")
+    if other in own:
+        raise ParamsError(f"params.yaml: train.{detector.name}.{other}: the anchors of a {detector.family} are {kind}")
     if "regions" in own and not detector.has_masks:
         models = ", ".join(name for name, row in DETECTORS.items() if row.has_masks)
         raise ParamsError(

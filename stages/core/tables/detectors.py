@@ -1,8 +1,8 @@
 """THE TABLE of detectors. Importing it costs nothing: the builders (TensorFlow) live beside it.
 
 Sources: MobileDet backbones, Xiong et al., "MobileDets: Searching for Object Detection Architectures for Mobile
-Accelerators" (CVPR 2021); MobileNetV2, Sandler et al. (CVPR 2018); RetinaNet, Lin et al. (ICCV 2017); Mask R-CNN, He
-et al. (ICCV 2017).
+Accelerators" (CVPR 2021); MobileNetV2 and SSDLite, Sandler et al. (CVPR 2018); RetinaNet, Lin et al. (ICCV 2017); Mask
+R-CNN, He et al. (ICCV 2017).
 """
 
 from dataclasses import dataclass
@@ -54,6 +54,7 @@ class Family(StrEnum):
     """Detection architecture: which builder and which deployment graph."""
 
     RETINANET = "retinanet"
+    SSDLITE = "ssdlite"
     MASKRCNN = "maskrcnn"
 
 
@@ -95,6 +96,16 @@ class Detector:
         return BACKBONES[self.backbone].norm_epsilon
 
     @property
+    def has_ssd_anchors(self) -> bool:
+        """Whether its anchors are `ssd_anchors` of params.yaml, and not `anchors`."""
+        return self.family is Family.SSDLITE
+
+    @property
+    def size_step(self) -> int:
+        """What the sides of its input are multiples of, in pixels."""
+        return 1 if self.family is Family.SSDLITE else 64
+
+    @property
     def has_width(self) -> bool:
         """Whether Model Garden's backbone has a factor on its channels."""
         return not self.backbone.startswith("resnet")
@@ -131,6 +142,31 @@ _ROWS = (
         backbone="MobileNetV2",
     ),
     Detector(
+        name="ssdlite_mobiledet_cpu",
+        family=Family.SSDLITE,
+        backbone="MobileDetCPU",
+    ),
+    Detector(
+        name="ssdlite_mobiledet_edgetpu",
+        family=Family.SSDLITE,
+        backbone="MobileDetEdgeTPU",
+    ),
+    Detector(
+        name="ssdlite_mobiledet_dsp",
+        family=Family.SSDLITE,
+        backbone="MobileDetDSP",
+    ),
+    Detector(
+        name="ssdlite_mobiledet_gpu",
+        family=Family.SSDLITE,
+        backbone="MobileDetGPU",
+    ),
+    Detector(
+        name="ssdlite_mobilenetv2",
+        family=Family.SSDLITE,
+        backbone="MobileNetV2",
+    ),
+    Detector(
         name="maskrcnn_mobiledet",
         family=Family.MASKRCNN,
         backbone="MobileDetEdgeTPU",
@@ -143,6 +179,12 @@ _ROWS = (
     Detector(
         name="retinanet_mobiledet_tiny",
         family=Family.RETINANET,
+        backbone="MobileDetEdgeTPU",
+        tiny=True,
+    ),
+    Detector(
+        name="ssdlite_tiny",
+        family=Family.SSDLITE,
         backbone="MobileDetEdgeTPU",
         tiny=True,
     ),

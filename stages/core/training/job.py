@@ -112,7 +112,7 @@ def _first_experiment(
 ) -> tuple[cfg.ExperimentConfig, AnchorFit | None]:
     """The configuration of a first training, with fitted anchors where they are asked for."""
     config = build_experiment(detector, settings, data)
-    if not settings.anchors.fit:
+    if not settings.anchors.fit or detector.has_ssd_anchors:
         return config, None
     annotations, section = layout.annotations("train"), f"train.{detector.name}"
     fit = fit_anchors(config.task, settings.anchors, annotations, seed=settings.seed, section=section)

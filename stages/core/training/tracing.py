@@ -1,14 +1,17 @@
-"""Model Garden's parsers traced with the resizing and the pixel scaling of a training, which they have no options for.
+"""Model Garden's parsers traced with a training's resizing, pixel scaling and anchors, which they have no options for.
 
 Both of its parsers, and both of their methods, call these functions by their module.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from official.vision.ops import preprocess_ops
+import tensorflow as tf
+from official.vision.ops import anchor, preprocess_ops
+
+from stages.core.detectors.ssd_anchors import SsdAnchorConfig, ssd_level_anchors
 
 MOST_LEVELS = 255.0
 
@@ -31,7 +34,24 @@ def traced_as(task_config: Any) -> Iterator[None]:
             offset=[value / MOST_LEVELS for value in pixels.mean],
             scale=[value / MOST_LEVELS for value in pixels.deviation],
         )
+        if isinstance(task_config.model.anchor, SsdAnchorConfig):
+            changes.callback(setattr, anchor, "build_anchor_generator", anchor.build_anchor_generator)
+            anchor.build_anchor_generator = lambda **_: anchor_generator(task_config.model)
         yield
+
+
+def anchor_generator(config: Any) -> Callable[..., dict[str, Any]]:
+    """What lays SSD's anchors over an input of (height, width), per level float32 [h, w, anchors * 4] in pixels.
+
+    Args:
+      config: `task.model` of the experiment.
+    """
+
+    def generate(image_size: tuple[int, int]) -> dict[str, Any]:
+        boxes = ssd_level_anchors(config.anchor, config.levels, image_size)
+        return {level: tf.constant(values) for level, values in boxes.items()}
+
+    return generate
 
 
 def _changed(changes: ExitStack, module: Any, name: str, **defaults: Any) -> None:
