@@ -32,7 +32,7 @@ def random_values(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[
         if leaf == "moving_variance":
             value = rng.uniform(0.3, 1.7, shape)
         elif leaf == "gamma":
-            value = rng.uniform(0.5, 1.5, shape)
+            value = rng.uniform(0.4, 1.0, shape)
         elif leaf == "depthwise_weights":
             value = rng.normal(0, (2 / (shape[0] * shape[1])) ** 0.5, shape)
         elif len(shape) > 1:

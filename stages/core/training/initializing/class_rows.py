@@ -10,6 +10,7 @@ from stages.core.tables.detectors import Family
 
 CLASS_AXES: Mapping[str, tuple[tuple[str, int], ...]] = {
     Family.RETINANET: ((r"head/_classifier/(kernel|pointwise_kernel|bias)", 1),),
+    Family.SSDLITE: ((r"head/_classifier/\d+/(kernel|bias)", 1),),
     Family.MASKRCNN: (
         (r"detection_head/\d+/_classifier/(kernel|bias)", 1),
         (r"detection_head/\d+/_box_regressor/(kernel|bias)", 4),

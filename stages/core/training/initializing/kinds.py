@@ -19,7 +19,6 @@ from stages.core.training.initializing.object_graphs import OBJECT_GRAPH, open_o
 from stages.core.training.initializing.stored import StoredVariables, damaged_checkpoint
 from stages.core.training.initializing.target import Target
 from stages.core.training.initializing.tf1_files import open_frozen_graph, open_name_based
-from stages.core.training.initializing.tf1_names import TF1_BACKBONES
 
 PLAIN_EPSILON = 0.001
 """Of batch norms in Model Garden's detectors, in the API's configurations, and in Keras."""
@@ -98,8 +97,7 @@ def _plain(target: Target, path: str) -> float:
 
 
 def _of_the_api(target: Target, path: str) -> float:
-    names = TF1_BACKBONES.get(target.detector.backbone)
-    return names.epsilon if names is not None and path.startswith("backbone/") else PLAIN_EPSILON
+    return target.detector.norm_epsilon if path.startswith("backbone/") else PLAIN_EPSILON
 
 
 def _of_classifiers(target: Target, path: str) -> float:

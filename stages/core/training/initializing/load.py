@@ -175,7 +175,7 @@ def _record(
 ) -> InitRecord:
     parts: dict[str, list[str]] = {}
     for path in target.variables:
-        parts.setdefault(block_of(path), []).append(path)
+        parts.setdefault(block_of(target.detector.family, path), []).append(path)
     notes = list(stored.notes)
     notes += [f"{num} variances moved by the difference of epsilons ({what})" for what, num in plan.shifts.items()]
     own = target.detector.pixels

@@ -3,14 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from official.vision.modeling.decoders.fpn import FPN
+
 from stages.core.base.errors import CheckpointError
+from stages.core.detectors.tf1_names import ROOT, backbone_tf1_names, ssdlite_tf1_names, tf1_scope
 from stages.core.detectors.variables import list_variables
+from stages.core.tables.detectors import BACKBONES, DETECTORS, Family
 from stages.core.training.initializing.object_graphs import match_objects, stored_keys, stored_roots, stored_top
 from stages.core.training.initializing.pyramid_levels import match_pyramid
 from stages.core.training.initializing.stored import StoredVariables
 from stages.core.training.initializing.target import Target, list_convs_and_norms
-from stages.core.training.initializing.tf1_names import EXTRACTOR, TF1_BACKBONES, name_backbone, rows_with_backbone
 
+TF1_BACKBONES = tuple(name for name in BACKBONES if name.startswith("Mobile"))
+"""Of those in our table, the ones that the API's TF1 detectors have."""
 FOREIGN_SCOPES = {
     "resnet_v1": "a ResNet v1, whose strides sit in other convolutions than those of maskrcnn_resnet50: its values "
     "would load, and compute something else",
@@ -38,7 +43,7 @@ def match_by_objects(stored: StoredVariables, target: Target) -> dict[str, str]:
         for root in stored_roots(stored.structure, name):
             keys = match_objects(part, stored.structure, root)
             if name == "decoder":
-                keys = _match_decoder(part, stored, root)
+                keys = _match_decoder(part, stored, root) if isinstance(part, FPN) else keys
             for variable, key in keys.items():
                 if key in stored.shapes:
                     found.setdefault(paths[variable], key)
@@ -51,12 +56,19 @@ def match_by_tf1_names(stored: StoredVariables, target: Target) -> dict[str, str
     Raises:
       CheckpointError: if they are of a backbone that the row does not have.
     """
-    names = TF1_BACKBONES.get(target.detector.backbone)
-    if names is None or not _has_scope(stored, names.scope):
-        raise CheckpointError(f"{stored.path}: {_whose_names(stored)}; {target.detector.name} cannot start from it")
-    prefix = EXTRACTOR if any(name.startswith(EXTRACTOR) for name in stored.shapes) else ""
-    found = name_backbone(target.model.backbone, names, prefix=prefix)
-    return {path: name for path, name in found.items() if path in target.variables and name in stored.shapes}
+    row = target.detector
+    if row.backbone not in backbones_by_scope(stored):
+        raise CheckpointError(f"{stored.path}: {_whose_names(stored)}; {row.name} cannot start from it")
+    # A target may be a backbone alone, to ask what fits.
+    is_whole = row.family is Family.SSDLITE and "head" in target.parts
+    names = (ssdlite_tf1_names if is_whole else backbone_tf1_names)(
+        target.model if is_whole else target.model.backbone, row.backbone
+    )
+    prefix = f"{ROOT}/" if any(name.startswith(f"{ROOT}/") for name in stored.shapes) else ""
+    names = {
+        path: prefix + name.removeprefix(f"{ROOT}/") if name.startswith(ROOT) else name for path, name in names.items()
+    }
+    return {path: name for path, name in names.items() if path in target.variables and name in stored.shapes}
 
 
 def match_by_tf2_extractor(stored: StoredVariables, target: Target) -> dict[str, str]:
@@ -87,7 +99,13 @@ def match_by_tf2_extractor(stored: StoredVariables, target: Target) -> dict[str,
 
 def backbones_by_scope(stored: StoredVariables) -> list[str]:
     """Backbones whose scope is in a TF1 checkpoint."""
-    return [backbone for backbone, names in TF1_BACKBONES.items() if _has_scope(stored, names.scope)]
+    scopes = {part for name in stored.shapes for part in name.split("/")[:2]}
+    return [backbone for backbone in TF1_BACKBONES if tf1_scope(backbone) in scopes]
+
+
+def rows_with_backbone(backbone: str) -> list[str]:
+    """Names of the detectors, but for the narrow ones for tests, that have a backbone."""
+    return [name for name, row in DETECTORS.items() if row.backbone == backbone and not row.tiny]
 
 
 def describe_top(stored: StoredVariables) -> str:
@@ -123,10 +141,6 @@ def _match_chain_of_layers(
                 return {}
             found[paths[id(variable)]] = key
     return found
-
-
-def _has_scope(stored: StoredVariables, scope: str) -> bool:
-    return any(f"/{scope}/" in f"/{name}" for name in stored.shapes)
 
 
 def _whose_names(stored: StoredVariables) -> str:

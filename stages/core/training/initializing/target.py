@@ -10,9 +10,12 @@ import tf_keras
 
 from stages.core.detectors.backbone_model import build_backbone_model
 from stages.core.detectors.build import ARCHITECTURES
+from stages.core.detectors.ssdlite_backbone import build_ssd_backbone
 from stages.core.detectors.variables import list_variables
-from stages.core.tables.detectors import Detector
+from stages.core.tables.detectors import Detector, Family
 
+PART_NAMES = {(Family.SSDLITE, "decoder"): "extra maps"}
+"""Where a part of a Model Garden detector is called otherwise in the field."""
 SMALL = 64
 """Pixels of a side: enough to build a backbone."""
 
@@ -65,7 +68,8 @@ def blank_target(detector: Detector) -> Target:
     """The backbone alone of a row at its usual width, with random weights: to ask what a checkpoint fits."""
     config = ARCHITECTURES[detector.family](detector).task.model
     config.input_size = [SMALL, SMALL, 3]
-    backbone = build_backbone_model(config)
+    build = build_ssd_backbone if detector.family is Family.SSDLITE else build_backbone_model
+    backbone = build(config)
     variables = list_variables(backbone, "backbone")
     parts, model = {"backbone": backbone}, SimpleNamespace(backbone=backbone)
     return Target(detector=detector, model=model, parts=parts, variables=variables, epsilons={}, labels={})
@@ -81,13 +85,13 @@ def list_convs_and_norms(backbone: Any) -> list[Any]:
     return [layer for layer in layers if layer is not None]
 
 
-def block_of(path: str) -> str:
-    """The part of a model that a path belongs to, as tables of results show it: heads by what they predict."""
-    part = path.partition("/")[0]
-    if "head" not in part:
-        return part
-    kind = re.search(r"class|box|mask", path.partition("/")[2])
-    return f"{part} ({kind[0]})" if kind and part == "head" else part
+def block_of(family: Family, path: str) -> str:
+    """The part of a model that a path belongs to, as results show it: a one-stage head by what it predicts."""
+    part, _, rest = path.partition("/")
+    kind = re.match(r"_(class|cls|box)", rest)
+    if part != "head" or kind is None:
+        return PART_NAMES.get((family, part), part)
+    return "head (box)" if kind[1] == "box" else "head (class)"
 
 
 def _norms(part: Any) -> list[Any]:

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from stages.core.base.errors import CheckpointError
+from stages.core.detectors.tf1_names import backbone_tf1_names
 from stages.core.detectors.variables import list_variables
 from stages.core.tables.detectors import DETECTORS
 from stages.core.training.initializing.load import load_weights
 from stages.core.training.initializing.target import make_target
-from stages.core.training.initializing.tf1_names import TF1_BACKBONES, name_backbone
 from tests import checkpoint_builder as build
 from tests.api_mobiledet import BLOCKS, compute_features
 
@@ -30,7 +30,7 @@ PIXELS = np.random.default_rng(1).uniform(-1, 1, (1, 64, 64, 3)).astype(np.float
 def tf1_shapes(model: Any, backbone: str) -> dict[str, tuple[int, ...]]:
     """TF1 names of a model's backbone, with the shapes of its variables."""
     variables = list_variables(model.backbone, "backbone")
-    names = name_backbone(model.backbone, TF1_BACKBONES[backbone])
+    names = backbone_tf1_names(model.backbone, backbone)
     assert names.keys() == variables.keys()
     return {names[path]: tuple(variable.shape) for path, variable in variables.items()}
 
@@ -109,7 +109,7 @@ def test_names_are_those_of_the_maps(backbone: str) -> None:
     tree = json.loads((Path(SAMPLES) / "tfod" / "ckpt_names" / f"map_{backbone}.json").read_text())
     target = make_target(DETECTORS[ROWS[backbone]], build.backbone_model(ROWS[backbone]), "all", {})
     wanted = {path: (entry["tf1"], tuple(entry["shape"])) for path, entry in tree["places"].items()}
-    names = name_backbone(target.model.backbone, TF1_BACKBONES[backbone])
+    names = backbone_tf1_names(target.model.backbone, backbone)
     assert {path: (names[path], tuple(value.shape)) for path, value in target.variables.items()} == wanted
 
 
@@ -127,7 +127,7 @@ def test_real_checkpoints_have_these_names_and_shapes(listing: str, backbone: st
     assert SAMPLES
     shapes = build.real_listing(Path(SAMPLES), listing)
     target = make_target(DETECTORS[ROWS[backbone]], build.backbone_model(ROWS[backbone]), "all", {})
-    names = name_backbone(target.model.backbone, TF1_BACKBONES[backbone])
+    names = backbone_tf1_names(target.model.backbone, backbone)
     assert len(names) == num
     assert {path: shapes[name] for path, name in names.items()} == {
         path: tuple(value.shape) for path, value in target.variables.items()
