@@ -6,13 +6,15 @@ from stages.core.base.layout import Layout
 from stages.core.command_line import parse_args, run_stage
 from stages.core.params.tree import load_params
 from stages.core.tables.detectors import DETECTORS
+from stages.core.training.initializing.zoo import list_zoo
 from stages.core.training.launch import run_training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes `models/trained/<model>`."""
     clock = {"max-minutes": "train by the clock for so long, whatever params.yaml says"}
-    args = parse_args("train", argv, about=__doc__, model=True, numbers=clock)
+    zoo = {"list-zoo": ("list what `init_checkpoint: zoo:<name>` may name, and end", list_zoo)}
+    args = parse_args("train", argv, about=__doc__, model=True, numbers=clock, listings=zoo)
     settings = load_params(args.root).train_settings(args.model)
     if args.max_minutes is not None:
         settings = settings.model_copy(update={"max_minutes": args.max_minutes})

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from stages.core.base.errors import UsageError, UserError
 from stages.core.base.stopping import Stopped, received_stop, stop_on_signals
@@ -84,6 +84,15 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {message} (--help shows what is allowed)")
 
 
+class Listing(argparse.Action):
+    """A switch that prints what the function in `const` gives, and ends the process."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
+        """Prints and exits with status 0, whatever else the command line lacks."""
+        print(self.const())
+        parser.exit()
+
+
 def known_name(kind: str, table: Collection[str]) -> Callable[[str], str]:
     """An argparse type that takes a name of `table` and says which names there are."""
 
@@ -129,6 +138,7 @@ def parse_args(
     variants: Sequence[str] = (),
     flags: Mapping[str, str] | None = None,
     numbers: Mapping[str, str] | None = None,
+    listings: Mapping[str, tuple[str, Callable[[], str]]] | None = None,
 ) -> argparse.Namespace:
     """Arguments of one stage: `--root`, and `--model` and `--scheme` where the stage works on one of them.
 
@@ -136,6 +146,7 @@ def parse_args(
       variants: What `--variant` may be, the first by default; without any there is no such argument.
       flags: Switches that only this stage has, by name, with their help.
       numbers: Positive numbers that only this stage takes, by name, with their help; None where they are not given.
+      listings: Switches that print a text and end the process, like `--help`, by name, with help and text.
 
     Raises:
       UsageError: if they are wrong.
@@ -153,6 +164,8 @@ def parse_args(
         parser.add_argument(f"--{name}", action="store_true", help=text)
     for name, text in (numbers or {}).items():
         parser.add_argument(f"--{name}", type=positive_number, help=text)
+    for name, (about_listing, list_text) in (listings or {}).items():
+        parser.add_argument(f"--{name}", action=Listing, nargs=0, const=list_text, help=about_listing)
     return read_args(parser, argv)
 
 

@@ -57,11 +57,12 @@ def backbone_tf1_names(backbone: Any, model_id: str) -> dict[str, str]:
     names = {}
     for path, owner, rest in _by_layer(backbone, "backbone"):
         scope, kind = scopes[id(owner)]
-        names[path] = f"{ROOT}/{_scope_name(model_id)}/{scope}{_inside(rest, kind)}"
+        names[path] = f"{ROOT}/{tf1_scope(model_id)}/{scope}{_inside(rest, kind)}"
     return names
 
 
-def _scope_name(model_id: str) -> str:
+def tf1_scope(model_id: str) -> str:
+    """Scope of a backbone's variables, below `ROOT`; `model_id` is `Detector.backbone`."""
     return "MobilenetV2" if model_id == "MobileNetV2" else model_id
 
 
@@ -96,7 +97,7 @@ def _inside(rest: str, kind: str) -> str:
 
 
 def _extra_names(extra_maps: Any, model_id: str) -> dict[str, str]:
-    prefix = f"{ROOT}/{_scope_name(model_id)}/{'layer_19' if model_id == 'MobileNetV2' else 'C5'}"
+    prefix = f"{ROOT}/{tf1_scope(model_id)}/{'layer_19' if model_id == 'MobileNetV2' else 'C5'}"
     depths = {layer.name: layer.filters for layer in extra_maps.layers if layer.name.endswith(("_reduce", "_project"))}
     levels = sorted({int(name.split("_")[1]) for name in depths})
     names = {}

@@ -166,7 +166,10 @@ class TrainSettings(Section):
     """Convolutions multiply in bfloat16 and add in float32 where the processor has instructions for it (AMX, AVX-512
     BF16); weights, activations and files stay float32. Changes nothing elsewhere."""
     init_checkpoint: str | None = None
-    """Path or URL of a TF2 checkpoint in Model Garden's layout."""
+    """Weights to start from: path, folder, archive or URL of a checkpoint of any known kind, or `zoo:<name>`."""
+    init_labels: str | tuple[str, ...] | dict[Positive, str] | None = None
+    """With `init_checkpoint`: what its classes are called, to carry those of the same name over: names in the order of
+    their ids, id to name, or the path of a label map. None: as written beside the checkpoint, or in the zoo's table."""
     init_modules: Annotated[tuple[Literal["all", "backbone", "decoder"], ...], Field(min_length=1)] = ("all",)
     """Which parts of the init checkpoint are used: all, or backbone and/or decoder. A single name needs no list."""
     freeze_backbone: bool = False
