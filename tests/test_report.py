@@ -41,11 +41,12 @@ def files_of(layout: Layout) -> dict[str, str]:
 
 def test_the_report_is_a_table_a_page_and_files_for_dvc(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(layout) == 0
-    assert capsys.readouterr().out == "The gate is green: 4 rows, none fails. models/report/index.html\n"
+    assert capsys.readouterr().out == f"The gate is green: 4 rows, none fails. {layout.report}/index.html\n"
     assert set(files_of(layout)) == {
         "index.html",
         "metrics.json",
         "report.md",
+        "metrics/summary.json",
         *(f"metrics/{model}/{scheme}.json" for model in MODELS for scheme in SCHEMES),
         "plots/accuracy_latency.json",
         "plots/accuracy_size.json",
@@ -93,7 +94,7 @@ def test_the_table_alone_needs_only_metrics(layout: Layout, capsys: pytest.Captu
     printed = capsys.readouterr().out
     assert "int8" in printed
     assert "The gate is green: 4 rows, none fails." in printed
-    assert "report  models/report/index.html" in printed
+    assert f"report  {layout.report / 'index.html'}" in printed
     assert "make ui" in printed
 
 

@@ -1,5 +1,6 @@
 """Every path and file name under data/ and models/, once."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,14 @@ ANNOTATIONS_FILE, LABELS_FILE, LABEL_MAP_FILE = "annotations.json", "labels.json
 CALIBRATION_FILE, PREPARE_REPORT_FILE = "calibration.json", "report.json"
 METRICS_FILE, MARKDOWN_FILE, PAGE_FILE = "metrics.json", "report.md", "index.html"
 PARAMS_FILE = "params.yaml"
+PROJECT_VARIABLE = "PIPELINE_PROJECT"
+"""Environment variable, set where the pipeline runs in a folder of its own: the checkout that it was started in."""
+
+
+def show_path(path: Path) -> str:
+    """A path as the user can open it: relative to where the pipeline was started if it is below, else absolute."""
+    here = Path(os.environ.get(PROJECT_VARIABLE) or Path.cwd())
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 @dataclass(frozen=True)

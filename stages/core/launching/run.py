@@ -11,17 +11,22 @@ from typing import Any
 import yaml
 
 from stages.core.base.errors import ParamsError, UsageError
-from stages.core.base.layout import PARAMS_FILE
+from stages.core.base.layout import PARAMS_FILE, PROJECT_VARIABLE
 from stages.core.base.stopping import Stopped
 from stages.core.launching.repository import DAG_FILE, commit_start, start_repository
-from stages.core.params.tree import load_params, load_yaml, parse_params
+from stages.core.params.tree import check_sections, load_params, load_yaml, parse_params
 from stages.core.tracking.address import resolve_uri
-from stages.core.tracking.state import PROJECT_VARIABLE
 
 
 def run_project(project: Path) -> int:
-    """Runs the pipeline on the project itself; returns the first status that is not 0."""
-    return run_pipeline(project, project_environment(project))
+    """Runs the pipeline on the project itself; returns the first status that is not 0.
+
+    Raises:
+      ParamsError: if params.yaml is not valid, or lacks a section.
+    """
+    environment = project_environment(project)
+    check_sections(project)
+    return run_pipeline(project, environment)
 
 
 def run_example(project: Path, params: Path, folder: Path) -> int:
@@ -50,7 +55,8 @@ def run_pipeline(folder: Path, environment: dict[str, str]) -> int:
     if status and run(["dvc", "status", "--quiet", "--with-deps", "report"], folder, environment):
         return status
     published = run([sys.executable, "-m", "stages.publish"], folder, environment)
-    run([sys.executable, "-m", "stages.report", "--table"], folder, environment)
+    # From here, so that the page's path is one that can be opened from here.
+    run([sys.executable, "-m", "stages.report", "--table", "--root", str(folder)], Path.cwd(), environment)
     return status or published
 
 

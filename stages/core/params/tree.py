@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stages.core.base.errors import ParamsError
 from stages.core.base.layout import PARAMS_FILE
-from stages.core.params.explaining import explain
+from stages.core.params.explaining import explain, key_path
 from stages.core.params.names import check_name, check_names
 from stages.core.params.refining import PruneParams, QatParams, RefineParams
 from stages.core.params.section import Section
@@ -90,7 +90,8 @@ class Params(Section):
         try:
             settings = TrainSettings.model_validate(merged)
         except ValidationError as error:
-            raise ParamsError(f"params.yaml: {explain(error, ('train', model), TrainSettings)}") from None
+            where = ("train", _section_of(error, self.train, model))
+            raise ParamsError(f"params.yaml: {explain(error, where, TrainSettings)}") from None
         _check_what_the_model_has(settings, self.train.get(model, {}), DETECTORS[model])
         return settings
 
@@ -104,6 +105,16 @@ class Params(Section):
         if section.batch_size is None:
             del changes["batch_size"]
         return self.train_settings(model).model_copy(update={**changes, **OF_THE_FIRST_TRAINING})
+
+
+def _section_of(error: ValidationError, train: dict[str, dict[str, Any]], model: str) -> str:
+    """Which of the two sections that were merged says what is wrong: the model's own, where it says it at all."""
+    told: Any = train.get(model, {})
+    for part in key_path(error):
+        if not isinstance(told, dict) or part not in told:
+            return "common" if "common" in train else model
+        told = told[part]
+    return model
 
 
 def _check_what_the_model_has(settings: TrainSettings, own: dict[str, Any], detector: Detector) -> None:
@@ -139,6 +150,26 @@ def merge_trees(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def check_sections(root: Path) -> None:
+    """Checks that params.yaml has every section that DVC tracks; what it says of an absent one names no remedy.
+
+    Raises:
+      ParamsError: naming the first that is absent.
+    """
+    tree = load_yaml(root / PARAMS_FILE)
+    params = parse_params(tree)
+    names = [field.alias or name for name, field in Params.model_fields.items() if name != "publish"]
+    paths = [(name,) for name in names] + [("train", name) for name in ("common", *params.models)]
+    for path in paths:
+        found: Any = tree
+        for key in path:
+            if not isinstance(found, dict) or key not in found:
+                raise ParamsError(
+                    f"params.yaml: no section {'.'.join(path)}, which dvc.yaml tracks; `{key}: {{}}` will do"
+                )
+            found = found[key]
 
 
 def load_params(root: Path) -> Params:

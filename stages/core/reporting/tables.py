@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stages.core.base.layout import PAGE_FILE
+from stages.core.base.layout import PAGE_FILE, show_path
 from stages.core.gating.gate import BYTES_PER_MB, failures
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict
@@ -188,10 +188,9 @@ def print_table(metrics: Metrics, places: Sequence[tuple[str, str]], console: Co
         console.print(f"{what:<{width}}  {escape(where)}", soft_wrap=True)
 
 
-def artifact_paths(root: Path, report: Path) -> tuple[tuple[str, str], ...]:
-    """Where the report page and the tracking UI are, for the end of a run; paths relative to the project's root."""
-    page = report / PAGE_FILE
-    return (("report", str(page.relative_to(root))), ("runs", "make ui  (MLflow on http://127.0.0.1:5000)"))
+def artifact_paths(report: Path) -> tuple[tuple[str, str], ...]:
+    """Where the report page and the tracking UI are, for the end of a run; paths as seen from the current folder."""
+    return (("report", show_path(report / PAGE_FILE)), ("runs", "make ui  (MLflow on http://127.0.0.1:5000)"))
 
 
 def fit_columns(columns: Sequence[Column], width: int) -> tuple[Column, ...]:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from stages.core.base.errors import MissingResultError
 from stages.core.base.hashing import hash_file
+from stages.core.base.layout import PROJECT_VARIABLE
 
 UNKNOWN = "unknown"
-PROJECT_VARIABLE = "PIPELINE_PROJECT"
-"""Set where the pipeline runs in a folder of its own: the checkout whose code that is."""
 EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
 """Set by DVC while it runs an experiment."""
 

@@ -36,6 +36,7 @@ def row(box_ap: float | None, mask_ap: float | None = None, scheme: str = "float
     values |= {
         "status": Status.OK,
         "verdict": Verdict.PASS,
+        "unsure_fails": False,
         "verdict_reasons": (),
         "box_ap": box_ap,
         "mask_ap": mask_ap,
