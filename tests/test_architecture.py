@@ -25,7 +25,15 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "stages" / "core"
 DAG: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 COMMANDS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
-AROUND_THE_DAG = {"cross_validate", "publish", "publish_experiments", "run", "import_config", "export_config"}
+AROUND_THE_DAG = {
+    "cross_validate",
+    "publish",
+    "publish_experiments",
+    "run",
+    "import_config",
+    "export_config",
+    "inspect",
+}
 """Commands that are no stages: they start the DAG, write its parameters, or read dvc.lock, which is complete only once
 the DAG has run."""
 PLUMBING = ("stages/core/base", "stages/core/params", "stages/core/results", "stages/core/command_line.py")
@@ -51,6 +59,7 @@ PACKAGE_ENTRIES = {
     "run": "launching",
     "import_config": "tfod",
     "export_config": "tfod",
+    "inspect": "inspecting",
 }
 """Command to the package whose module of the same name does its work."""
 

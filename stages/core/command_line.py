@@ -24,7 +24,7 @@ EXTRAS = {
     "openvino": ("openvino",),
     "convert": ("ai_edge_quantizer", "nncf"),
     "report": ("cv2", "jinja2"),
-    "train": ("defusedxml", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"),
+    "train": ("defusedxml", "h5py", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"),
     "track": ("dvc", "mlflow"),
 }
 """Extras of the package, with the modules that they add to the plain install."""
