@@ -150,7 +150,7 @@ CASES = (
     Bad(
         id="misspelt_training_key",
         params={"train": {"common": {"batchsize": 4}, "retinanet_mobiledet_tiny": {}}},
-        says=("train.retinanet_mobiledet_tiny.batchsize", "'batch_size'"),
+        says=("train.common.batchsize", "'batch_size'"),
     ),
     Bad(
         id="misspelt_override",
