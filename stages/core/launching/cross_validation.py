@@ -1,22 +1,13 @@
-"""Cross-validation: a training for each fold, as DVC experiments in a git repository of their own, and their spread.
+"""Cross-validation: a training for each fold, as a series of DVC experiments, and their spread."""
 
-`dvc exp run` needs git, and leaves parameters and results of its last experiment in the workspace. In a folder with a
-repository of its own the project's workspace, parameters and experiments stay as they are.
-"""
-
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
 from stages.core.base.errors import ParamsError
-from stages.core.base.jsonfile import read_json
-from stages.core.base.layout import Layout
-from stages.core.launching.experiments import capture, list_experiments
-from stages.core.launching.repository import commit_start, start_repository
-from stages.core.launching.run import make_folder, project_environment, read_example, run
+from stages.core.launching.experiment_series import run_series
+from stages.core.launching.run import read_example
 from stages.core.results.table import Metrics
 
 
@@ -70,39 +61,16 @@ def cross_validate(project: Path, params: Path, folder: Path, say: Callable[[str
       ParamsError: if the parameters are not valid, or name no folds.
       DataError: if git or DVC fails.
     """
-    environment = project_environment(project)
     tree = read_example(params)
     split = tree["prepare"]["split"]
     if split["folds"] is None:
         raise ParamsError(f"{params}: prepare.split.folds is null; set the number of folds, e.g. 5")
     split["fold"] = 0
-    start_repository(project, folder)
-    make_folder(project, folder, tree)
-    commit_start(folder)
-    names = [f"fold-{fold}" for fold in range(split["folds"])]
-    done = list_experiments(folder, all_commits=False)
-    for fold, name in enumerate(names):
-        if name in done:
-            say(f"{name}: done before")
-            continue
-        say(f"{name} of {len(names)}")
-        command = ["dvc", "exp", "run", "--name", name, "-S", f"prepare.split.fold={fold}", "report"]
-        if status := run(command, folder, environment):
-            return status
-    if not done.keys() >= set(names):
-        done = list_experiments(folder, all_commits=False)
-    rows = collect_folds([fetch_metrics(folder, done[name]) for name in names])
-    say(folds_to_text(rows))
-    return 0
-
-
-def fetch_metrics(folder: Path, commit: str) -> Metrics:
-    """The results table of an experiment, out of the DVC cache."""
-    with tempfile.TemporaryDirectory(prefix="fold-") as scratch:
-        copy = Path(scratch, "metrics")
-        source = os.path.relpath(Layout(folder).metrics, folder)
-        capture(["dvc", "get", "--quiet", "--rev", commit, "--out", str(copy), ".", source], folder)
-        return read_json(Metrics, copy)
+    folds = {f"fold-{fold}": [f"prepare.split.fold={fold}"] for fold in range(split["folds"])}
+    series = run_series(project, folder, tree, folds, say)
+    if series.status == 0:
+        say(folds_to_text(collect_folds(list(series.metrics.values()))))
+    return series.status
 
 
 def collect_folds(folds: Sequence[Metrics]) -> list[FoldRow]:
