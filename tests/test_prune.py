@@ -59,13 +59,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(source: Path, tmp_path: Path) -> Layout:
     """A project of its own with the same data and weights."""
-    shutil.copytree(source, tmp_path, dirs_exist_ok=True)
-    write_params(tmp_path)
-    return Layout(tmp_path)
+    root = tmp_path / AWKWARD
+    shutil.copytree(source, root)
+    write_params(root)
+    return Layout(root)
 
 
 IN_A_FRESH_PROCESS = """
 import sys
+from tests.builders import AWKWARD
 from stages.prune import main
 assert main(["--root", sys.argv[1], "--model", sys.argv[2]]) == 0
 assert not {"tensorflow", "tf_keras", "tensorflow_model_optimization"} & set(sys.modules), "TensorFlow was imported"

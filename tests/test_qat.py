@@ -58,12 +58,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 @pytest.fixture
 def project(source: Layout, tmp_path: Path) -> Layout:
     """A project of its own with the same data and weights."""
-    shutil.copytree(source.root, tmp_path, dirs_exist_ok=True)
-    return Layout(tmp_path)
+    return Layout(shutil.copytree(source.root, tmp_path / AWKWARD))
 
 
 IN_A_FRESH_PROCESS = """
 import sys
+from tests.builders import AWKWARD
 from stages.qat import main
 assert main(["--root", sys.argv[1], "--model", sys.argv[2], "--variant", sys.argv[3]]) == 0
 assert not {"tensorflow", "tf_keras", "tensorflow_model_optimization"} & set(sys.modules), "TensorFlow was imported"

@@ -8,13 +8,16 @@ from typing import Any
 
 import tensorflow as tf
 
+from stages.core.base.plain_paths import plain_path
+
 
 def save_functions(signatures: Mapping[str, Any], folder: Path) -> None:
     """Writes a SavedModel that holds just these functions (signature name to concrete function)."""
     module = tf.Module()
     # The module must own what the signatures call, or saving drops it.
     module.functions = list(signatures.values())
-    tf.saved_model.save(module, str(folder), signatures=dict(signatures))
+    with plain_path(folder.parent) as parent:
+        tf.saved_model.save(module, str(parent / folder.name), signatures=dict(signatures))
 
 
 def convert_functions(signatures: Mapping[str, Any]) -> bytes:

@@ -6,12 +6,14 @@ model's are walked side by side, what matches by path and shape is assigned, and
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from stages.core.base.errors import CheckpointError
+from stages.core.base.plain_paths import plain_path
 from stages.core.detectors.variables import list_variables
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -45,7 +47,8 @@ def initialize_model(model: Any, prefix: str, modules: str | Sequence[str]) -> I
     """
     parts = _parts(model, modules)
     try:
-        reader = tf.train.load_checkpoint(prefix)
+        with plain_path(Path(prefix).parent) as folder:
+            reader = tf.train.load_checkpoint(str(folder / Path(prefix).name))
         graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH))
     except Exception as error:  # the reader raises plain RuntimeError and various tf.errors for damaged files
         message = " ".join(str(error).split())

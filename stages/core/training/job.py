@@ -83,7 +83,7 @@ def plan_training(
     init_prefix = start = None
     if refinement is not None:
         start = refinement.source / read_source(refinement.source, detector.name).checkpoint
-        say(f"{detector.name}: {refinement.variant} from {refinement.source.relative_to(layout.root)}")
+        say(f"{detector.name}: {refinement.variant} from {below_root(refinement.source, layout)}")
     elif config.task.init_checkpoint:
         downloads = layout.work / "downloads"
         init_prefix = fetch_checkpoint(config.task.init_checkpoint, root=layout.root, downloads=downloads, say=say)
@@ -103,6 +103,11 @@ def plan_training(
         key=key,
         folder=work_folder(layout, detector.name, key),
     )
+
+
+def below_root(folder: Path, layout: Layout) -> Path:
+    """A folder as seen from the project's root, which either path may go to by a link."""
+    return folder.resolve().relative_to(layout.root.resolve())
 
 
 def _first_experiment(

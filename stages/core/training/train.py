@@ -43,7 +43,7 @@ from stages.core.training.history import HistoryLog
 from stages.core.training.initialize import initialize_model
 from stages.core.training.input_pipeline import decoded_size_mb, describe_cache
 from stages.core.training.interrupts import Interrupts
-from stages.core.training.job import TrainingJob, make_setup, plan_training
+from stages.core.training.job import TrainingJob, below_root, make_setup, plan_training
 from stages.core.training.progress import open_view
 from stages.core.training.refinement import Refinement
 from stages.core.training.strategy import create_strategy
@@ -205,7 +205,7 @@ def _keep(job: TrainingJob, done: FitResult, history: HistoryLog, log: OutputLog
 def _result(job: TrainingJob, done: FitResult, history: HistoryLog, best_step: int, out: Path) -> TrainResult:
     judged = next(entry for entry in history.history.validation if entry["step"] == best_step)
     height, width = job.config.task.model.input_size[:2]
-    source = job.refinement and str(job.refinement.source.relative_to(job.layout.root))
+    source = job.refinement and str(below_root(job.refinement.source, job.layout))
     return TrainResult(
         model=job.detector.name,
         variant=job.variant,
