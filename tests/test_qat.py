@@ -21,6 +21,7 @@ from stages.core.results.kinds import Variant
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
 from tests import refined_project
+from tests.builders import AWKWARD
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +64,6 @@ def project(source: Layout, tmp_path: Path) -> Layout:
 
 IN_A_FRESH_PROCESS = """
 import sys
-from tests.builders import AWKWARD
 from stages.qat import main
 assert main(["--root", sys.argv[1], "--model", sys.argv[2], "--variant", sys.argv[3]]) == 0
 assert not {"tensorflow", "tf_keras", "tensorflow_model_optimization"} & set(sys.modules), "TensorFlow was imported"
