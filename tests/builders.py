@@ -78,6 +78,10 @@ RUNTIMES = {Backend.TFLITE: ("ai-edge-litert 2.3.0", "XNNPACK"), Backend.OPENVIN
 NO_OTHER_FORM = "TFLite_Detection_PostProcess ends one-stage detectors only: it has no masks and no second stage"
 
 
+AWKWARD = "br[1] q?s*,100%#é$'\\x"
+"""A folder's name that holds what patterns, lists, addresses and shells give a meaning to."""
+
+
 def row(**changes: Any) -> Row:
     """A green row of the results table."""
     base = Row(

@@ -15,6 +15,7 @@ from rich.progress import track
 
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.layout import MODEL_FILES, SAVED_MODEL
+from stages.core.base.plain_paths import plain_path
 from stages.core.converting.job import ConversionJob, Made
 from stages.core.converting.proof import prove_graph
 from stages.core.converting.selection import Between, select_ops
@@ -82,7 +83,8 @@ def read_saved_model(folder: Path, interface: Interface) -> Any:
     if not folder.is_dir():
         raise MissingResultError(f"{folder}: no such folder; run `export` first")
     try:
-        model = ov.convert_model(folder, input=list(interface.input.shape))
+        with plain_path(folder) as plain:
+            model = ov.convert_model(plain, input=list(interface.input.shape))
     except Exception as error:  # The frontend's failures have classes of their own, with no base in common.
         text = " ".join(str(error).split())[:300]
         raise ArtifactError(f"{folder}: OpenVINO cannot read it, expected a SavedModel: {text}") from None

@@ -12,6 +12,7 @@ from official.core import config_definitions as cfg
 
 from stages.core.base.errors import ArtifactError, CheckpointError, DataError
 from stages.core.base.layout import EXPERIMENT_FILE
+from stages.core.base.plain_paths import plain_path
 from stages.core.detectors.consistency import check_consistency
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.maskrcnn import maskrcnn_architecture, maskrcnn_experiment
@@ -128,7 +129,8 @@ def restore_weights(model: Any, prefix: Path) -> None:
       CheckpointError: if it is missing or damaged, or a variable has no value in it.
     """
     try:
-        status = tf.train.Checkpoint(model=model).read(str(prefix))
+        with plain_path(prefix.parent) as folder:
+            status = tf.train.Checkpoint(model=model).read(str(folder / prefix.name))
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, ValueError, AssertionError, IndexError, RuntimeError) as error:
         raise CheckpointError(f"{prefix}: cannot be read into the model: {' '.join(str(error).split())}") from None

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from stages.core.base.layout import TFLITE_FILES
+from stages.core.base.plain_paths import plain_path
 from stages.core.exporting.graph import DeploymentGraph
 from stages.core.results.interface import SIGNATURE
 from stages.core.results.kinds import Form
@@ -19,7 +20,8 @@ def save_functions(signatures: Mapping[str, Any], folder: Path) -> None:
     module = tf.Module()
     # The module must own what the signatures call, or saving drops it.
     module.functions = list(signatures.values())
-    tf.saved_model.save(module, str(folder), signatures=dict(signatures))
+    with plain_path(folder.parent) as parent:
+        tf.saved_model.save(module, str(parent / folder.name), signatures=dict(signatures))
 
 
 def convert_functions(signatures: Mapping[str, Any]) -> bytes:

@@ -85,7 +85,7 @@ def plan_training(
         start = refinement.source / read_source(refinement.source, detector.name).checkpoint
         # The index holds the checksum of every tensor: its hash is the hash of the weights.
         start_sha256 = hash_file(Path(f"{start}.index"))
-        say(f"{detector.name}: {refinement.variant} from {refinement.source.relative_to(layout.root)}")
+        say(f"{detector.name}: {refinement.variant} from {below_root(refinement.source, layout)}")
     elif config.task.init_checkpoint:
         downloads = layout.work / "downloads"
         init = open_init_checkpoint(
@@ -105,6 +105,11 @@ def plan_training(
         key=key,
         folder=work_folder(layout, detector.name, key),
     )
+
+
+def below_root(folder: Path, layout: Layout) -> Path:
+    """A folder as seen from the project's root, which either path may go to by a link."""
+    return folder.resolve().relative_to(layout.root.resolve())
 
 
 def _first_experiment(

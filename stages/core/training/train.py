@@ -44,7 +44,7 @@ from stages.core.training.initializing.load import load_weights
 from stages.core.training.initializing.summary import describe_initialization
 from stages.core.training.input_pipeline import decoded_size_mb, describe_cache
 from stages.core.training.interrupts import Interrupts
-from stages.core.training.job import TrainingJob, make_setup, plan_training
+from stages.core.training.job import TrainingJob, below_root, make_setup, plan_training
 from stages.core.training.progress import open_view
 from stages.core.training.refinement import Refinement
 from stages.core.training.strategy import create_strategy
@@ -209,7 +209,7 @@ def _result(job: TrainingJob, done: FitResult, history: HistoryLog, best_step: i
     judged = next(entry for entry in history.history.validation if entry["step"] == best_step)
     height, width = job.config.task.model.input_size[:2]
     record = _read_initialization(job)
-    source = job.refinement and str(job.refinement.source.relative_to(job.layout.root))
+    source = job.refinement and str(below_root(job.refinement.source, job.layout))
     return TrainResult(
         model=job.detector.name,
         variant=job.variant,

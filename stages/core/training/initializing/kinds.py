@@ -4,8 +4,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import tensorflow as tf
-
 from stages.core.base.errors import CheckpointError
 from stages.core.tables.detectors import BACKBONES, IMAGENET, SIGNED, PixelScaling
 from stages.core.training.initializing.keras_files import match_keras, open_keras
@@ -16,7 +14,7 @@ from stages.core.training.initializing.matching import (
     match_by_tf2_extractor,
 )
 from stages.core.training.initializing.object_graphs import OBJECT_GRAPH, open_object_based, stored_top
-from stages.core.training.initializing.stored import StoredVariables, damaged_checkpoint
+from stages.core.training.initializing.stored import CheckpointFile, StoredVariables, damaged_checkpoint
 from stages.core.training.initializing.target import Target
 from stages.core.training.initializing.tf1_files import open_frozen_graph, open_name_based
 
@@ -54,7 +52,7 @@ def _index_entries(path: Path) -> set[str] | None:
     if not path.with_name(f"{path.name}.index").is_file():
         return None
     try:
-        return {name for name, _ in tf.train.list_variables(str(path))}
+        return set(CheckpointFile(path).shapes())
     except Exception as error:  # plain RuntimeError and various tf.errors
         raise damaged_checkpoint(path, str(error)) from None
 

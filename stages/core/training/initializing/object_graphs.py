@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from stages.core.training.initializing.stored import StoredVariables, damaged_checkpoint
+from stages.core.training.initializing.stored import CheckpointFile, StoredVariables, damaged_checkpoint
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE = "VARIABLE_VALUE"
@@ -21,13 +21,13 @@ def open_object_based(prefix: Path) -> StoredVariables:
       CheckpointError: if the index or the object graph cannot be read.
     """
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        shapes = {key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()}
-        graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(OBJECT_GRAPH))
+        file = CheckpointFile(prefix)
+        shapes = file.shapes()
+        graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(file.read(OBJECT_GRAPH))
     except Exception as error:  # plain RuntimeError and various tf.errors
         raise damaged_checkpoint(prefix, str(error)) from None
     shapes = {key: shape for key, shape in shapes.items() if VALUE in key and SLOT not in key}
-    return StoredVariables(path=prefix, shapes=shapes, read_value=reader.get_tensor, structure=graph)
+    return StoredVariables(path=prefix, shapes=shapes, read_value=file.read, structure=graph)
 
 
 def stored_top(graph: Any) -> list[str]:

@@ -1,13 +1,17 @@
 """What a checkpoint holds, whatever its kind: variables by name, read one by one."""
 
+import weakref
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from stages.core.base.errors import CheckpointError
+from stages.core.base.plain_paths import plain_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,29 @@ class StoredVariables:
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise damaged_checkpoint(self.path, f"{name} is not finite")
         return value
+
+
+class CheckpointFile:
+    """A TensorFlow checkpoint, TF1 or TF2, below a folder of any name.
+
+    TensorFlow's reader takes a path for a pattern, and opens data files when their first value is read: the plain name
+    that it was given lasts as long as this object.
+    """
+
+    def __init__(self, prefix: Path):
+        """Raises whatever TensorFlow raises, RuntimeError and various tf.errors, if there is no readable index."""
+        opened = ExitStack()
+        folder = opened.enter_context(plain_path(prefix.parent))
+        weakref.finalize(self, opened.close)
+        self._reader = tf.train.load_checkpoint(str(folder / prefix.name))
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every entry with its shape, an optimizer's slots and a TF2 checkpoint's object graph included."""
+        return {name: tuple(shape) for name, shape in self._reader.get_variable_to_shape_map().items()}
+
+    def read(self, name: str) -> Any:
+        """The value of an entry."""
+        return self._reader.get_tensor(name)
 
 
 def damaged_checkpoint(path: Path, fault: str) -> CheckpointError:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from stages.core.training.initializing.stored import StoredVariables, damaged_checkpoint
+from stages.core.training.initializing.stored import CheckpointFile, StoredVariables, damaged_checkpoint
 
 AVERAGE = "/ExponentialMovingAverage"
 SLOTS = ("/Momentum", "/RMSProp", "/RMSProp_1", "/Adam", "/Adam_1", "/Adagrad")
@@ -27,8 +27,8 @@ def open_name_based(prefix: Path) -> StoredVariables:
       CheckpointError: if the index cannot be read.
     """
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        stored = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+        file = CheckpointFile(prefix)
+        stored = file.shapes()
     except Exception as error:  # plain RuntimeError and various tf.errors
         raise damaged_checkpoint(prefix, str(error)) from None
     shapes = {name: shape for name, shape in stored.items() if not _is_auxiliary(name)}
@@ -36,7 +36,7 @@ def open_name_based(prefix: Path) -> StoredVariables:
     return StoredVariables(
         path=prefix,
         shapes=shapes,
-        read_value=lambda name: reader.get_tensor(name + AVERAGE if name in averaged else name),
+        read_value=lambda name: file.read(name + AVERAGE if name in averaged else name),
         epsilons=_read_meta(prefix.with_name(f"{prefix.name}.meta")),
         notes=(f"{len(averaged)} variables by their moving average",) if averaged else (),
     )
