@@ -15,7 +15,7 @@ from stages.core.datasets.annotations import StoredImage, images_to_coco, number
 from stages.core.datasets.box_counts import judge_boxes
 from stages.core.datasets.calibration import choose_calibration
 from stages.core.datasets.checking import CheckTask, check_image
-from stages.core.datasets.readers import read_any_source
+from stages.core.datasets.readers import read_any_source, settle_source
 from stages.core.datasets.records import Record, open_shards
 from stages.core.datasets.samples import SPLITS, Sample, Source, Split
 from stages.core.datasets.splitting import assign_splits
@@ -52,6 +52,7 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
     Raises:
       DataError: if the source cannot be read, too much of it is rejected, or a split comes out empty.
     """
+    params, notes = settle_source(params, folder)
     with replaced_folder(out_dir) as partial, Workers() as workers:
         scratch = partial / "scratch"
         drawn, repaired = scratch / "drawn", scratch / "repaired"
@@ -60,9 +61,9 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
         source = read_any_source(params, folder, drawn, workers)
         where = params.source if params.source == "synthetic" else str(folder)
         check_classes(source, where, params.min_classes)
-        images, notes = merge_entries(source.images)
+        images, on_entries = merge_entries(source.images)
         has_masks, on_masks = decide_masks(images, source, params.masks, params.max_rejected_fraction)
-        notes = [*source.notes, *note_similar_names(source.labels.values()), *notes, *on_masks]
+        notes += [*source.notes, *note_similar_names(source.labels.values()), *on_entries, *on_masks]
         notes += [*note_found(images), *note_crowds(images)]
         tally = Tally(source.fates)
         tasks = [
