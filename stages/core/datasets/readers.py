@@ -10,6 +10,7 @@ from stages.core.datasets.csv_boxes import read_csv
 from stages.core.datasets.folder_hints import FORMATS, recognise_folder
 from stages.core.datasets.mask_files import read_masks
 from stages.core.datasets.outline_files import read_labelme, read_via
+from stages.core.datasets.places import PLACES, check_links, check_places
 from stages.core.datasets.samples import Source
 from stages.core.datasets.synthetic import read_synthetic
 from stages.core.datasets.tfrecord import read_tfrecord
@@ -17,9 +18,6 @@ from stages.core.datasets.voc import read_voc
 from stages.core.datasets.workers import Workers
 from stages.core.datasets.yolo import read_yolo
 from stages.core.params.steps import PrepareParams
-
-PLACES = ("annotations", "images", "label_map")
-"""Parameters that say where in `prepare.path` something is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +97,13 @@ def settle_source(params: PrepareParams, folder: Path) -> tuple[PrepareParams, l
     """The parameters with the source that `auto` stands for, and a note on it.
 
     Raises:
-      ParamsError: for a parameter that the source does not use.
-      DataError: if the folder is none of the formats, or could be several.
+      ParamsError: for a parameter that the source does not use, or that leads out of the folder.
+      DataError: if the folder is none of the formats, could be several, or holds a link out of it.
     """
     notes = []
+    if params.source != "synthetic":
+        check_places(params, folder)
+        check_links(folder)
     if params.source == "auto":
         fitting = recognise_folder(folder)
         if len(fitting) != 1:
