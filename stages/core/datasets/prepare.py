@@ -15,6 +15,7 @@ from stages.core.datasets.annotations import StoredImage, images_to_coco, number
 from stages.core.datasets.box_counts import judge_boxes
 from stages.core.datasets.calibration import choose_calibration
 from stages.core.datasets.checking import CheckTask, check_image
+from stages.core.datasets.leaks import find_leaks, judge_leaks
 from stages.core.datasets.readers import read_any_source, settle_source
 from stages.core.datasets.records import Record, open_shards
 from stages.core.datasets.samples import SPLITS, Sample, Source, Split
@@ -82,6 +83,8 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
         samples = check_images(tasks, workers, tally)
         judge_boxes(tally.boxes, where, source.box_form)
         tally.judge(where, params.max_rejected_fraction)
+        leaks = find_leaks(samples)
+        notes += judge_leaks(leaks, where, num_images=len(samples), max_rejected_fraction=params.max_rejected_fraction)
         splits, copies = assign_splits(samples, params.split, seed=params.seed)
         tally.drop_copies(copies)
         tally.judge(where, params.max_rejected_fraction)
@@ -99,7 +102,10 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
             partial / CALIBRATION_FILE,
         )
         report = tally.report(
-            params.source, {split: summarise(stored[split], source, partial / split) for split in SPLITS}, notes
+            params.source,
+            {split: summarise(stored[split], source, partial / split) for split in SPLITS},
+            notes=notes,
+            leaks={leak.name: leak.num_images for leak in leaks},
         )
         write_json(report, partial / PREPARE_REPORT_FILE)
     return report
