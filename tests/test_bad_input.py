@@ -183,6 +183,12 @@ CASES = (
         says=("map.pbtxt: line 2: id 1 is there twice",),
     ),
     Bad(
+        id="images_outside_of_the_data",
+        params=merge_trees(COCO, {"prepare": {"images": "../images"}}),
+        data=coco_folder,
+        says=("prepare.images", "'../images' leads out of prepare.path", "data/raw"),
+    ),
+    Bad(
         id="parameter_of_another_source",
         params={"prepare": {"source": "voc", "label_map": "map.pbtxt"}},
         data=voc_folder,

@@ -28,6 +28,7 @@ from stages.core.base.errors import DataError, UserError
 from stages.core.base.hashing import hash_file
 from stages.core.datasets import workers
 from stages.core.datasets.coco import read_coco
+from stages.core.datasets.folder_hints import FORMATS
 from stages.core.datasets.prepare import flatten_name, prepare_data
 from stages.core.datasets.prepared import read_calibration, read_labels, read_prepare_report, read_split
 from stages.core.datasets.readers import READERS
@@ -130,7 +131,10 @@ def test_same_input_same_bytes_and_another_seed_others(project: Path, tmp_path: 
 
 def test_readers_are_the_sources_that_params_allow() -> None:
     annotation = PrepareParams.model_fields["source"].annotation
-    assert tuple(READERS) == get_args(annotation)
+    known = list(get_args(annotation))
+    known.remove("auto")
+    assert list(READERS) == known
+    assert list(FORMATS) == known[1:]
 
 
 def test_voc_and_coco_of_one_picture_give_equal_samples(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from stages.core.datasets.box_counts import BoxCounts, count_boxes
 from stages.core.datasets.decoding import DecodedImage, RefusedError, decode_image
+from stages.core.datasets.outlines import scale_outline
 from stages.core.datasets.samples import BoxForm, Sample, SampleObject, SourceImage, SourceObject
 from stages.core.masks.segmentations import Box, MaskError, Rle, encode_mask, mask_to_box, segmentation_to_mask
 from stages.core.results.preparation import ImageFate
@@ -78,6 +79,21 @@ def check_image(task: CheckTask) -> CheckedImage:
     return _check_objects(task, path, decoded)
 
 
+def _to_pixels(image: SourceImage, height: int, width: int) -> SourceImage:
+    objects = []
+    for found in image.objects:
+        box = None if found.box_xyxy is None else scale_outline([found.box_xyxy], width, height)[0]
+        outline = found.segmentation
+        objects.append(
+            replace(
+                found,
+                box_xyxy=None if box is None else (box[0], box[1], box[2], box[3]),
+                segmentation=scale_outline(outline, width, height) if isinstance(outline, list) else outline,
+            )
+        )
+    return replace(image, unit="pixels", objects=tuple(objects))
+
+
 def _check_shape(decoded: DecodedImage, min_shrunk_side: int) -> None:
     height, width = decoded.pixels.shape[:2]
     shrunk = min(height, width) * SHRUNK_TO / max(height, width)
@@ -121,7 +137,8 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _check_objects(task: CheckTask, path: Path, decoded: DecodedImage) -> CheckedImage:
-    image, (height, width) = task.image, decoded.pixels.shape[:2]
+    height, width = decoded.pixels.shape[:2]
+    image = task.image if task.image.unit == "pixels" else _to_pixels(task.image, height, width)
     details = {**dict.fromkeys(decoded.repairs, ""), **decoded.details}
     if image.listed_as is not None:
         details["found_by_name"] = f"listed as {image.listed_as!r}"

@@ -12,14 +12,11 @@ from stages.core.datasets.annotations import DIFFICULT
 from stages.core.datasets.coco_tree import Tree, load_tree, merge_categories
 from stages.core.datasets.data_files import is_hidden
 from stages.core.datasets.folder_hints import describe_folder
-from stages.core.datasets.image_files import FoundImage, ImageFiles, is_at, resolve_names
+from stages.core.datasets.image_files import FoundImage, ImageFiles, probe_folders, resolve_names
 from stages.core.datasets.samples import SPLITS, Source, SourceImage, SourceObject, Split
 from stages.core.datasets.values import BadValueError, to_flag, to_number, to_side, unexpected
 from stages.core.masks.segmentations import Box, is_mask
 from stages.core.results.preparation import ImageFate
-
-PROBED_IMAGES = 200
-"""Image folders are told apart by whether they hold one of so many listed files."""
 
 
 def read_coco(folder: Path, *, annotations: str | Mapping[Split, str] | None, images: str | None) -> Source:
@@ -200,8 +197,9 @@ def find_images(folder: Path, annotations: Path, images: str | None, entries: li
     )
     candidates = list(dict.fromkeys(candidate for top in tops for candidate in (top, top / stem)))
     names = list(dict.fromkeys(entry["file_name"] for entry in entries))
-    here = next((place for place in candidates if any(is_at(place, name) for name in names[:PROBED_IMAGES])), tops[0])
-    found = resolve_names(names, here, ImageFiles(tops[0] if images is not None else folder))
+    found = resolve_names(
+        names, probe_folders(names, candidates), ImageFiles(tops[0] if images is not None else folder)
+    )
     if not names or any(image.is_there for image in found.values()):
         return found
     first = found[names[0]].refusal

@@ -13,6 +13,9 @@ from stages.core.datasets.data_files import list_data_files
 from stages.core.datasets.decoding import SUFFIXES, RefusedError
 from stages.core.datasets.samples import Refusal
 
+PROBED_NAMES = 200
+"""Image folders are told apart by whether they hold one of so many listed files."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundImage:
@@ -88,6 +91,12 @@ def is_at(folder: Path, name: str) -> bool:
     except RefusedError:
         return False
     return True
+
+
+def probe_folders(names: Sequence[str], candidates: Sequence[Path]) -> Path:
+    """The first of some folders that holds one of the first listed files; the first of all where none does."""
+    probed = names[:PROBED_NAMES]
+    return next((place for place in candidates if any(is_at(place, name) for name in probed)), candidates[0])
 
 
 def resolve_names(names: Iterable[str], folder: Path, files: ImageFiles) -> dict[str, FoundImage]:

@@ -15,7 +15,8 @@ from stages.core.datasets.annotations import StoredImage, images_to_coco, number
 from stages.core.datasets.box_counts import judge_boxes
 from stages.core.datasets.calibration import choose_calibration
 from stages.core.datasets.checking import CheckTask, check_image
-from stages.core.datasets.readers import read_any_source
+from stages.core.datasets.leaks import find_leaks, judge_leaks
+from stages.core.datasets.readers import read_any_source, settle_source
 from stages.core.datasets.records import Record, open_shards
 from stages.core.datasets.samples import SPLITS, Sample, Source, Split
 from stages.core.datasets.splitting import assign_splits
@@ -52,6 +53,7 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
     Raises:
       DataError: if the source cannot be read, too much of it is rejected, or a split comes out empty.
     """
+    params, notes = settle_source(params, folder)
     with replaced_folder(out_dir) as partial, Workers() as workers:
         scratch = partial / "scratch"
         drawn, repaired = scratch / "drawn", scratch / "repaired"
@@ -60,9 +62,9 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
         source = read_any_source(params, folder, drawn, workers)
         where = params.source if params.source == "synthetic" else str(folder)
         check_classes(source, where, params.min_classes)
-        images, notes = merge_entries(source.images)
+        images, on_entries = merge_entries(source.images)
         has_masks, on_masks = decide_masks(images, source, params.masks, params.max_rejected_fraction)
-        notes = [*source.notes, *note_similar_names(source.labels.values()), *notes, *on_masks]
+        notes += [*source.notes, *note_similar_names(source.labels.values()), *on_entries, *on_masks]
         notes += [*note_found(images), *note_crowds(images)]
         tally = Tally(source.fates)
         tasks = [
@@ -81,6 +83,8 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
         samples = check_images(tasks, workers, tally)
         judge_boxes(tally.boxes, where, source.box_form)
         tally.judge(where, params.max_rejected_fraction)
+        leaks = find_leaks(samples)
+        notes += judge_leaks(leaks, where, num_images=len(samples), max_rejected_fraction=params.max_rejected_fraction)
         splits, copies = assign_splits(samples, params.split, seed=params.seed)
         tally.drop_copies(copies)
         tally.judge(where, params.max_rejected_fraction)
@@ -98,7 +102,10 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
             partial / CALIBRATION_FILE,
         )
         report = tally.report(
-            params.source, {split: summarise(stored[split], source, partial / split) for split in SPLITS}, notes
+            params.source,
+            {split: summarise(stored[split], source, partial / split) for split in SPLITS},
+            notes=notes,
+            leaks={leak.name: leak.num_images for leak in leaks},
         )
         write_json(report, partial / PREPARE_REPORT_FILE)
     return report

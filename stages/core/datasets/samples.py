@@ -55,6 +55,7 @@ class SourceImage:
       folder: Where the images are; `file` is relative to it and must not lead out of it.
       size: (height, width) as annotated; None where the annotation does not say.
       split: The split that the source assigns; None where that is left to the seed.
+      unit: Of boxes and polygons: pixels, or fractions of the image's width and height as it is decoded.
       listed_as: The name in the annotation, where the file was found by another one.
       refusal: Why the reader found no image for the annotation; the image is rejected with its objects.
     """
@@ -63,6 +64,7 @@ class SourceImage:
     file: str
     size: tuple[int, int] | None = None
     split: Split | None = None
+    unit: Literal["pixels", "fractions"] = "pixels"
     listed_as: str | None = None
     refusal: Refusal | None = None
     objects: tuple[SourceObject, ...] = ()

@@ -1,7 +1,8 @@
 """The count of what was kept, repaired and rejected, and the judgement whether it is too much."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from stages.core.base.errors import DataError
 from stages.core.base.hashing import hash_value
@@ -72,7 +73,14 @@ class Tally:
     def _counts(fate: ImageFate, kind: str) -> bool:
         return fate.kind == kind and fate.action == "rejected" and fate.reason not in ON_REQUEST
 
-    def report(self, source: str, splits: dict[Split, SplitSummary], notes: Sequence[str] = ()) -> PrepareReport:
+    def report(
+        self,
+        source: str,
+        splits: dict[Split, SplitSummary],
+        *,
+        notes: Sequence[str] = (),
+        leaks: Mapping[str, int] = MappingProxyType({}),
+    ) -> PrepareReport:
         """Everything, as `report.json` has it."""
         repaired = {kind: self._num_repaired(kind) for kind in ("image", "object")}
         reasons = Counter(fate.reason for fate in self.fates)
@@ -89,6 +97,7 @@ class Tally:
             reasons=dict(sorted(reasons.items())),
             fates=tuple(self.fates),
             notes=tuple(notes),
+            leaks=dict(leaks),
             splits={str(split): summary for split, summary in splits.items()},
             sha256=hash_value({split: summary.sha256 for split, summary in splits.items()}),
         )

@@ -83,13 +83,17 @@ class SplitParams(Section):
 class PrepareParams(Section):
     """What `prepare` reads and how it splits, checks and writes it."""
 
-    source: Literal["synthetic", "coco", "voc", "tfrecord"] = "synthetic"
+    source: Literal["synthetic", "auto", "coco", "voc", "tfrecord", "csv", "yolo", "labelme", "via", "masks"] = (
+        "synthetic"
+    )
+    """Format of the labelled images: docs/data-sets.md. auto: what the folder looks like, with a note."""
     path: str = "data/raw"
     """Folder of labelled images; relative to the project's root. Ignored by `synthetic`."""
     annotations: str | dict[Literal["train", "val", "test"], str] | None = None
-    """coco: annotation JSON below `path`, or one per split. tfrecord: file, glob or `name@10`, or one per split."""
+    """coco, csv, via: file below `path`, or one per split. tfrecord: file, glob or `name@10`, or one per split. yolo:
+    the YAML with names and splits. None: the only one there is."""
     images: str | None = None
-    """coco: folder of images below `path`; None: beside the annotations, or `images/` there."""
+    """Folder of images below `path`; None: where the format has them, or found by name."""
     label_map: str | None = None
     """tfrecord: .pbtxt below `path`; None: the only one there is, or the names in the records."""
     split: SplitParams = SplitParams()
