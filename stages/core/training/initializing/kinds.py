@@ -94,6 +94,10 @@ def _plain(target: Target, path: str) -> float:
     return PLAIN_EPSILON
 
 
+def _as_here(target: Target, path: str) -> float:
+    return target.epsilons[path]
+
+
 def _of_the_api(target: Target, path: str) -> float:
     return target.detector.norm_epsilon if path.startswith("backbone/") else PLAIN_EPSILON
 
@@ -154,7 +158,7 @@ _ROWS = (
         open=open_keras,
         match=match_keras,
         backbones=_any_backbone,
-        epsilon=_plain,
+        epsilon=_as_here,
         pixels=None,
     ),
 )

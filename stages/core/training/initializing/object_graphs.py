@@ -1,5 +1,6 @@
 """Reading TensorFlow 2's object-based checkpoints: the stored object graph and the model's are walked side by side."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from stages.core.training.initializing.stored import CheckpointFile, StoredVaria
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE = "VARIABLE_VALUE"
+_AMONG_ALL = re.compile(r"layer-\d+")
 SLOT = "/.OPTIMIZER_SLOT/"
 
 
@@ -79,7 +81,14 @@ def match_objects(part: Any, graph: Any, root_id: int) -> dict[int, str]:
 
 
 def _children(graph: Any, node_id: int) -> dict[str, int]:
-    return {child.local_name: child.node_id for child in graph.nodes[node_id].children}
+    """Children by name. A functional model has its layers under two numbers: among all, and among those with weights.
+
+    The first kind counts layers that do nothing, such as an activation that names an output: it is left out.
+    """
+    children = {child.local_name: child.node_id for child in graph.nodes[node_id].children}
+    if "layer_with_weights-0" not in children:
+        return children
+    return {name: child for name, child in children.items() if not _AMONG_ALL.fullmatch(name)}
 
 
 def _value_key(graph: Any, node_id: int) -> str | None:

@@ -4,6 +4,7 @@ A checkpoint numbers layers (`layer_with_weights-4`). In a pyramid of other leve
 layer, often of the same shape: loaded by number, it would be wrong without a sign.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,7 +28,8 @@ def match_pyramid(decoder: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
       None if the checkpoint's decoder is no FPN of ours in kind and width. Places of levels that it lacks are left out.
     """
     ours = _layer_places(decoder)
-    for candidate in _pyramids(decoder):
+    num_layers = len({place.partition("/")[0] for place in shapes})
+    for candidate in _pyramids(decoder, num_layers):
         stored = list_variables(candidate, "")
         if {path.lstrip("/"): tuple(value.shape) for path, value in stored.items()} == dict(shapes):
             theirs = _layer_places(candidate)
@@ -40,13 +42,15 @@ def match_pyramid(decoder: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
     return None
 
 
-def _pyramids(decoder: Any) -> Iterator[Any]:
-    """FPNs like ours, of every range of levels: ours first."""
+def _pyramids(decoder: Any, num_layers: int) -> Iterator[Any]:
+    """FPNs like ours with so many layers, of every range of levels."""
     config = decoder.get_config()
-    own = (config["min_level"], config["max_level"])
-    others = [(low, high) for low in MIN_LEVELS for high in MAX_LEVELS if (low, high) != own]
-    for low, high in (own, *others):
-        yield FPN(**{**config, "min_level": low, "max_level": high})
+    last = int(max(config["input_specs"]))
+    for low, high in itertools.product(MIN_LEVELS, MAX_LEVELS):
+        from_backbone = min(last, high) - low + 1
+        # A lateral and a 3x3 convolution for each level of the backbone, one for each coarser one, a norm for each.
+        if 2 * from_backbone + max(0, high - last) + high - low + 1 == num_layers:
+            yield FPN(**{**config, "min_level": low, "max_level": high})
 
 
 def _layer_places(decoder: Any) -> dict[str, str]:

@@ -82,7 +82,7 @@ def list_convs_and_norms(backbone: Any) -> list[Any]:
     """
     names = [f"_{kind}{number}" for number in range(3) for kind in ("conv", "norm")]
     layers = (getattr(block, name, None) for block in backbone.layers for name in names)
-    return [layer for layer in layers if layer is not None]
+    return [layer for layer in layers if layer is not None and layer.weights]
 
 
 def block_of(family: Family, path: str) -> str:
