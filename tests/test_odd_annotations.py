@@ -333,6 +333,26 @@ def test_orientations_that_sizes_do_not_show(exif: str, fates: str, orientation:
     assert report.images_kept == (NUM - 1 if exif == "auto" else NUM)
 
 
+def test_file_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    write_voc(tmp_path / "raw", NUM)
+    pictures = bytes(tmp_path / "raw" / "JPEGImages")
+    os.rename(pictures + b"/0.jpg", pictures + b"/\xff.jpg")  # noqa: PTH104, such a name is bytes
+    params = prepare_params("voc", max_rejected_fraction=0.5)
+    report = prepare_data(params, folder=tmp_path / "raw", out_dir=tmp_path / "out")
+    assert [(fate.file, fate.reason) for fate in report.fates] == [
+        ("\\udcff.jpg", "no_annotation"),
+        ("0.jpg", "missing_file"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a\ud800", "a\0b", "a\x07"])
+def test_class_names_that_no_file_can_hold(name: str, tmp_path: Path) -> None:
+    tree = tree_of(renamed("nut", name))
+    write_coco(tmp_path / "raw", tree)
+    with pytest.raises(DataError, match=r"class name .* holds a control character"):
+        prepare_data(prepare_params("coco"), folder=tmp_path / "raw", out_dir=tmp_path / "out")
+
+
 def voc_boxes(folder: Path, make: Callable[[int], tuple[float, ...]]) -> Path:
     write_voc(folder, NUM)
     for index in range(NUM):

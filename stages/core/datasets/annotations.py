@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from stages.core.datasets.data_files import to_printable
 from stages.core.datasets.samples import Sample
 
 DIFFICULT = "difficult"
@@ -45,7 +46,7 @@ def images_to_coco(
                 "file_name": image.file_name,
                 "width": image.sample.width,
                 "height": image.sample.height,
-                "source_file": image.sample.source_file,
+                "source_file": to_printable(image.sample.source_file),
             }
             for image in images
         ],

@@ -41,6 +41,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
+def to_printable(text: str) -> str:
+    """A text that every file can hold: bytes of a file name that are no UTF-8 become `\\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def read_data_text(path: Path) -> str:
     """A text file in UTF-8, or in what its byte order mark announces.
 

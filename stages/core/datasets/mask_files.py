@@ -44,6 +44,8 @@ def read_masks(folder: Path, *, images: str | None) -> Source:
     Raises:
       DataError: if there are no masks, or none belongs to an image, or a coded value has no class.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder (prepare.path)")
     if not (folder / MASKS).is_dir():
         raise DataError(f"{folder}: no folder {MASKS}/; {describe_folder(folder)}")
     top = folder / images if images is not None else next(
@@ -99,7 +101,10 @@ class SingleMask:
         """The object; its mask stays the file's bytes, and is checked with the image."""
         if self.name not in numbers:
             raise DataError(f"{folder / MASKS / self.file}: class {self.name!r} is not in {folder / CLASSES}")
-        data = (folder / MASKS / self.file).read_bytes()
+        try:
+            data = (folder / MASKS / self.file).read_bytes()
+        except OSError as error:
+            raise DataError(f"{folder / MASKS / self.file}: {error.strerror}") from None
         return SourceObject(category_id=numbers[self.name], segmentation=data)
 
 

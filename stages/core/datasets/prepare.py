@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -112,7 +113,13 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
 
 
 def check_classes(source: Source, where: str, min_classes: int) -> None:
-    """Raises DataError when the source has fewer classes than expected: most often a label map gone wrong."""
+    """Raises DataError when the source has fewer classes than expected: most often a label map gone wrong.
+
+    Also when a name holds a control character or half of one, which no label file can.
+    """
+    for name in source.labels.values():
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+            raise DataError(f"{where}: class name {name!r} holds a control character, or one that is no Unicode")
     if len(source.labels) < min_classes:
         names = ", ".join(repr(name) for name in source.labels.values())
         raise DataError(

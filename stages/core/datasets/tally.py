@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from stages.core.base.errors import DataError
 from stages.core.base.hashing import hash_value
 from stages.core.datasets.box_counts import BoxCounts
 from stages.core.datasets.checking import CheckedImage
+from stages.core.datasets.data_files import to_printable
 from stages.core.datasets.samples import Sample, Split
 from stages.core.results.preparation import ImageFate, PrepareReport, SplitSummary
 
@@ -95,8 +97,10 @@ class Tally:
             objects_repaired=repaired["object"],
             objects_rejected=self._objects_found - self._objects_kept,
             reasons=dict(sorted(reasons.items())),
-            fates=tuple(self.fates),
-            notes=tuple(notes),
+            fates=tuple(
+                replace(fate, file=to_printable(fate.file), detail=to_printable(fate.detail)) for fate in self.fates
+            ),
+            notes=tuple(map(to_printable, notes)),
             leaks=dict(leaks),
             splits={str(split): summary for split, summary in splits.items()},
             sha256=hash_value({split: summary.sha256 for split, summary in splits.items()}),

@@ -28,10 +28,14 @@ class ImageInput:
       shape: [1, height, width, 3].
       dtype: float32 or uint8; the values are pixels 0..255 in both.
       color_order: RGB.
-      resize: How an image becomes the tensor, bilinear with half-pixel centres and no antialiasing in both:
+      resize: How an image becomes the tensor:
         `fit_pad` (a letterbox): scale by one factor so that the image fits, rounding each side to the nearest pixel;
         place it at the top left; fill the rest with `pad_value`. `stretch`: scale height and width each by its own
         factor to the tensor's; nothing is padded. A file without this field is `fit_pad`.
+      resize_dtype: Type of the pixels that are resized. The result is rounded to whole levels before it is cast to
+        `dtype`: resizing floats gives other values.
+      interpolation, half_pixel_centers, antialias: The filter. It is OpenCV's `INTER_LINEAR` and, rounded,
+        `tf.image.resize(..., "bilinear", antialias=False)`; Pillow's `BILINEAR` antialiases and is another.
       pad_value: RGB value of the padding: the mean that the graph subtracts, rounded, so that padding is ~0 inside.
       normalization: What the graph itself does to the pixels; the caller must not repeat it.
     """
@@ -42,7 +46,10 @@ class ImageInput:
     value_range: tuple[float, float] = (0.0, 255.0)
     color_order: Literal["RGB"] = "RGB"
     resize: Literal["fit_pad", "stretch"] = "fit_pad"
+    resize_dtype: Literal["uint8"] = "uint8"
     interpolation: Literal["bilinear"] = "bilinear"
+    half_pixel_centers: Literal[True] = True
+    antialias: Literal[False] = False
     pad_value: tuple[int, int, int]
     normalization: str
 
