@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from stages.core.base.errors import UserError
 from stages.core.base.layout import Layout
@@ -20,6 +23,7 @@ from tests.brought_project import call, make_row, write_brought_project
 from tests.frozen_builder import (
     ENTRY,
     HEADS,
+    SIZE,
     freeze_meta_graph,
     run_frozen,
     section,
@@ -147,6 +151,99 @@ def test_stored_anchors_may_be_centers(project: Layout, tmp_path: Path) -> None:
     ours, same = (load_outputs(made.reference(name)) for made, name in ((layout, "it"), (project, "plain")))
     for name, values in same.outputs.items():
         np.testing.assert_allclose(ours.outputs[name], values, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def finished(project: Layout, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """Files that the pipeline made, brought as somebody else's."""
+    root = tmp_path_factory.mktemp("finished")
+    spec = {"name": "image", "size": [SIZE, SIZE], "mean": 0, "deviation": 1}
+    names = ("boxes", "scores", "classes")
+    outputs = {name: f"detection_{name}" for name in names} | {"num_detections": "num_detections"}
+    sources = {
+        "as_float": ("plain", "float32", "model.tflite"),
+        "as_uint8": ("rounded", "qat_uint8_postprocess_op", "model.tflite"),
+        "as_ir": ("plain", "openvino_float32", "model.xml"),
+    }
+    brought = {}
+    for name, (model, scheme, file) in sources.items():
+        call(project, "convert", model, scheme=scheme)
+        folder = project.converted(model, scheme)
+        (root / "models" / "brought").mkdir(parents=True, exist_ok=True)
+        for path in (folder / file, (folder / file).with_suffix(".bin")):
+            if path.is_file():
+                shutil.copy(path, root / "models" / "brought" / f"{name}{path.suffix}")
+        kind = "openvino" if file.endswith("xml") else "tflite"
+        path = f"models/brought/{name}{Path(file).suffix}"
+        entry = {"kind": kind, "path": path, "layout": "detections", "input": spec, "outputs": outputs}
+        brought[name] = entry | {"labels": ["circle", "square", "triangle"]}
+    brought["as_uint8"]["input"] = {**spec, "mean": 127.5, "deviation": 127.5}
+    layout = write_brought_project(root, brought)
+    for name in brought:
+        for variant in ("trained", "qat"):
+            call(layout, "export", name, variant=variant)
+        call(layout, "reference", name)
+    return layout
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "agrees"),
+    [
+        ("as_float", "float32", True),
+        ("as_float", "int8", False),
+        ("as_uint8", "qat_uint8_postprocess_op", True),
+        ("as_ir", "openvino_float32", True),
+        ("as_ir", "openvino_int8", False),
+    ],
+)
+def test_a_finished_file_is_judged_like_our_own(finished: Layout, name: str, scheme: str, agrees: bool) -> None:
+    conversion, validation = make_row(finished, name, scheme)
+    assert (conversion["status"], conversion["reason"]) == ("ok", "")
+    assert any("its own reference" in note for note in conversion["notes"])
+    agreement = validation["agreement"]
+    assert agreement["num_reference"] > 5
+    assert (agreement["f1"] == 1.0) if agrees else (agreement["f1"] > 0.6)
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "reason"),
+    [
+        ("as_float", "openvino_float32", "a finished tflite file was brought"),
+        ("as_float", "int8_postprocess_op", "ends without TFLite_Detection_PostProcess"),
+        ("as_float", "qat_int8", "the file is finished"),
+        ("as_uint8", "int8_postprocess_op", "uint8 weights, uint8 activations"),
+        ("as_uint8", "float32", "ends in TFLite_Detection_PostProcess"),
+        ("as_ir", "openvino_float16", ""),
+        ("as_ir", "int8", "a finished openvino file was brought"),
+    ],
+)
+def test_what_a_finished_file_is_not(finished: Layout, name: str, scheme: str, reason: str) -> None:
+    call(finished, "convert", name, scheme=scheme)
+    conversion = json.loads((finished.converted(name, scheme) / "result.json").read_text())
+    assert conversion["status"] == ("not_applicable" if reason else "ok")
+    assert reason in conversion["reason"]
+
+
+def test_the_numbers_are_those_of_the_pipeline_that_made_it(project: Layout, finished: Layout) -> None:
+    _, own = make_row(project, "plain", "float32")
+    _, brought = make_row(finished, "as_float", "float32")
+    assert brought["accuracy"]["box"]["ap"] == own["accuracy"]["box"]["ap"]
+
+
+def test_report_and_gate_take_it(finished: Layout) -> None:
+    tree = yaml.safe_load(finished.params.read_text())
+    tree |= {"models": ["as_float"], "schemes": ["float32", "qat_int8"], "benchmark": {"runs": 50, "max_seconds": 2}}
+    finished.params.write_text(yaml.safe_dump(tree))
+    for variant, stage in (("trained", "train"), ("pruned", "prune"), ("qat", "qat"), ("pruned_qat", "qat")):
+        call(finished, stage, "as_float", **({"variant": variant} if stage == "qat" else {}))
+    for scheme in tree["schemes"]:
+        make_row(finished, "as_float", scheme)
+        call(finished, "benchmark", "as_float", scheme=scheme)
+    for stage in ("report", "gate"):
+        assert import_module(f"stages.{stage}").main(["--root", str(finished.root)]) == 0
+    rows = json.loads(finished.metrics.read_text())["rows"]
+    assert [(row["status"], row["verdict"]) for row in rows] == [("ok", "pass"), ("not_applicable", "pass")]
+    assert "its own reference" in (finished.report / "index.html").read_text()
 
 
 BAD: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.base.layout import QUANTIZED_FILE, TFLITE_FILES
+from stages.core.converting.tools import TOOLS
 from stages.core.results.brought import BroughtFacts, read_brought_facts
 from stages.core.results.kinds import Form, Precision, Variant
 from stages.core.tables.schemes import SCHEMES, Scheme
@@ -60,6 +61,8 @@ def why_not_applicable(scheme: Scheme, exported: Path) -> str:
     """Why the scheme does not apply to an exported graph; empty if it does."""
     facts = read_brought_facts(exported)
     if facts is not None:
+        if facts.finished:
+            return _why_not_of_finished(scheme, facts, exported)
         found = next((row for row in EXCLUSIONS if row.applies(scheme, facts)), None)
         if found is not None:
             return found.reason(facts)
@@ -67,4 +70,25 @@ def why_not_applicable(scheme: Scheme, exported: Path) -> str:
         return ONE_STAGE_ONLY
     if scheme.weights is Precision.UINT8 and not (exported / QUANTIZED_FILE).is_file():
         return NO_UINT8
+    return ""
+
+
+def _why_not_of_finished(scheme: Scheme, facts: BroughtFacts, exported: Path) -> str:
+    """A finished file is the schemes that its bytes do not contradict; of a float32 one others are made as well."""
+    if scheme.backend != facts.kind:
+        return (
+            f"a finished {facts.kind} file was brought: files for {scheme.backend} need its SavedModel or frozen graph"
+        )
+    form = next((form for form, name in TFLITE_FILES.items() if name == facts.finished), Form.BUILTIN)
+    if form != scheme.form:
+        ends = f"ends {'in' if form == Form.POSTPROCESS_OP else 'without'} TFLite_Detection_PostProcess"
+        return f"the finished file {ends}, and another ending cannot be put in its place"
+    if facts.is_float and scheme.weights is not Precision.UINT8:
+        if scheme.input is not Precision.FLOAT32 and not facts.takes_pixels:
+            return "its float input takes normalised values, not pixels: uint8 pixels would need another graph"
+        return ""
+    # Only here, because the tools that read an IR are loaded for it.
+    proof = TOOLS[scheme.backend]().prove(exported / facts.finished, scheme)
+    if proof.contradictions:
+        return f"the finished file has {facts.numbers}: {proof.contradictions[0]}"
     return ""

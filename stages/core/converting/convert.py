@@ -19,6 +19,7 @@ from stages.core.converting.job import ConversionJob, Made
 from stages.core.converting.make import make_and_prove
 from stages.core.converting.probe import probe_file
 from stages.core.converting.tools import PACKAGES
+from stages.core.results.brought import read_brought_facts
 from stages.core.results.conversion import Conversion, Proof
 from stages.core.results.interface import InputDtype, Interface, read_interface, write_interface
 from stages.core.results.kinds import Form, Precision
@@ -97,7 +98,7 @@ def convert_model(
             calibration_images=made.calibration_images,
             calibration_sha256=calibration_sha256 if made.calibration_images else None,
             calibration_detections=made.calibration_detections,
-            notes=made.notes,
+            notes=(*made.notes, *(facts.notes if (facts := read_brought_facts(exported)) else ())),
             versions=read_versions(*PACKAGES[scheme.backend]),
         )
         write_json(conversion, partial / RESULT_FILE)

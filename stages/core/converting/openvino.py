@@ -42,7 +42,12 @@ def make_ir(job: ConversionJob) -> Made:
       ArtifactError: if OpenVINO cannot read the SavedModel, its outputs are not the interface's, or no calibration
         image shows a mask head any object.
     """
-    model = read_saved_model(job.exported / SAVED_MODEL, job.interface)
+    brought = job.exported / MODEL_FILES[Backend.OPENVINO][0]
+    model = (
+        ov.Core().read_model(brought)
+        if brought.is_file()
+        else read_saved_model(job.exported / SAVED_MODEL, job.interface)
+    )
     made = Made()
     if job.scheme.activations is Precision.INT8:
         model, made = quantize_ir(model, job)

@@ -23,6 +23,7 @@ from stages.core.converting.selection import Between, Selection, select_ops
 from stages.core.converting.uint8_ending import end_with_op
 from stages.core.converting.uint8_input import feed_uint8
 from stages.core.graphs.flatbuffer import Graph, read_graph, read_model_bytes
+from stages.core.results.brought import read_brought_facts
 from stages.core.results.interface import ImageInput
 from stages.core.results.kinds import Backend, Precision
 from stages.core.tables.schemes import Scheme
@@ -92,6 +93,10 @@ def make_tflite(job: ConversionJob) -> Made:
     """
     path = job.exported / TFLITE_FILES[job.scheme.form]
     content = read_model_bytes(path)
+    facts = read_brought_facts(job.exported)
+    if facts is not None and facts.finished and not facts.is_float:
+        (job.folder / MODEL_FILES[Backend.TFLITE][0]).write_bytes(content)
+        return Made()
     check_graph(read_graph(content, path), job.interface.outputs, path)
     quantized = job.exported / QUANTIZED_FILE
     source = RecipeInput(

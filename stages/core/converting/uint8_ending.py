@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from stages.core.base.errors import ArtifactError
 from stages.core.converting.editing import add_buffer, add_tensor
 from stages.core.graphs.flatbuffer import indices, pack_model, parse_model, text
+from stages.core.graphs.signatures import make_signature
 from stages.core.results.interface import SIGNATURE
 from stages.core.running.raw_heads import POST_PROCESS
 
@@ -47,9 +48,10 @@ def end_with_op(content: bytes, donor: bytes, *, image: str) -> bytes:
     _append_op(model, subgraph, ops[0], read, written)
     subgraph.outputs = written
     model.signatureDefs = [
-        _signature(
+        make_signature(
+            SIGNATURE,
             {image: indices(subgraph.inputs)[0]},
-            dict(zip(map(names.get, indices(ops[0].outputs)), written, strict=True)),
+            {names[index]: new for index, new in zip(indices(ops[0].outputs), written, strict=True)},
         )
     ]
     return pack_model(model)
@@ -96,18 +98,3 @@ def _append_op(model: Any, subgraph: Any, like: Any, read: list[int], written: l
     operator.inputs, operator.outputs = read, written
     operator.customOptions, operator.customOptionsFormat = like.customOptions, like.customOptionsFormat
     subgraph.operators.append(operator)
-
-
-def _signature(inputs: dict[str, int], outputs: dict[Any, int]) -> Any:
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
-    signature.inputs, signature.outputs = (
-        [_entry(str(name), index) for name, index in named.items()] for named in (inputs, outputs)
-    )
-    return signature
-
-
-def _entry(name: str, index: int) -> Any:
-    entry = schema.TensorMapT()
-    entry.name, entry.tensorIndex = name, index
-    return entry

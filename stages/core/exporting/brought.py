@@ -22,7 +22,17 @@ def _load_frozen_graph() -> Exporter:
     return export_frozen_graph
 
 
-EXPORTERS: dict[BroughtKind, Callable[[], Exporter]] = {BroughtKind.FROZEN_GRAPH: _load_frozen_graph}
+def _load_finished_file() -> Exporter:
+    from stages.core.exporting.finished_file import export_finished_file
+
+    return export_finished_file
+
+
+EXPORTERS: dict[BroughtKind, Callable[[], Exporter]] = {
+    BroughtKind.FROZEN_GRAPH: _load_frozen_graph,
+    BroughtKind.TFLITE: _load_finished_file,
+    BroughtKind.OPENVINO: _load_finished_file,
+}
 """THE TABLE of what exports each kind of brought file; a row is imported only where it is used."""
 
 

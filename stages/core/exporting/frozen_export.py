@@ -7,12 +7,12 @@ from stages.core.base.hashing import hash_file
 from stages.core.base.layout import QUANTIZED_FILE, SAVED_MODEL
 from stages.core.base.native_output import silence_native
 from stages.core.exporting.class_map import ClassMap
+from stages.core.exporting.describing import describe_classes, padding_of
 from stages.core.exporting.frozen_heads import assemble_brought, read_quietly
 from stages.core.exporting.graph import INPUT_NAME, DeploymentGraph
 from stages.core.exporting.source import BroughtSource
 from stages.core.exporting.tflite import save_functions, write_tflites
 from stages.core.exporting.uint8_graph import convert_uint8, why_no_uint8
-from stages.core.params.brought import BroughtModel
 from stages.core.results.brought import BroughtFacts, write_brought_facts
 from stages.core.results.interface import ImageInput, Interface, PostProcessing, write_interface
 from stages.core.results.kinds import Variant
@@ -85,20 +85,3 @@ def describe_brought(source: BroughtSource, graph: DeploymentGraph, classes: Cla
         ),
         checkpoint_sha256=hash_file(source.path),
     )
-
-
-def padding_of(model: BroughtModel) -> tuple[int, int, int]:
-    """RGB of padding that is about zero after normalisation."""
-    means = model.input.means if model.input.color_order == "RGB" else model.input.means[::-1]
-    red, green, blue = (min(max(round(value), 0), 255) for value in means)
-    return red, green, blue
-
-
-def describe_classes(classes: ClassMap) -> tuple[str, ...]:
-    """What of the model's and the data's classes does not meet."""
-    told = []
-    if classes.unknown:
-        told.append(f"classes of the data that the model does not have, never found: {', '.join(classes.unknown)}")
-    if classes.unused:
-        told.append(f"{classes.unused} classes of the model are none of the data's; what is found of them is dropped")
-    return tuple(told)

@@ -1,12 +1,13 @@
 """The entry below `brought` that a file may need, as far as it can be told; what is guessed is marked."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stages.core.base.errors import ArtifactError
 from stages.core.base.file_kinds import FileKind
 from stages.core.base.layout import BROUGHT_FOLDER
-from stages.core.inspecting.findings import Inspection
+from stages.core.inspecting.findings import Inspection, TensorFacts
 from stages.core.inspecting.wire import parse_graph
 
 GUESS = "# guessed: check it"
@@ -78,6 +79,73 @@ def _draft_frozen_graph(found: Inspection) -> str:
     return _entry(found, "frozen_graph", lines)
 
 
+def _draft_finished(found: Inspection) -> str:
+    signature = found.signatures[0]
+    outputs = find_detections(signature.outputs)
+    if len(signature.inputs) != 1 or outputs is None:
+        told = ", ".join(f"{tensor.name} {list(tensor.shape or ())}" for tensor in signature.outputs)
+        raise ArtifactError(
+            f"{found.path}: not seen to be a detector of one image with boxes [1, N, 4], scores and classes [1, N] and "
+            f"num_detections [1]; its outputs: {told}"
+        )
+    image = signature.inputs[0]
+    shape = image.shape or ()
+    size = list(shape[1:3]) if len(shape) == 4 and shape[3] == 3 else list(shape[2:4])
+    mean, deviation = guess_statistics(image)
+    named = ", ".join(f"{key}: {quote(name)}" for key, name in outputs.items())
+    labels = f"models/brought/labels.txt {GUESS}: write its {len(found.labels)} attached labels there"
+    lines = [
+        "    layout: detections",
+        "    input:",
+        f"      name: {quote(image.name)}",
+        f"      size: {size}",
+        f"      mean: {mean:g} {GUESS}",
+        f"      deviation: {deviation:g} {GUESS}",
+        f"      color_order: RGB {GUESS}",
+        f"      resize: stretch {GUESS}",
+        f"    outputs: {{{named}}} {GUESS}: scores and classes have one shape",
+        f"    box_format: yxyx_normalized {GUESS}",
+        f"    first_class: 0 {GUESS}",
+        f"    labels: {labels if found.labels else f'[first, second] {GUESS}: the file has no class names'}",
+    ]
+    return _entry(found, found.kind, lines)
+
+
+def find_detections(outputs: Sequence[TensorFacts]) -> dict[str, str] | None:
+    """Key in params.yaml to output, by shape and, where shapes are equal, by name, else in the order of the API's op;
+    None unless there is one of each."""
+    boxes = [tensor for tensor in outputs if tensor.shape and len(tensor.shape) == 3 and tensor.shape[2] == 4]
+    flat = [tensor for tensor in outputs if tensor.shape and len(tensor.shape) == 2]
+    counts = [tensor for tensor in outputs if tensor.shape == (1,)]
+    if (len(boxes), len(flat), len(counts)) != (1, 2, 1):
+        return None
+    scores = next((tensor for tensor in flat if "score" in tensor.name), None)
+    classes = next((tensor for tensor in flat if "class" in tensor.name and tensor is not scores), None)
+    if scores is None or classes is None:
+        # TFLite_Detection_PostProcess: boxes, classes, scores, number.
+        classes, scores = flat
+    return {
+        "boxes": boxes[0].name,
+        "scores": scores.name,
+        "classes": classes.name,
+        "num_detections": counts[0].name,
+    }
+
+
+def guess_statistics(image: TensorFacts) -> tuple[float, float]:
+    """Mean and deviation that an image input may want: what a quantized one stores pixels as they are for; else
+    -1..1."""
+    if image.scale is not None and image.zero_point is not None:
+        shift = 128 if image.dtype == "int8" else 0
+        return image.zero_point + shift, 1 / image.scale
+    return (0.0, 1.0) if image.dtype == "uint8" else (127.5, 127.5)
+
+
+def quote(name: str) -> str:
+    """A name as YAML takes it within a flow mapping."""
+    return json.dumps(name) if any(c in name for c in ":,{}[]#&*!|>'\"%@` ") else name
+
+
 def _entry(found: Inspection, kind: str, lines: list[str]) -> str:
     path = Path(found.path)
     name = "".join(c if c.isalnum() or c == "_" else "_" for c in path.stem)
@@ -85,5 +153,9 @@ def _entry(found: Inspection, kind: str, lines: list[str]) -> str:
     return "\n".join([*head, *lines]) + "\n"
 
 
-DRAFTS: dict[FileKind, Callable[[Inspection], str]] = {FileKind.FROZEN_GRAPH: _draft_frozen_graph}
+DRAFTS: dict[FileKind, Callable[[Inspection], str]] = {
+    FileKind.FROZEN_GRAPH: _draft_frozen_graph,
+    FileKind.TFLITE: _draft_finished,
+    FileKind.OPENVINO: _draft_finished,
+}
 """THE TABLE of formats that can be rows, with what drafts their entry."""

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from stages.core.base.layout import BROUGHT_FOLDER
 from stages.core.params.section import Positive, Section
+from stages.core.results.interface import BoxFormat
 from stages.core.tables.detectors import DETECTORS, RENAMED_DETECTORS
 
 
@@ -16,24 +17,32 @@ class BroughtKind(StrEnum):
     """What the file is."""
 
     FROZEN_GRAPH = "frozen_graph"
+    TFLITE = "tflite"
+    OPENVINO = "openvino"
 
 
 class BroughtLayout(StrEnum):
     """What the outputs are."""
 
     RAW_HEADS = "raw_heads"
+    DETECTIONS = "detections"
 
 
 LAYOUTS: dict[BroughtLayout, tuple[str, ...]] = {
     BroughtLayout.RAW_HEADS: ("boxes", "scores", "anchors"),
+    BroughtLayout.DETECTIONS: ("boxes", "scores", "classes", "num_detections"),
 }
 """Names that `outputs` has, by layout.
 
 raw_heads: box encodings float32 [1, A, 4] (dy, dx, dh, dw times `box_scales`), probabilities [1, A, C], and the anchors
 [A, 4], which are added inside the pipeline's own post-processing.
+detections: what suppression has left, as the Object Detection API and TFLite_Detection_PostProcess give it: boxes
+[1, N, 4], scores [1, N], classes [1, N], and [1] how many rows are filled; in any order and type.
 """
 FITTING: dict[BroughtKind, tuple[BroughtLayout, ...]] = {
     BroughtKind.FROZEN_GRAPH: (BroughtLayout.RAW_HEADS,),
+    BroughtKind.TFLITE: (BroughtLayout.DETECTIONS,),
+    BroughtKind.OPENVINO: (BroughtLayout.DETECTIONS,),
 }
 """Layouts that are read from each kind of file."""
 
@@ -89,6 +98,10 @@ class BroughtModel(Section):
     """raw_heads: what training multiplied (dy, dx, dh, dw) with."""
     anchor_format: Literal["corners", "centers"] = "corners"
     """raw_heads: (y_min, x_min, y_max, x_max) or (y_center, x_center, height, width), over the input's sides."""
+    box_format: BoxFormat = "yxyx_normalized"
+    """detections: order of a box's four numbers; over the input's sides, or in its pixels."""
+    first_class: Literal[0, 1] = 0
+    """detections: what `classes` holds for the first class of `labels`."""
 
     @field_validator("path", "labels")
     @classmethod

@@ -21,7 +21,7 @@ def outputs_to_detections(outputs: Mapping[str, np.ndarray], interface: Interfac
       The first `num_detections` rows with a positive score, a box of positive area inside the image and a class that is
       a category, best first.
     """
-    boxes = np.asarray(outputs["detection_boxes"], np.float32).reshape(-1, 4)
+    boxes = to_yxyx(np.asarray(outputs["detection_boxes"], np.float32).reshape(-1, 4), interface)
     num = count_detections(outputs["num_detections"], limit=len(boxes))
     boxes = boxes[:num]
     scores = np.asarray(outputs["detection_scores"], np.float32).reshape(-1)[:num]
@@ -44,6 +44,16 @@ def outputs_to_detections(outputs: Mapping[str, np.ndarray], interface: Interfac
         masks=None if masks is None else crop_masks(masks[order], unclipped[order], boxes_xyxy[order]),
         image_size=placement.image_size,
     )
+
+
+def to_yxyx(boxes: np.ndarray, interface: Interface) -> np.ndarray:
+    """Boxes [N, 4] in the file's format to [y_min, x_min, y_max, x_max] over the input tensor's sides."""
+    order, _, unit = interface.box_format.partition("_")
+    if order == "xyxy":
+        boxes = boxes[:, [1, 0, 3, 2]]
+    if unit == "pixels":
+        boxes = boxes / np.asarray([*interface.input.size] * 2, np.float32)
+    return boxes
 
 
 def classes_to_categories(classes: np.ndarray, interface: Interface) -> np.ndarray:

@@ -35,11 +35,25 @@ def preprocess_image(image: np.ndarray, spec: ImageInput) -> tuple[np.ndarray, P
       spec: The input's contract.
 
     Returns:
-      The tensor, [1, H, W, 3] of `spec.dtype` with values 0..255, and where the image is in it.
+      The tensor as the contract states it (ours: [1, H, W, 3] of `spec.dtype`, pixels 0..255), and where the image is.
     """
     placement = place_image((image.shape[0], image.shape[1]), spec)
     height, width = placement.resized
-    tensor = np.empty(spec.shape, np.uint8)
+    tensor = np.empty((1, *spec.size, 3), np.uint8)
     tensor[...] = np.asarray(spec.pad_value, np.uint8)
     tensor[0, :height, :width] = resize_bilinear(image, (height, width))
-    return tensor.astype(spec.dtype, copy=False), placement
+    if spec.takes_pixels:
+        return tensor.astype(spec.dtype, copy=False), placement
+    return _normalize(tensor, spec), placement
+
+
+def _normalize(pixels: np.ndarray, spec: ImageInput) -> np.ndarray:
+    """Pixels [1, H, W, 3], RGB, as a brought file takes them: colour order, statistics, storage, layout."""
+    ordered = pixels[..., ::-1] if spec.color_order == "BGR" else pixels
+    values = (ordered.astype(np.float32) - np.asarray(spec.mean, np.float32)) / np.asarray(spec.deviation, np.float32)
+    if spec.scale is not None:
+        limits = np.iinfo(spec.dtype)
+        values = np.clip(np.rint(values / spec.scale) + spec.zero_point, limits.min, limits.max)
+    if spec.layout == "NCHW":
+        values = values.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(values, dtype=spec.dtype)

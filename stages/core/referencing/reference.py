@@ -1,6 +1,6 @@
 """The float model's outputs on every image of the evaluation split, computed by TensorFlow from its SavedModel."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,13 @@ from stages.core.datasets.subset import choose_subset
 from stages.core.processing.decode import drop_unused_rows
 from stages.core.processing.preprocess import preprocess_image
 from stages.core.processing.stored_outputs import StoredOutputs, to_stored
+from stages.core.referencing.finished import FloatModel, Outputs, load_finished
+from stages.core.results.brought import read_brought_facts
 from stages.core.results.interface import RAW_SIGNATURE, Interface, read_interface
+from stages.core.results.kinds import Backend
 
 RAW_IMAGES = 16
 """How many images of the fixed draw keep their raw outputs: enough to measure parity on, few enough to store."""
-
-Outputs = dict[str, np.ndarray]
-FloatModel = Callable[[np.ndarray], tuple[Outputs, Outputs]]
-"""One image [1, H, W, 3] float32 to (outputs, raw outputs) by name, with the batch dimension."""
 
 
 def compute_reference(exported: Path, split: PreparedSplit) -> StoredOutputs:
@@ -39,6 +38,10 @@ def compute_reference(exported: Path, split: PreparedSplit) -> StoredOutputs:
       MissingResultError, ArtifactError: if the exported folder is missing or damaged.
     """
     interface = read_interface(exported)
+    facts = read_brought_facts(exported)
+    if facts is not None and facts.finished:
+        run = load_finished(exported / facts.finished, Backend(facts.kind), interface)
+        return run_split(run, split, interface)
     return run_split(load_float_model(exported / SAVED_MODEL, interface), split, interface)
 
 

@@ -16,6 +16,10 @@ class BroughtFacts:
       sha256: Of the file.
       num_fake_quant: How many nodes of its graph simulate rounding.
       no_uint8: Why no finished uint8 file was made; empty if one was, or there are no such nodes.
+      finished: File name of a model that is used as it is, where it is one; empty for a graph that is converted.
+      numbers: Of a finished file: the types that its weights are stored in and its layers compute in.
+      is_float: Whether all of those are float32: then other files can be made of it.
+      takes_pixels: Whether its input holds pixels as they are.
       notes: What a reader of the results should know.
     """
 
@@ -23,6 +27,10 @@ class BroughtFacts:
     sha256: str
     num_fake_quant: int = 0
     no_uint8: str = ""
+    finished: str = ""
+    numbers: str = ""
+    is_float: bool = False
+    takes_pixels: bool = True
     notes: tuple[str, ...] = ()
 
 

@@ -16,7 +16,8 @@ SIGNATURE = "serving_default"
 RAW_SIGNATURE = "raw_heads"
 """Name of the SavedModel's signature for the head outputs before post-processing, where it has them."""
 
-InputDtype = Literal["float32", "uint8"]
+InputDtype = Literal["float32", "uint8", "int8"]
+BoxFormat = Literal["yxyx_normalized", "xyxy_normalized", "yxyx_pixels", "xyxy_pixels"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,9 @@ class ImageInput:
 
     Attributes:
       name: Input name in the signature.
-      shape: [1, height, width, 3].
-      dtype: float32 or uint8; the values are pixels 0..255 in both.
-      color_order: RGB.
+      shape: [1, height, width, 3]; [1, 3, height, width] where `layout` is NCHW.
+      dtype: float32 or uint8; the values are pixels 0..255 in both, but for a brought file with `mean` and the like.
+      color_order: RGB; BGR only of brought files.
       resize: How an image becomes the tensor:
         `fit_pad` (a letterbox): scale by one factor so that the image fits, rounding each side to the nearest pixel;
         place it at the top left; fill the rest with `pad_value`. `stretch`: scale height and width each by its own
@@ -38,13 +39,17 @@ class ImageInput:
         `tf.image.resize(..., "bilinear", antialias=False)`; Pillow's `BILINEAR` antialiases and is another.
       pad_value: RGB value of the padding: the mean that the graph subtracts, rounded, so that padding is ~0 inside.
       normalization: What the graph itself does to the pixels; the caller must not repeat it.
+      mean, deviation: What the caller must do: (pixel - mean) / deviation by channel, in the file's colour order. Only
+        brought files ask for it; ours take pixels.
+      scale, zero_point: Of an integer tensor that holds such values: stored = value / scale + zero_point, rounded.
+      layout: NHWC; NCHW only of brought files.
     """
 
     name: str
     shape: tuple[int, int, int, int]
     dtype: InputDtype
     value_range: tuple[float, float] = (0.0, 255.0)
-    color_order: Literal["RGB"] = "RGB"
+    color_order: Literal["RGB", "BGR"] = "RGB"
     resize: Literal["fit_pad", "stretch"] = "fit_pad"
     resize_dtype: Literal["uint8"] = "uint8"
     interpolation: Literal["bilinear"] = "bilinear"
@@ -52,11 +57,22 @@ class ImageInput:
     antialias: Literal[False] = False
     pad_value: tuple[int, int, int]
     normalization: str
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    scale: float | None = None
+    zero_point: int = 0
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        return self.shape[1], self.shape[2]
+        return (self.shape[1], self.shape[2]) if self.layout == "NHWC" else (self.shape[2], self.shape[3])
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether the tensor holds pixels as they are."""
+        plain = self.mean == (0, 0, 0) and self.deviation == (1, 1, 1) and self.scale is None
+        return plain and self.color_order == "RGB" and self.layout == "NHWC"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +84,15 @@ class TensorOutput:
       shape: Static shape, batch 1.
       dtype: numpy name.
       meaning: What it holds, with units and value range.
+      stored_dtype: Integers by which a .tflite stores it, where the tensor's own scale must be applied to get `dtype`;
+        empty where the file holds `dtype` itself.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     meaning: str
+    stored_dtype: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +125,7 @@ class Interface:
         and in the reference outputs; in a .tflite they are the first inputs of the post-processing op, in this order.
         Empty where the graph has none.
       box_format: Boxes are [y_min, x_min, y_max, x_max], divided by the height and width of the *input tensor*
-        (padding, if any, included).
+        (padding, if any, included). Those of brought files may be ordered otherwise, or in its pixels.
       class_offset: Add it to a value of `detection_classes` to get a category id of `labels`.
       class_map: Category id of `labels` by value of `detection_classes`, 0 for a class that is none of them (such
         detections are left out); empty where `class_offset` says it all. Only brought models need it.
@@ -122,7 +141,7 @@ class Interface:
     input: ImageInput
     outputs: tuple[TensorOutput, ...]
     raw_outputs: tuple[TensorOutput, ...] = ()
-    box_format: Literal["yxyx_normalized"] = "yxyx_normalized"
+    box_format: BoxFormat = "yxyx_normalized"
     class_offset: int
     class_map: tuple[int, ...] = ()
     labels: dict[str, str]

@@ -40,6 +40,7 @@ class TfliteRunner:
         runner = self._interpreter.get_signature_runner(find_signature(self._interpreter, artifact))
         self._input = check_input(runner.get_input_details(), artifact)
         self._outputs = check_outputs(runner.get_output_details(), self.interface.outputs, artifact)
+        self._stored = {output.name for output in self.interface.outputs if output.stored_dtype}
         self._raw = {} if heads is None else self._find_raw(heads, artifact)
 
     @property
@@ -60,9 +61,7 @@ class TfliteRunner:
         try:
             self._interpreter.set_tensor(self._input["index"], tensor)
             self._interpreter.invoke()
-            self.outputs = {
-                name: self._interpreter.get_tensor(details["index"]) for name, details in self._outputs.items()
-            }
+            self.outputs = {name: self._read_output(name, details) for name, details in self._outputs.items()}
         except (RuntimeError, ValueError) as error:
             raise InferenceError(f"{self.runtime}: inference failed: {first_line(error)}") from None
         return self.outputs
@@ -77,6 +76,10 @@ class TfliteRunner:
         found = {name: by_index[index] for name, index in zip(names, heads.tensor_indices, strict=True)}
         check_shapes(found, self.interface.raw_outputs, artifact)
         return found
+
+    def _read_output(self, name: str, details: dict[str, Any]) -> np.ndarray:
+        values: np.ndarray = self._interpreter.get_tensor(details["index"])
+        return self._read_dequantized(details) if name in self._stored else values
 
     def _read_dequantized(self, details: dict[str, Any]) -> np.ndarray:
         values: np.ndarray = self._interpreter.get_tensor(details["index"])
@@ -163,8 +166,9 @@ def check_outputs(
     check_shapes(details, expected, artifact)
     for output in expected:
         dtype = np.dtype(details[output.name]["dtype"]).name
-        if dtype != output.dtype:
-            raise ArtifactError(f"{artifact.path}: {output.name}: {dtype}, expected {output.dtype} (interface.json)")
+        expected_dtype = output.stored_dtype or output.dtype
+        if dtype != expected_dtype:
+            raise ArtifactError(f"{artifact.path}: {output.name}: {dtype}, expected {expected_dtype} (interface.json)")
     return dict(details)
 
 
