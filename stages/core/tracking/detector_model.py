@@ -5,7 +5,6 @@ any other module of the project: it names the model. Nothing is pickled.
 """
 
 import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,6 @@ from stages.core.predicting.requests import FOLDER_ARTIFACT, SCORE_THRESHOLD, de
 from stages.core.running.open import open_runner
 
 NUM_THREADS = 2
-
-# MLflow warns that an image in any of its forms has no type of its own.
-warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
 
 
 class DetectorModel(PythonModel):  # type: ignore[misc]

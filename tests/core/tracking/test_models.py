@@ -2,10 +2,18 @@
 
 import base64
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -189,3 +197,54 @@ def test_an_image_can_be_sent_as_base64(uri: str, place: Path) -> None:
     text = base64.b64encode((place / "photo.png").read_bytes()).decode()
     np.testing.assert_array_equal(load_image(place / "photo.png"), picture())
     assert load(uri, "m-tflite").predict([text]) == [expected(place, "tflite", picture())]
+
+
+@contextmanager
+def served(uri: str, name: str) -> Iterator[str]:
+    """`mlflow models serve` on a free port of this machine; its address."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    model = f"models:/{models_of(uri)[name].model_id}"
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        model,
+        "--env-manager",
+        "local",
+        "-p",
+        str(port),
+    ]
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PATH": scripts}
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
+                break
+            assert server.poll() is None, "the server ended"
+            time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_served_model_answers_over_http(uri: str, place: Path) -> None:
+    text = base64.b64encode((place / "photo.png").read_bytes()).decode()
+    body = json.dumps({"inputs": [text], "params": {"score_threshold": 0.3}}).encode()
+    with served(uri, "m-tflite") as address:
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            found = json.loads(answer.read())
+        assert found == {"predictions": [expected(place, "tflite", picture())]}
+        request = urllib.request.Request(address, b'{"inputs": ["nowhere.jpg"]}', {"Content-Type": "application/json"})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(request, timeout=60)
