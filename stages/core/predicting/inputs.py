@@ -75,21 +75,31 @@ def read_frames(path: Path) -> Iterator[Frame]:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """The pixels of an image as `prepare` would take them: upright by its EXIF tag, uint8 [height, width, 3], RGB.
+    """The pixels of an image file, as `decode_picture` gives them.
 
     Raises:
       UnreadableError: if the file cannot be read or decoded.
     """
     try:
         data = path.read_bytes()
-        return decode_image(data, file=path.name, max_side=MAX_SIDE, annotated_size=None, has_objects=False).pixels
     except OSError as error:
         raise UnreadableError(error.strerror or str(error)) from None
+    return decode_picture(data, path.name)
+
+
+def decode_picture(data: bytes, name: str = "") -> np.ndarray:
+    """The pixels of an image as `prepare` would take them: upright by its EXIF tag, uint8 [height, width, 3], RGB.
+
+    Raises:
+      UnreadableError: if it cannot be decoded.
+    """
+    try:
+        return decode_image(data, file=name, max_side=MAX_SIDE, annotated_size=None, has_objects=False).pixels
     except RefusedError as error:
         if error.reason == "several_frames":
             raise UnreadableError(REASONS[error.reason]) from None
-        name = REASONS.get(error.reason, error.reason)
-        raise UnreadableError(f"{name}: {error.detail}" if error.detail else name) from None
+        reason = REASONS.get(error.reason, error.reason)
+        raise UnreadableError(f"{reason}: {error.detail}" if error.detail else reason) from None
 
 
 def is_video(path: Path) -> bool:

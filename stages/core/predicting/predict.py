@@ -15,6 +15,7 @@ from stages.core.base.jsonfile import write_json
 from stages.core.predicting.drawing import draw_detections, load_font, place_side_by_side
 from stages.core.predicting.inputs import Frame, UnreadableError, read_frames
 from stages.core.predicting.output import RUN_RECORD, Output, new_output
+from stages.core.predicting.requests import SCORE_THRESHOLD
 from stages.core.results.prediction import Prediction, SkippedInput
 from stages.core.running.artifact import Artifact
 from stages.core.running.isolated import IsolatedRunner
@@ -31,7 +32,7 @@ class PredictSettings:
       font_file: Font of the names on the pictures; None for Pillow's own.
     """
 
-    score_threshold: float = 0.3
+    score_threshold: float = SCORE_THRESHOLD
     num_threads: int = 2
     with_crops: bool = False
     font_file: Path | None = None

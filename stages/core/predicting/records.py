@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from stages.core.masks.pasting import detections_to_rles
+from stages.core.predicting.requests import rle_to_text
 from stages.core.processing.detections import Detections
 
 CSV_COLUMNS = (
@@ -30,10 +31,7 @@ def to_coco_results(image_id: int, detections: Detections) -> list[dict[str, Any
             "score": float(detections.scores[index]),
         }
         if rles:
-            height, width = rles[index]["size"]
-            counts = rles[index]["counts"]
-            text = counts.decode("ascii") if isinstance(counts, bytes) else counts
-            entry["segmentation"] = {"size": [int(height), int(width)], "counts": text}
+            entry["segmentation"] = rle_to_text(rles[index])
         entries.append(entry)
     return entries
 

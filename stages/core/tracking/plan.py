@@ -27,6 +27,7 @@ from stages.core.results.table import Metrics, Row
 from stages.core.results.training import TrainResult
 from stages.core.tables.schemes import SCHEMES
 from stages.core.tracking.address import artifact_root
+from stages.core.tracking.model_plan import ModelPlan, plan_model
 from stages.core.tracking.numbers import cell_to_numbers, clean_name
 from stages.core.tracking.state import UNKNOWN, ProjectState
 
@@ -41,6 +42,7 @@ class RunPlan:
       content_sha256: Hash of what was measured; a run that holds it already is left alone.
       params, metrics, tags: By name.
       curves: Numbers over steps.
+      model: What is logged as an MLflow model; None for a run without one.
       artifacts: Local file or folder, and the folder it goes to.
       failed: Whether the gate is red: the run is then marked as failed.
     """
@@ -52,6 +54,7 @@ class RunPlan:
     metrics: dict[str, float]
     tags: dict[str, str]
     curves: tuple[Curve, ...] = ()
+    model: ModelPlan | None = None
     artifacts: tuple[tuple[Path, str], ...]
     failed: bool
 
@@ -101,6 +104,7 @@ def plan_publication(layout: Layout, state: ProjectState, params: Params, uri: s
                 cell,
                 rows[cell.model, cell.scheme],
                 {**shared, "train": resolved_training(params, cell.model)},
+                split=layout.split(params.validation.split),
             )
             for cell in cells
         ),
@@ -160,11 +164,14 @@ def resolved_training(params: Params, model: str) -> dict[str, Any]:
     return {} if model in params.brought else params.train_settings(model).model_dump(mode="json")
 
 
-def plan_child(layout: Layout, state: ProjectState, cell: Cell, row: Row, params: Mapping[str, Any]) -> RunPlan:
+def plan_child(
+    layout: Layout, state: ProjectState, cell: Cell, row: Row, params: Mapping[str, Any], *, split: Path
+) -> RunPlan:
     """The run of one model in one scheme: every number, and the files it was measured on.
 
     Args:
       params: params.yaml as a tree, with this model's own resolved settings as `train`.
+      split: Folder of the evaluation split.
 
     Raises:
       ArtifactError: if the model file is not the one that was measured.
@@ -193,6 +200,7 @@ def plan_child(layout: Layout, state: ProjectState, cell: Cell, row: Row, params
             **_versions(*(record.versions for record in (cell.conversion, cell.validation))),
             **_state_tags(state),
         },
+        model=plan_model(cell, row, split),
         artifacts=_cell_files(layout, cell),
         failed=row.fails,
     )

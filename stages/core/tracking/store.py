@@ -21,6 +21,7 @@ from mlflow.utils.validation import (
 )
 
 from stages.core.base.errors import UserError
+from stages.core.tracking.model_store import log_model
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
 from stages.core.tracking.plan import Publication, RunPlan
 
@@ -28,6 +29,8 @@ KEY_TAG, CONTENT_TAG, PARENT_TAG = "run_key", "published_sha256", "mlflow.parent
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 """Opens the experiment on its runs: MLflow's UI takes an experiment of unknown kind for one about language models."""
 CUT = "…"
+MODEL_ALLOWANCE = 4_000_000
+"""Bytes that logging a model takes as long as, beside its file: its code, a trial run, some requests."""
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -132,7 +135,7 @@ def find_run(session: Session, key: str) -> Run | None:
 
 
 def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) -> None:
-    """Tags, parameters, numbers, curves and files of one run. A parameter that is there already cannot change."""
+    """Tags, parameters, model, numbers, curves and files of one run. A parameter that is there cannot change."""
     run_id, client = run.info.run_id, session.client
     params = [Param(k, cut(v, MAX_PARAM_VAL_LENGTH)) for k, v in plan.params.items() if k not in run.data.params]
     for some in batched(params, MAX_PARAMS_TAGS_PER_BATCH):
@@ -142,7 +145,12 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
     for tag_batch in batched(tags, MAX_PARAMS_TAGS_PER_BATCH):
         client.log_batch(run_id, tags=tag_batch)
         session.progress(0)
-    for metric_batch in batched(plan_to_metrics(plan, timestamp_ms), MAX_METRICS_PER_BATCH):
+    model_id = None
+    if plan.model is not None:
+        session.progress(count_bytes(plan.model.folder) + MODEL_ALLOWANCE)
+        model_id = log_model(client, session.experiment_id, run_id, plan.model)
+        session.progress(0)
+    for metric_batch in batched(plan_to_metrics(plan, timestamp_ms, model_id), MAX_METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=metric_batch)
         session.progress(0)
     for path, folder in plan.artifacts:
@@ -162,10 +170,10 @@ def finish_run(session: Session, run_id: str, plan: RunPlan) -> None:
     session.progress(0)
 
 
-def plan_to_metrics(plan: RunPlan, timestamp_ms: int) -> Iterator[Metric]:
-    """Numbers at step 0, and every point of every curve at its own step."""
+def plan_to_metrics(plan: RunPlan, timestamp_ms: int, model_id: str | None = None) -> Iterator[Metric]:
+    """Numbers at step 0, which are those of the run's model too, and every point of every curve at its own step."""
     for name, value in plan.metrics.items():
-        yield Metric(name, value, timestamp_ms, 0)
+        yield Metric(name, value, timestamp_ms, 0, model_id=model_id)
     for curve in plan.curves:
         for step, value in curve.points:
             yield Metric(curve.name, value, timestamp_ms, step)

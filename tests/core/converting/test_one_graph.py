@@ -133,6 +133,8 @@ def test_every_runtime_finds_the_same(
         expected, found = drop_unused_rows(answer), drop_unused_rows(run(pixels))
         assert found["num_detections"] == expected["num_detections"] > 0
         assert found["detection_classes"].tolist() == expected["detection_classes"].tolist()
+        # The op leaves boxes whole, where the other forms end them at the input's border.
+        found["detection_boxes"] = np.clip(found["detection_boxes"], 0, 1)
         for output in exported[1].outputs:
             np.testing.assert_allclose(found[output.name], expected[output.name], atol=CLOSE, err_msg=output.name)
 

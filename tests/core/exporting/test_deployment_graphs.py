@@ -125,7 +125,7 @@ def test_the_best_detection_is_model_gardens_decoding(retinanet: tuple[Any, Any,
     corners = np.concatenate([anchors[level] for level in sorted(anchors)])
     best = int(raw[RAW_SCORES][0, :, 1:].max(axis=1).argmax())
     expected = box_ops.decode_boxes(raw[RAW_BOXES][0, best : best + 1], corners[best : best + 1])
-    np.testing.assert_allclose(found["detection_boxes"][0, 0], expected[0] / SIZE, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["detection_boxes"][0, 0], np.clip(expected[0] / SIZE, 0, 1), rtol=1e-4, atol=1e-5)
     assert found["detection_scores"][0, 0] == raw[RAW_SCORES][0, best, 1:].max()
     assert found["detection_classes"][0, 0] == raw[RAW_SCORES][0, best, 1:].argmax()
 
@@ -162,7 +162,10 @@ def test_retinanet_gives_what_plain_suppression_leaves(
     assert num == len(kept) > 2
     np.testing.assert_allclose(found["detection_scores"][0, :num], scores[chosen][kept], rtol=1e-6)
     assert found["detection_classes"][0, :num].tolist() == (chosen % 3)[kept].tolist()
-    np.testing.assert_allclose(found["detection_boxes"][0, :num] * SIZE, decoded[kept], rtol=1e-4, atol=1e-3)
+    # Whole boxes are compared with each other; what comes out ends at the input's border.
+    assert decoded[kept].min() < 0 or decoded[kept].max() > SIZE
+    expected = np.clip(decoded[kept], 0, SIZE)
+    np.testing.assert_allclose(found["detection_boxes"][0, :num] * SIZE, expected, rtol=1e-4, atol=1e-3)
     assert all(not found[name][0, num:].any() for name in found if name != "num_detections")
 
 

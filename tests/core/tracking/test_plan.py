@@ -130,6 +130,15 @@ def test_a_red_gate_is_planned_as_red(layout: Layout) -> None:
     publication = plan(layout)
     assert (publication.parent.tags["gate"], publication.parent.failed) == ("red", True)
     assert [child.failed for child in publication.children] == [False, True, False, False]
+    assert publication.parent.model is None
+    names = [child.model.name if child.model else None for child in publication.children]
+    assert names[:2] == ["retinanet_mobiledet_edgetpu-float32", None], "only what passes is a model"
+    assert None not in names[2:]
+    model = publication.children[0].model
+    assert model is not None
+    pins = dict(pin.split("==") for pin in model.requirements)
+    assert {"ai-edge-litert", "numpy", "pillow"} < set(pins)
+    assert not [name for name in pins if "tensorflow" in name]
     assert "above 2" in publication.children[1].tags["verdict_reasons"]
 
 
