@@ -11,7 +11,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro smoke bccd nuts nuts-cv matrix bench experiments table ui pull push record comment canary test \
+.PHONY: help setup repro smoke bccd nuts nuts-cv matrix bench experiments table ui pull push promote record comment canary test \
   test-fast coverage check format lock licences clean
 
 help: ## list the targets
@@ -64,6 +64,9 @@ pull: $(VENV)/.ready ## fetch data and results from the DVC remote, also those o
 
 push: $(VENV)/.ready ## send data and results to the DVC remote, also those of a run that did not end
 	@.ci/remote push --run-cache
+
+promote: $(VENV)/.ready ## make champions in MLflow of the files that pass and are not worse (MODEL=, SCHEME= for one)
+	@python -m stages.promote $(if $(MODEL),--model $(MODEL)) $(if $(SCHEME),--scheme $(SCHEME))
 
 record: $(VENV)/.ready ## commit dvc.lock, the record of the results, and push the commit
 	@.ci/record

@@ -29,6 +29,7 @@ AROUND_THE_DAG = {
     "cross_validate",
     "publish",
     "publish_experiments",
+    "promote",
     "sweep",
     "run",
     "import_config",
@@ -60,6 +61,7 @@ PACKAGE_ENTRIES = {
     "publish": "tracking",
     "run": "launching",
     "sweep": "launching",
+    "promote": "promoting",
     "import_config": "tfod",
     "export_config": "tfod",
     "predict": "predicting",
@@ -226,7 +228,7 @@ def test_every_parameter_is_listed_by_a_stage() -> None:
     listed = {param for stage in DAG.values() for param in stage.get("params", [])}
     sections = {param.split(".")[0] for param in listed}
     names = {field.alias or name for name, field in Params.model_fields.items()}
-    assert names - {"publish"} <= sections
+    assert names - {"publish", "promote"} <= sections
     assert {"train.common", "train.${item.model}"} <= listed
 
 

@@ -299,6 +299,12 @@ def test_a_fresh_clone_pulls_everything_and_runs_nothing(smoke: SmokeRun, retrai
         assert (retraining.second.folder / path).read_bytes() == (smoke.folder / path).read_bytes()
 
 
+def test_what_is_green_is_promoted(retraining: Retraining) -> None:
+    said = retraining.second.make("promote", "SCHEME=int8")
+    assert all(f"smoke-{model}-int8 version 1 is champion" in said for model in MODELS)
+    assert "is champion already" in retraining.second.make("promote", "SCHEME=int8", f"MODEL={MODELS[0]}")
+
+
 def test_the_comment_has_gate_table_and_pictures(retraining: Retraining) -> None:
     said = retraining.second.make("comment", "BASE=HEAD~1")
     assert said.startswith("### Gate green")
@@ -331,6 +337,7 @@ def test_a_red_gate_is_recorded_and_fails(retraining: Retraining) -> None:
     assert said.startswith("### Gate red")
     assert "max_size_mb" in said
     assert "recorded" in retraining.second.make("record")
+    assert "NO  gate: " in retraining.second.make("promote", "SCHEME=int8", status=2)
 
 
 def test_results_of_other_parameters_are_not_recorded(retraining: Retraining) -> None:

@@ -233,3 +233,12 @@ class PublishParams(Section):
     experiment: str = "detectors"
     timeout_s: Positive = 20
     """What a dead server may cost in all."""
+
+
+class PromoteParams(Section):
+    """What a challenger may cost beside the champion."""
+
+    max_ap_loss: Annotated[float, Field(ge=0)] = 0.5
+    """Points of box or mask AP that it may be below, where noise could explain them; beyond noise, none."""
+    max_latency_ratio: Annotated[float, Field(gt=0)] = 1.25
+    max_size_ratio: Annotated[float, Field(gt=0)] = 1.5

@@ -24,6 +24,7 @@ from stages.core.params.steps import (
     ExportParams,
     GateParams,
     PrepareParams,
+    PromoteParams,
     PublishParams,
     ReportParams,
     ValidateParams,
@@ -59,6 +60,7 @@ class Params(Section):
     report: ReportParams = ReportParams()
     gate: GateParams = GateParams()
     publish: PublishParams = PublishParams()
+    promote: PromoteParams = PromoteParams()
 
     @field_validator("brought")
     @classmethod
@@ -180,7 +182,7 @@ def check_sections(root: Path) -> None:
     """
     tree = load_yaml(root / PARAMS_FILE)
     params = parse_params(tree)
-    names = [field.alias or name for name, field in Params.model_fields.items() if name != "publish"]
+    names = [field.alias or name for name, field in Params.model_fields.items() if name not in ("publish", "promote")]
     paths = [(name,) for name in names] + [("train", name) for name in ("common", *params.models)]
     for path in paths:
         found: Any = tree

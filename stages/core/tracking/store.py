@@ -24,6 +24,7 @@ from stages.core.base.errors import UserError
 from stages.core.tracking.model_store import log_model
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
 from stages.core.tracking.plan import Publication, RunPlan
+from stages.core.tracking.registry import register_challenger
 
 KEY_TAG, CONTENT_TAG, PARENT_TAG = "run_key", "published_sha256", "mlflow.parentRunId"
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
@@ -47,6 +48,7 @@ class Session:
     """
 
     client: mlflow.MlflowClient
+    experiment: str
     experiment_id: str
     progress: Progress
 
@@ -64,7 +66,7 @@ def publish_runs(publication: Publication, uri: str, progress: Progress = lambda
     """
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
-        session = Session(client, open_experiment(client, publication), progress)
+        session = Session(client, publication.experiment, open_experiment(client, publication), progress)
         progress(0)
         parent_id, outcome = publish_run(session, publication.parent, parent_id=None)
         for child in publication.children:
@@ -149,6 +151,14 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
     if plan.model is not None:
         session.progress(count_bytes(plan.model.folder) + MODEL_ALLOWANCE)
         model_id = log_model(client, session.experiment_id, run_id, plan.model)
+        register_challenger(
+            client,
+            session.experiment,
+            plan.model.name,
+            model_id=model_id,
+            run_id=run_id,
+            sha256=plan.tags["artifact_sha256"],
+        )
         session.progress(0)
     for metric_batch in batched(plan_to_metrics(plan, timestamp_ms, model_id), MAX_METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=metric_batch)
