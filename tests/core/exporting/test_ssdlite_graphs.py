@@ -10,6 +10,7 @@ from official.vision.ops import box_ops
 
 from stages.core.converting.recipes import RecipeInput, make_file
 from stages.core.detectors.anchors import level_anchors
+from stages.core.detectors.ssdlite_backbone import ExpandedBlock
 from stages.core.exporting.graph import DeploymentGraph, PostProcessingSettings, normalize_pixels
 from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES
 from stages.core.exporting.ssdlite import build_ssdlite_graph
@@ -21,7 +22,7 @@ from stages.core.results.interface import SIGNATURE, ImageInput
 from stages.core.tables.detectors import SIGNED
 from stages.core.tables.schemes import SCHEMES
 from tests.exported_project import SIZE, random_model
-from tests.quantized_model import observe
+from tests.quantized_model import observe, run_heads
 from tests.run_graph import run_graph
 
 pytestmark = pytest.mark.slow
@@ -70,6 +71,22 @@ def test_the_best_detection_is_decoded_with_the_coders_weights(tiny: tuple[Any, 
     best = int(raw[RAW_SCORES][0, :, 1:].max(axis=1).argmax())
     expected = box_ops.decode_boxes(raw[RAW_BOXES][0, best : best + 1], anchors[best : best + 1], CODER)
     np.testing.assert_allclose(found["detection_boxes"][0, 0], expected[0] / SIZE, rtol=1e-4, atol=1e-5)
+
+
+def test_the_map_from_inside_a_block_is_rounded_too() -> None:
+    backbone = {"mobilenet": {"filter_size_scale": 0.1}}
+    _, model = random_model("ssdlite_mobilenetv2", backbone=backbone, extra_depths=[32, 32, 32, 32])
+    picture = normalize_pixels(tf.constant(pixels(SIZE)), SIGNED)
+    expected = run_heads(model, picture)
+    quantize_model(model)
+    observe(model, picture)
+    put_weights_on_grid(model)
+    (block,) = (layer for layer in model.backbone.layers if isinstance(layer, ExpandedBlock))
+    assert block._activation_layer.output_rounders
+    assert block._norm2.output_rounders
+    for name, values in run_heads(model, picture).items():
+        assert np.abs(values - expected[name]).mean() < 0.15 * np.abs(expected[name]).mean() + 0.01, name
+        assert np.abs(values - expected[name]).max() > 0, name
 
 
 def test_an_int8_file_has_the_ops_of_the_published_one() -> None:

@@ -14,7 +14,6 @@ from stages.core.base.layout import Layout
 from stages.core.datasets.prepare import prepare_data
 from stages.core.detectors.anchors import level_anchors
 from stages.core.params.steps import PrepareParams
-from stages.core.params.training import TrainSettings
 from stages.core.training.clock import TrainingLength
 from stages.core.training.losses.detection_losses import DetectionLosses
 from stages.core.training.tasks import TrainingSetup, build_training_task
@@ -123,7 +122,16 @@ def rows(levels: Any, size: int) -> np.ndarray:
     )
 
 
-def test_an_assigner_that_counts_on_equal_cells_is_refused() -> None:
-    with pytest.raises(ParamsError, match=r"train.ssdlite_tiny.losses.assigner: task_aligned"):
-        experiment("ssdlite_tiny", losses={"assigner": "task_aligned"})
-    assert TrainSettings().losses.assigner == "iou"
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"losses": {"assigner": "task_aligned"}}, "losses.assigner: task_aligned"),
+        ({"overrides": {"task": {"model": {"anchor": {"anchor_size": 3.0}}}}}, "model.anchor.anchor_size: an SSDLite"),
+        ({"overrides": {"task": {"model": {"head": {"num_convs": 2}}}}}, "model.head: an SSDLite has none"),
+        ({"overrides": {"task": {"model": {"max_level": 8}}}}, "levels 4 to 8 and 4 extra_depths do not go together"),
+    ],
+    ids=["assigner", "anchor", "head", "levels"],
+)
+def test_what_an_ssdlite_has_not_is_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ParamsError, match=rf"train\.ssdlite_tiny\..*{says}"):
+        experiment("ssdlite_tiny", **settings)
