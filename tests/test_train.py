@@ -324,6 +324,16 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "layer_decay: 0.5 is for a pretrained backbone; init_modules must be all or name backbone",
     ),
     "no-checkpoint": ({"init_checkpoint": "nowhere/ckpt"}, CheckpointError, "nowhere/ckpt: no such checkpoint"),
+    "no-such-zoo-name": (
+        {"init_checkpoint": "zoo:ssdlite_mobiledet_cup"},
+        CheckpointError,
+        "did you mean 'ssdlite_mobil",
+    ),
+    "no-labels": (
+        {"init_checkpoint": "somewhere/model.ckpt", "init_labels": "nowhere.pbtxt"},
+        CheckpointError,
+        "somewhere/model.ckpt: no such checkpoint",
+    ),
     "strategy": ({"strategy": "tpu"}, TrainingError, "strategy tpu cannot be set up on this machine"),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stages import train
 from stages.core.base.errors import CheckpointError
 from stages.core.training.initializing import downloads
 from stages.core.training.initializing.downloads import fetch_file
@@ -132,6 +133,13 @@ def test_names_of_the_zoo() -> None:
     assert entry.rows == ("retinanet_mobiledet_cpu", "ssdlite_mobiledet_cpu")
     with pytest.raises(CheckpointError, match=r"did you mean 'ssdlite_mobiledet_cpu'.*known: .*resnet50_imagenet"):
         find_entry("zoo:ssdlite_mobiledet_cup")
+
+
+def test_the_command_line_lists_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train.main(["--list-zoo"])  # no --model needed
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"{list_zoo()}\n"
 
 
 def test_the_list_names_every_checkpoint_its_address_and_its_rows() -> None:
