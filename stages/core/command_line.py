@@ -66,6 +66,7 @@ SCHEME_SUMMARIES = {
     "openvino_int8": "OpenVINO IR quantized by NNCF: int8 layers, box arithmetic float",
     "qat_int8": "int8 with weights and ranges from quantization-aware training",
     "qat_int8_uint8_input": "qat_int8 with uint8 pixels in",
+    "qat_int8_postprocess_op": "qat_int8 ending in the op that mobile libraries expect: as published for Edge TPUs",
     "pruned_float32": "float32 with the smallest weights at zero: smaller once compressed",
     "pruned_int8": "int8 with the smallest weights at zero",
     "pruned_qat_int8": "pruned, then quantization-aware training that keeps the zeros",

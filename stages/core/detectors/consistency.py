@@ -6,7 +6,11 @@ from typing import Any
 from official.core import config_definitions as cfg
 
 from stages.core.base.errors import ParamsError
+from stages.core.detectors.ssdlite_config import SSDLiteModel
 from stages.core.detectors.training_config import RetinaNetTraining, SSDLiteTraining
+
+OF_A_PYRAMID = ("num_scales", "anchor_size")
+"""Fields of an anchor's configuration that mean nothing in an SSDLite."""
 
 
 def check_consistency(config: cfg.ExperimentConfig, *, where: str) -> None:
@@ -25,8 +29,8 @@ def check_consistency(config: cfg.ExperimentConfig, *, where: str) -> None:
 
 def _faults(task: Any) -> Iterator[str]:
     yield from _faults_of_fine_tuning(task)
-    if isinstance(task, SSDLiteTraining) and task.methods.assigner == "task_aligned":
-        yield "losses.assigner: task_aligned is for maps with as many anchors in every cell, not for an SSDLite"
+    if isinstance(task, SSDLiteTraining):
+        yield from _faults_of_ssdlite(task)
     if task.resize not in ("letterbox", "stretch"):
         yield f"resize: found {task.resize!r}, expected letterbox or stretch"
     # Mask R-CNN's parser knows no other value of the field than true, and `tracing.py` does without it.
@@ -38,6 +42,22 @@ def _faults(task: Any) -> Iterator[str]:
                 f"overrides.task.{name}.parser.keep_aspect_ratio: {str(keeps).lower()} contradicts resize "
                 f"{task.resize}, which export writes into interface.json; set resize alone"
             )
+
+
+def _faults_of_ssdlite(task: SSDLiteTraining) -> Iterator[str]:
+    if task.methods.assigner == "task_aligned":
+        yield "losses.assigner: task_aligned is for maps with as many anchors in every cell, not for an SSDLite"
+    model, plain = task.model, SSDLiteModel()
+    for section, other, names in ((model, plain, ("decoder", "head")), (model.anchor, plain.anchor, OF_A_PYRAMID)):
+        for name in names:
+            if getattr(section, name) != getattr(other, name):
+                path = name if section is model else f"anchor.{name}"
+                yield f"overrides.task.model.{path}: an SSDLite has none"
+    if model.min_level != plain.min_level or len(model.levels) != len(model.extra_depths) + 2:
+        yield (
+            f"overrides.task.model: levels {model.min_level} to {model.max_level} and {len(model.extra_depths)} "
+            f"extra_depths do not go together: levels start at {plain.min_level}, two are the backbone's"
+        )
 
 
 def _faults_of_fine_tuning(task: Any) -> Iterator[str]:

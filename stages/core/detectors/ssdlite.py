@@ -15,7 +15,7 @@ from stages.core.detectors.data import TrainingData
 from stages.core.detectors.model_config import row_fields
 from stages.core.detectors.recipe import apply_settings, augmentation_policy
 from stages.core.detectors.ssdlite_config import SSDLiteModel
-from stages.core.detectors.training_config import SSDLiteTraining
+from stages.core.detectors.training_config import AugmentationConfig, SSDLiteTraining
 from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import Detector
 
@@ -41,7 +41,7 @@ TINY = SSDLiteWidth(backbone_scale=0.25, extra_depths=(64, 32, 32, 16))
 
 
 def ssdlite_architecture(detector: Detector) -> cfg.ExperimentConfig:
-    """The architecture of one row, with data and training still to be filled in."""
+    """The architecture of one row, with losses and augmentation as published; data and training are to be filled in."""
     width = TINY if detector.tiny else FULL
     model = SSDLiteModel(
         backbone=build_backbone(detector, width.backbone_scale),
@@ -59,8 +59,10 @@ def ssdlite_architecture(detector: Detector) -> cfg.ExperimentConfig:
     )
     task = SSDLiteTraining(
         model=model,
+        augmentation=AugmentationConfig(random_crop=1.0),
         losses=rn.Losses(focal_loss_alpha=0.75, focal_loss_gamma=2.0, huber_loss_delta=1.0, box_loss_weight=1),
     )
+    task.train_data.parser.aug_rand_hflip = True
     for data in (task.train_data, task.validation_data):
         data.parser.pad = False  # the maps' sides are rounded up, whatever the input's
     return cfg.ExperimentConfig(

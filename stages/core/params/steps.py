@@ -26,6 +26,7 @@ MAX_AP_DROP: dict[str, float] = {
     "openvino_int8": 2.0,
     "qat_int8": 1.0,
     "qat_int8_uint8_input": 1.0,
+    "qat_int8_postprocess_op": 5.0,
     "pruned_float32": 2.0,
     "pruned_int8": 3.0,
     "pruned_qat_int8": 3.0,

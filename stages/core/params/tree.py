@@ -115,7 +115,7 @@ def _check_what_the_model_has(settings: TrainSettings, own: dict[str, Any], dete
         )
     kind, other = ("ssd_anchors", "anchors") if detector.has_ssd_anchors else ("anchors", "ssd_anchors")
     if other in own:
-        raise ParamsError(f"params.yaml: train.{detector.name}.{other}: the anchors of a {detector.family} are {kind}")
+        raise ParamsError(f"params.yaml: train.{detector.name}.{other}: this model (a {detector.family}) has {kind}")
     if "regions" in own and not detector.has_masks:
         models = ", ".join(name for name, row in DETECTORS.items() if row.has_masks)
         raise ParamsError(

@@ -128,6 +128,13 @@ _ROWS = (
         input=Precision.UINT8,
     ),
     Scheme(
+        name="qat_int8_postprocess_op",
+        source=Variant.QAT,
+        weights=Precision.INT8,
+        activations=Precision.INT8,
+        form=Form.POSTPROCESS_OP,
+    ),
+    Scheme(
         name="pruned_float32",
         source=Variant.PRUNED,
         weights=Precision.FLOAT32,

@@ -8,8 +8,6 @@ from stages.core.base.layout import ANNOTATIONS_FILE
 from stages.core.tfod.conversion import ConfigConversion, is_placeholder
 from stages.core.tfod.label_map import read_label_map
 
-STRIDE = 64
-"""Of the coarsest feature map of every row: sides are multiples of it."""
 FIXED, KEPT = "fixed_shape_resizer", "keep_aspect_ratio_resizer"
 NO_RECORDS = "`prepare` reads COCO JSON or Pascal VOC: name yours in prepare.source, path and annotations"
 
@@ -44,9 +42,10 @@ def import_size(conversion: ConfigConversion) -> None:
         )
     if min(asked) < 1:
         raise ForeignConfigError(f"{conversion.name}: {keys[0]}: expected sides above 0, found {asked}")
-    size = [math.ceil(side / STRIDE) * STRIDE for side in asked]
+    step = conversion.counterpart.detector.size_step
+    size = [math.ceil(side / step) * step for side in asked]
     if size != asked:
-        notes.insert(0, f"sides are multiples of {STRIDE}")
+        notes.insert(0, f"sides are multiples of {step}")
     for key in keys:
         conversion.give(key, "train.input_size", size, "; ".join(notes))
 

@@ -29,7 +29,7 @@ REASONS: Sequence[tuple[str, str]] = (
     ("model.*encode_background_as_zeros", MATCHING),
     ("model.*normalize_loss_by_num_matches", "losses are always divided by the number of matched anchors"),
     ("model.*static*", "graphs are static"),
-    ("model.*hyperparams.batch_norm.*", "batch norm is the row's: momentum 0.9 for short trainings, epsilon 0.001"),
+    ("model.*hyperparams.batch_norm.*", "batch norm is the row's: momentum for short trainings, epsilon as published"),
     ("model.*batchnorm*", "batch norm is always trained"),
     ("model.*hyperparams.initializer.*", "weights start as Model Garden starts them"),
     ("model.*hyperparams.regularizer.*", "one weight decay for the whole model: weight_decay"),

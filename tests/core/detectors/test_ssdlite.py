@@ -13,6 +13,7 @@ from stages.core.detectors.build import build_model
 from stages.core.detectors.tf1_names import backbone_tf1_names, ssdlite_tf1_names
 from stages.core.detectors.variables import list_detector_variables, list_variables
 from stages.core.tables.detectors import DETECTORS
+from stages.core.training.backbone_rates import list_stages
 from tests.experiment_builder import experiment
 from tests.tf1_files import (
     FROZEN_INPUT,
@@ -77,6 +78,13 @@ def test_parameters_reach_the_anchors() -> None:
     assert len(level_anchors(config.task.model, (64, 64))["4"]) == 4 * 4 * 2
     assert model.anchor_boxes["4"].shape == (4, 4, 2 * 4)
     assert model.head(model.decoder.output)[1]["9"].shape[-1] == 2 * 4
+
+
+def test_a_backbone_with_a_map_from_inside_a_block_has_stages() -> None:
+    backbone = build("ssdlite_mobilenetv2", 2, 300)[1].backbone
+    stages = list_stages(backbone)
+    assert len(stages) == 5
+    assert sum(map(len, stages)) == len(backbone.trainable_variables)
 
 
 @needs_samples

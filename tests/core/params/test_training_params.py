@@ -57,6 +57,12 @@ def test_a_mistake_names_the_key_and_what_is_allowed(settings: dict[str, Any], e
 @pytest.mark.parametrize(
     ("model", "settings", "expected"),
     [
+        ("ssdlite_tiny", {"anchors": {"size": 3}}, ("anchors", "ssdlite", "ssd_anchors")),
+        ("ssdlite_tiny", {"ssd_anchors": {"min_scale": 0.9, "max_scale": 0.5}}, ("min_scale 0.9", "max_scale 0.5")),
+        ("ssdlite_tiny", {"ssd_anchors": {"size": 3}}, ("ssd_anchors.size", "min_scale")),
+        ("ssdlite_tiny", {"input_size": [16, 300]}, ("input_size", "16", "at least 32")),
+        ("maskrcnn_tiny", {"ssd_anchors": {"min_scale": 0.1}}, ("ssd_anchors", "maskrcnn", "anchors")),
+        ("maskrcnn_tiny", {"input_size": [300, 320]}, ("input_size", "[300, 320]", "multiples of 64")),
         ("maskrcnn_tiny", {"regions": {"box_crop_size": 0}}, ("regions.box_crop_size", "0", "1")),
         ("maskrcnn_tiny", {"regions": {"mask_crop_size": 100}}, ("regions.mask_crop_size", "100", "56")),
         ("maskrcnn_tiny", {"regions": {"sampling_ratio": 5}}, ("regions.sampling_ratio", "5", "4")),

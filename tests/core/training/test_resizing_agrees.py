@@ -30,7 +30,11 @@ pytestmark = pytest.mark.slow
 SIZE = (64, 128)
 SHAPES = [(64, 64), (120, 60), (40, 120), (101, 37), (33, 97), (64, 128)]
 """1:1, 2:1, 1:3, odd sizes, and the input's own."""
-MODELS = {"retinanet_mobiledet_tiny": retinanet_parser, "maskrcnn_tiny": maskrcnn_parser}
+MODELS = {
+    "retinanet_mobiledet_tiny": retinanet_parser,
+    "ssdlite_tiny": retinanet_parser,
+    "maskrcnn_tiny": maskrcnn_parser,
+}
 STILL = {"horizontal_flip": False, "scale_min": 1.0, "scale_max": 1.0}
 ONE_LEVEL = 1.0
 """Largest difference of a pixel in 0..255: inference rounds to whole levels, of the padding too."""
