@@ -174,8 +174,14 @@ def test_fine_tuning_uses_the_loaded_weights(
     assert len(backbone) > 100
     assert all(np.array_equal(before[name], after[name]) for name in backbone)
     assert not all(np.array_equal(before[name], after[name]) for name in before if name.startswith("head"))
-    assert (result_of(project).initialized_from, result_of(project).not_loaded) == (str(source), ())
-    assert "0 not loaded" in capfd.readouterr().err
+    result = result_of(project)
+    assert (result.initialized_from, result.not_loaded) == (str(source), ())
+    assert result.initialization
+    assert (result.initialization.kind, result.initialization.notes) == ("Model Garden TF2 checkpoint", ())
+    assert [(part.part, part.loaded) for part in result.initialization.parts] == [("backbone", len(backbone))]
+    said = capfd.readouterr().err
+    assert "(Model Garden TF2 checkpoint)" in said
+    assert "0 not loaded" in said
 
 
 def test_fine_tuning_lists_what_does_not_fit(
@@ -189,7 +195,13 @@ def test_fine_tuning_lists_what_does_not_fit(
     assert missing
     assert all(name.startswith(("head/_classifier", "head/_box_regressor")) for name in missing)
     said = capfd.readouterr().err
-    assert "not loaded: head/_classifier" in said
+    record = result_of(project).initialization
+    assert record
+    # The classes are those of the source, whose result.json names them; what differs are the anchors.
+    assert [part.part for part in record.parts if part.loaded < part.variables] == ["head (class)", "head (box)"]
+    assert "head (class)" in said
+    assert "in the checkpoint, [12] here" in said
+    assert f"{len(missing)} not loaded (all in result.json)" in said
     assert "step 2: the backbone learns from here on" in said
     before, after = trained_weights, weights_of(project)
     kernels = [name for name in before if before[name].ndim == 4 and before[name].shape == after[name].shape]
@@ -315,6 +327,16 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         "layer_decay: 0.5 is for a pretrained backbone; init_modules must be all or name backbone",
     ),
     "no-checkpoint": ({"init_checkpoint": "nowhere/ckpt"}, CheckpointError, "nowhere/ckpt: no such checkpoint"),
+    "no-such-zoo-name": (
+        {"init_checkpoint": "zoo:ssdlite_mobiledet_cup"},
+        CheckpointError,
+        "did you mean 'ssdlite_mobil",
+    ),
+    "no-labels": (
+        {"init_checkpoint": "somewhere/model.ckpt", "init_labels": "nowhere.pbtxt"},
+        CheckpointError,
+        "somewhere/model.ckpt: no such checkpoint",
+    ),
     "strategy": ({"strategy": "tpu"}, TrainingError, "strategy tpu cannot be set up on this machine"),
 }
 

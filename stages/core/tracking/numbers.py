@@ -9,6 +9,7 @@ from typing import Any
 from stages.core.reporting.collect import Cell, worst_parity
 from stages.core.results.classes import ClassResults
 from stages.core.results.table import Row
+from stages.core.results.training import InitRecord
 from stages.core.results.validation import AveragePrecision, Interval
 
 
@@ -46,6 +47,15 @@ def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
     if cell.proof:
         numbers |= {"proof/int8_macs_fraction": cell.proof.int8_macs_fraction, "proof/macs": cell.proof.macs}
     return {clean_name(name): float(value) for name, value in numbers.items() if _is_number(value)}
+
+
+def init_numbers(record: InitRecord) -> dict[str, float]:
+    """How many variables of each part of a model an init checkpoint gave, of how many."""
+    return {
+        clean_name(f"init/{part.part}/{name}"): float(getattr(part, name))
+        for part in record.parts
+        for name in ("loaded", "variables")
+    }
 
 
 def clean_name(name: str) -> str:

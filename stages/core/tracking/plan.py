@@ -28,7 +28,7 @@ from stages.core.results.training import TrainResult
 from stages.core.tables.schemes import SCHEMES
 from stages.core.tracking.address import artifact_root
 from stages.core.tracking.model_plan import ModelPlan, plan_model
-from stages.core.tracking.numbers import cell_to_numbers, clean_name
+from stages.core.tracking.numbers import cell_to_numbers, clean_name, init_numbers
 from stages.core.tracking.state import UNKNOWN, ProjectState
 
 
@@ -133,6 +133,8 @@ def plan_parent(
     for result in trainings.values():
         path = f"{result.model}/{result.variant}"
         numbers |= {f"{path}/{name}": value for name, value in result.validation.items() if value is not None}
+        if result.initialization:
+            numbers |= {f"{path}/{name}": value for name, value in init_numbers(result.initialization).items()}
     described = (layout.report / MARKDOWN_FILE).read_text() if (layout.report / MARKDOWN_FILE).exists() else ""
     models = list(dict.fromkeys(row.model for row in metrics.rows))
     return RunPlan(
@@ -146,6 +148,7 @@ def plan_parent(
             "gate": "red" if red else "green",
             "split": metrics.split,
             "mlflow.note.content": described,
+            **_init_tags(trainings),
             **_versions(*(result.versions for result in trainings.values())),
             **_state_tags(state),
         },
@@ -154,7 +157,7 @@ def plan_parent(
             for name, result in trainings.items()
             for curve in curves[name]
         ),
-        artifacts=(*((path, "report") for path in report), *pictures, *inputs),
+        artifacts=(*((path, "report") for path in report), *pictures, *inputs, *_training_records(layout, trainings)),
         failed=red > 0,
     )
 
@@ -235,6 +238,25 @@ def _cell_files(layout: Layout, cell: Cell) -> tuple[tuple[Path, str], ...]:
         (layout.benchmarked(cell.model, cell.scheme), "results/benchmark"),
     ]
     return tuple((path, folder) for path, folder in files if path.exists())
+
+
+def _init_tags(trainings: Mapping[str, TrainResult]) -> dict[str, str]:
+    """What each training started from, and what it took of that."""
+    return {
+        f"init.{clean_name(name)}": f"{record.source} ({record.kind}): "
+        + "; ".join(f"{part.part} {part.loaded} of {part.variables}" for part in record.parts)
+        for name, result in trainings.items()
+        if (record := result.initialization)
+    }
+
+
+def _training_records(layout: Layout, trainings: Mapping[str, TrainResult]) -> tuple[tuple[Path, str], ...]:
+    """result.json of each training that started from an init checkpoint: the whole table of what was loaded."""
+    return tuple(
+        (layout.variant(result.model, result.variant) / RESULT_FILE, f"trainings/{result.model}/{result.variant}")
+        for result in trainings.values()
+        if result.initialization
+    )
 
 
 def _state_tags(state: ProjectState) -> dict[str, str]:

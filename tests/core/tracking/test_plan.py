@@ -8,15 +8,25 @@ import pytest
 import yaml
 
 from stages.core.base.errors import ArtifactError, MissingResultError
-from stages.core.base.layout import Layout
+from stages.core.base.jsonfile import write_json
+from stages.core.base.layout import RESULT_FILE, Layout
 from stages.core.params.tree import load_params
 from stages.core.results.benchmark import Latency
 from stages.core.results.classes import ClassCurve, ClassResults, OperatingPoint
+from stages.core.results.training import InitializedPart, InitRecord
 from stages.core.results.validation import AveragePrecision, Parity
 from stages.core.tracking.plan import Publication, clean_name, flatten, plan_publication
 from stages.core.tracking.state import read_state
 from stages.report import main as report
-from tests.builders import Accuracy, average_precision, class_results, write_cell, write_dvc_lock, write_project
+from tests.builders import (
+    Accuracy,
+    average_precision,
+    class_results,
+    train_result,
+    write_cell,
+    write_dvc_lock,
+    write_project,
+)
 
 MODELS, SCHEMES = ("retinanet_mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8")
 TRAIN = {"common": {"steps": 900}, "retinanet_mobiledet_edgetpu": {"batch_size": 4}}
@@ -123,6 +133,31 @@ def test_the_parent_carries_curves_report_and_pictures(layout: Layout) -> None:
         "pictures/retinanet_mobiledet_edgetpu",
         "inputs/dvc.lock",
     } < names
+
+
+def test_the_parent_says_what_a_training_started_from(layout: Layout) -> None:
+    record = InitRecord(
+        source="zoo:ssdlite_mobiledet_edgetpu",
+        kind="Object Detection API TF1 checkpoint",
+        sha256="0" * 64,
+        parts=(InitializedPart(part="backbone", loaded=285, variables=285, reason=""),
+               InitializedPart(part="head (class)", loaded=0, variables=15, reason="not in the checkpoint")),
+        missing={"head/_classifier/bias": "not in the checkpoint"},
+        class_names_from="",
+        classes=(),
+        notes=(),
+        unused=145,
+    )  # fmt: skip
+    folder = layout.variant("retinanet_mobiledet_edgetpu", "trained")
+    write_json(train_result(initialization=record), folder / RESULT_FILE)
+    parent = plan(layout).parent
+    path = "retinanet_mobiledet_edgetpu/trained/init"
+    assert (parent.metrics[f"{path}/backbone/loaded"], parent.metrics[f"{path}/head _class_/variables"]) == (285, 15)
+    assert parent.tags["init.retinanet_mobiledet_edgetpu"] == (
+        "zoo:ssdlite_mobiledet_edgetpu (Object Detection API TF1 checkpoint): backbone 285 of 285; head (class) 0 of 15"
+    )
+    assert (folder / RESULT_FILE, "trainings/retinanet_mobiledet_edgetpu/trained") in parent.artifacts
+    assert not any(name.startswith("maskrcnn_mobiledet/trained/init") for name in parent.metrics)
 
 
 def test_a_red_gate_is_planned_as_red(layout: Layout) -> None:

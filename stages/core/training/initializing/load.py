@@ -72,7 +72,7 @@ def load_weights(
     _shift_variances(plan, target, stored, names, init)
     if not plan.values:
         raise CheckpointError(
-            f"{init.path}: nothing in it fits {', '.join(target.parts)} (none of {len(target.variables)} variables; a "
+            f"{init.path}: nothing in it fits {', '.join(target.parts)} (none of {len(target.variables)} variables; "
             f"{init.kind.name}, {describe_top(stored)})"
         )
     for path, value in plan.values.items():

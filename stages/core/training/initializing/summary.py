@@ -1,6 +1,6 @@
 """What was loaded, as a table for the log."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from stages.core.results.training import InitRecord
 
@@ -9,7 +9,7 @@ SHOWN_CLASSES = 12
 
 def describe_initialization(record: InitRecord) -> Iterator[str]:
     """Lines: where the weights come from, one for each part of the model, and what was adjusted."""
-    yield f"initialized from {record.source}: a {record.kind}"
+    yield f"initialized from {record.source} ({record.kind})"
     width = max(len(part.part) for part in record.parts)
     for part in record.parts:
         reason = f"  {part.reason}" if part.reason else ""
@@ -21,13 +21,6 @@ def describe_initialization(record: InitRecord) -> Iterator[str]:
     if record.unused:
         yield f"  {record.unused} of the checkpoint's variables have no place here"
     yield f"  {len(record.missing)} not loaded" + (" (all in result.json)" if record.missing else "")
-
-
-def count_parts(record: InitRecord) -> Mapping[str, float]:
-    """Numbers by part, for a tracker: `<part>/loaded` and `<part>/variables`."""
-    return {
-        f"{part.part}/{name}": float(getattr(part, name)) for part in record.parts for name in ("loaded", "variables")
-    }
 
 
 def _list_names(names: tuple[str, ...]) -> str:

@@ -148,6 +148,24 @@ def test_another_backbone_is_refused_with_the_rows_that_it_fits(tmp_path: Path) 
     assert all(np.array_equal(value, now) for value, now in zip(before, model.weights, strict=True))
 
 
+FOREIGN = {
+    "FirstStageFeatureExtractor/resnet_v1_50/conv1/weights": "is a ResNet v1, whose strides",
+    "FirstStageFeatureExtractor/InceptionResnetV2/Conv2d_1a_3x3/weights": "is an Inception-ResNet v2, which no row has",
+    "FeatureExtractor/MobilenetV1/Conv2d_0/weights": "is a MobileNet v1, which no row has",
+    "layers/0/w": "no backbone that is known (it holds layers)",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_no_row_has_is_called_by_its_name(name: str, tmp_path: Path) -> None:
+    row = "retinanet_mobiledet_edgetpu"
+    prefix = build.write_tf1(tmp_path / "model.ckpt", {name: np.ones([3, 3, 3, 8], np.float32)})
+    with pytest.raises(CheckpointError, match=re.escape(FOREIGN[name])):
+        load_weights(
+            build.backbone_model(row), DETECTORS[row], build.open_checkpoint(prefix, tmp_path), "all", build.LABELS
+        )
+
+
 def test_another_width_is_refused(tmp_path: Path) -> None:
     full, row = build.backbone_model("retinanet_mobiledet_edgetpu"), "retinanet_mobiledet_tiny"
     prefix = build.write_tf1(tmp_path / "model.ckpt", build.random_values(tf1_shapes(full, "MobileDetEdgeTPU")))
