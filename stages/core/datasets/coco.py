@@ -14,6 +14,7 @@ from stages.core.datasets.coco_tree import Tree, load_tree, merge_categories
 from stages.core.datasets.data_files import list_data_files
 from stages.core.datasets.folder_hints import is_coco_file
 from stages.core.datasets.image_files import FoundImage, ImageFiles, probe_folders, resolve_names
+from stages.core.datasets.outlines import flatten_outlines
 from stages.core.datasets.samples import Source, SourceImage, SourceObject, Split
 from stages.core.datasets.values import BadValueError, to_flag, to_number, to_side, unexpected
 from stages.core.masks.segmentations import Box, is_mask
@@ -121,7 +122,7 @@ def read_object(entry: Tree, category_id: int) -> SourceObject:
       BadValueError: for a value of another kind.
     """
     is_crowd, is_difficult, is_passed_over = (to_flag(entry.get(key), key) for key in ("iscrowd", DIFFICULT, "ignore"))
-    segmentation = entry.get("segmentation")
+    segmentation = flatten_outlines(entry.get("segmentation"))
     return SourceObject(
         category_id=category_id,
         box_xyxy=_box(entry.get("bbox")),

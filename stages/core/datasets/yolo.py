@@ -48,6 +48,7 @@ def read_yolo(folder: Path, *, annotations: str | None) -> Source:
     if not listed:
         raise DataError(f"{config}: none of its images is below {folder}")
     texts = set(list_data_files(folder, {".txt"}))
+    check_alike({file for file, _ in listed}, texts, folder)
     images, far, total, bare = [], 0, 0, 0
     for file, split in listed:
         label = _label_file(file, texts)
@@ -68,6 +69,17 @@ def read_yolo(folder: Path, *, annotations: str | None) -> Source:
         images=images,
         notes=tuple(notes),
     )
+
+
+def check_alike(files: set[str], texts: set[str], folder: Path) -> None:
+    """Raises DataError where several images, often a picture and its mask, would have the same text file."""
+    owners: dict[str, str] = {}
+    for file in sorted(files):
+        label = _label_file(file, texts)
+        if label is not None and owners.setdefault(label, file) != file:
+            raise DataError(
+                f"{folder / label}: which is its picture: {owners[label]} or {file}? Take the other one away"
+            )
 
 
 def _load_names(folder: Path, annotations: str | None) -> tuple[Path, list[str], Mapping[str, Any]]:
