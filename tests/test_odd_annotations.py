@@ -101,6 +101,10 @@ def corners_for_sides(entry: Tree) -> list[float]:
     return [x, y, x + width, y + height]
 
 
+def corners_of(outline: list[float]) -> list[list[float]]:
+    return [list(corner) for corner in zip(outline[0::2], outline[1::2], strict=True)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Odd:
     """A change to a sound COCO set, and what becomes of it: all 24 objects, or so many; or the words of the error."""
@@ -180,6 +184,11 @@ ODD = [
     # Categories.
     Odd(id="root", change=root("animals"), notes=("category 'animals' (id 99) is left out: the root",)),
     Odd(id="root_with_the_name_of_a_class", change=root("fig"), notes=("category 'fig' (id 99) is left out",)),
+    Odd(
+        id="background",
+        change=lambda tree: tree["categories"].insert(0, {"id": -1, "name": "__background__"}),
+        notes=("category '__background__' (id -1) is left out: a placeholder",),
+    ),
     Odd(id="blanks_around", change=renamed(" nut", "fig  ")),
     Odd(
         id="differ_by_blanks",
@@ -203,6 +212,24 @@ ODD = [
         id="mask_without_runs", change=each("segmentation", lambda _: {"size": [64, 96], "counts": []}), has_masks=False
     ),
     Odd(id="box_for_a_polygon", change=each("segmentation", lambda entry: [corners_for_sides(entry)]), has_masks=False),
+    Odd(
+        id="polygon_of_corners",
+        change=each("segmentation", lambda entry: corners_of(entry["segmentation"][0])),
+        masks=True,
+        has_masks=True,
+    ),
+    Odd(
+        id="polygons_of_corners",
+        change=each("segmentation", lambda entry: [corners_of(entry["segmentation"][0])] * 2),
+        masks=True,
+        has_masks=True,
+    ),
+    Odd(
+        id="polygon_of_named_corners",
+        change=each("segmentation", lambda entry: [{"x": x, "y": y} for x, y in corners_of(entry["segmentation"][0])]),
+        masks=True,
+        has_masks=True,
+    ),
     Odd(
         id="masks_for_some",
         change=lambda tree: [entry.pop("segmentation") for entry in tree["annotations"][5:]],

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.base.errors import DataError
+from stages.core.datasets.annotation_files import choose_files
 from stages.core.datasets.annotations import DIFFICULT
 from stages.core.datasets.coco_tree import Tree, load_tree, merge_categories
-from stages.core.datasets.data_files import is_hidden
-from stages.core.datasets.folder_hints import describe_folder
+from stages.core.datasets.data_files import list_data_files
+from stages.core.datasets.folder_hints import is_coco_file
 from stages.core.datasets.image_files import FoundImage, ImageFiles, probe_folders, resolve_names
-from stages.core.datasets.samples import SPLITS, Source, SourceImage, SourceObject, Split
+from stages.core.datasets.outlines import flatten_outlines
+from stages.core.datasets.samples import Source, SourceImage, SourceObject, Split
 from stages.core.datasets.values import BadValueError, to_flag, to_number, to_side, unexpected
 from stages.core.masks.segmentations import Box, is_mask
 from stages.core.results.preparation import ImageFate
@@ -24,7 +26,8 @@ def read_coco(folder: Path, *, annotations: str | Mapping[Split, str] | None, im
 
     Args:
       folder: The data set.
-      annotations: JSON below `folder`, or one for each split that the source brings; None: the only one there is.
+      annotations: JSON below `folder`, or one for each split that the source brings; None: the only one there is, or
+        one for each split by their names.
       images: Folder of images below `folder`; None: found by the listed file names.
 
     Returns:
@@ -34,7 +37,7 @@ def read_coco(folder: Path, *, annotations: str | Mapping[Split, str] | None, im
       DataError: if a file is missing or is not COCO, a value is of another kind than its key has, an id is used twice
         or is unknown, or nothing is annotated.
     """
-    files = find_annotations(folder, annotations)
+    files, on_files = find_annotations(folder, annotations)
     trees = {split: load_tree(path) for split, path in files.items()}
     numbers, labels, notes = merge_categories({files[split]: tree for split, tree in trees.items()})
     found: list[SourceImage] = []
@@ -60,42 +63,24 @@ def read_coco(folder: Path, *, annotations: str | Mapping[Split, str] | None, im
         images=found,
         fates=tuple(fates),
         box_form="width_height",
-        notes=tuple(notes),
+        notes=(*on_files, *notes),
     )
 
 
-def find_annotations(folder: Path, annotations: str | Mapping[Split, str] | None) -> dict[Split | None, Path]:
-    """Annotation files by the split they define; None where the split is left to the seed."""
+def find_annotations(
+    folder: Path, annotations: str | Mapping[Split, str] | None
+) -> tuple[dict[Split | None, Path], list[str]]:
+    """Annotation files by the split they define, and a note where their names gave the splits.
+
+    Candidates are JSON files at the top and in `annotations/`, those with COCO's keys if there are such; else any with
+    COCO's keys.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder (prepare.path)")
-    files: dict[Split | None, Path]
-    if annotations is None:
-        files = {None: _only_json(folder)}
-    elif isinstance(annotations, str):
-        files = {None: folder / annotations}
-    else:
-        files = {split: folder / annotations[split] for split in SPLITS if split in annotations}
-    for path in files.values():
-        if not path.is_file():
-            raise DataError(f"{path}: no such file (prepare.annotations); {describe_folder(folder)}")
-    return files
-
-
-def _only_json(folder: Path) -> Path:
-    places = [folder, *(path for path in sorted(folder.iterdir()) if path.name.lower() == "annotations")]
-    found = [
-        path
-        for place in places
-        if place.is_dir()
-        for path in sorted(place.iterdir())
-        if path.suffix.lower() == ".json" and not is_hidden(path.name)
-    ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(str(path.relative_to(folder)) for path in found[:6])
-        raise DataError(f"{folder}: several JSON files ({names}); say which with prepare.annotations")
-    raise DataError(f"{folder}: no COCO annotation JSON; {describe_folder(folder)}")
+    every = list_data_files(folder, {".json"}) if annotations is None else []
+    near = [name for name in every if "/" not in name or name.lower().rpartition("/")[0] == "annotations"]
+    candidates = [name for name in near or every if is_coco_file(folder / name)] or near
+    return choose_files(folder, annotations, candidates, "COCO JSON")
 
 
 def group_objects(
@@ -137,7 +122,7 @@ def read_object(entry: Tree, category_id: int) -> SourceObject:
       BadValueError: for a value of another kind.
     """
     is_crowd, is_difficult, is_passed_over = (to_flag(entry.get(key), key) for key in ("iscrowd", DIFFICULT, "ignore"))
-    segmentation = entry.get("segmentation")
+    segmentation = flatten_outlines(entry.get("segmentation"))
     return SourceObject(
         category_id=category_id,
         box_xyxy=_box(entry.get("bbox")),

@@ -17,6 +17,8 @@ KEYS = {
     "categories": {"id": to_id, "name": to_name},
 }
 """What every entry of a list must have, and how it is read."""
+BACKGROUND = ("background", "ignore", "unlabeled", "unlabelled")
+"""Names of categories, without `_` around them, that stand for no class where nothing is annotated with them."""
 
 
 def load_tree(path: Path) -> Tree:
@@ -51,8 +53,8 @@ def _read_entries(entries: Any, name: str, path: Path) -> list[Tree]:
 def merge_categories(trees: Mapping[Path, Tree]) -> tuple[dict[int | str, int], dict[int, str], list[str]]:
     """Numbers the classes of all files from 1, in the order of their ids.
 
-    Left out with a note, if nothing is annotated with it: the root that some exporters add above the classes, and the
-    second of two categories of one name.
+    Left out with a note, if nothing is annotated with it: the root that some exporters add above the classes,
+    `_background_`, and the second of two categories of one name.
 
     Returns:
       Original id to number, number to name, and notes.
@@ -77,11 +79,13 @@ def merge_categories(trees: Mapping[Path, Tree]) -> tuple[dict[int | str, int], 
     notes = []
     for name, keys in alike.items():
         empty = [key for key in keys if not used[key]]
-        if len(keys) == 1 and not (name in above and empty):
+        is_background = name.strip("_ ").lower() in BACKGROUND
+        if len(keys) == 1 and not ((name in above or is_background) and empty):
             continue
-        dropped = empty if len(empty) < len(keys) or name in above else empty[1:]
+        dropped = empty if len(empty) < len(keys) or name in above or is_background else empty[1:]
         for key in dropped:
-            kind = "the root of the others" if name in above else "the second of that name"
+            kind = "the root of the others" if name in above else "a placeholder"
+            kind = kind if name in above or is_background else "the second of that name"
             notes.append(f"category {name!r} (id {key!r}) is left out: {kind}, without an annotation")
             del names[key]
         alike[name] = [key for key in keys if key not in dropped]

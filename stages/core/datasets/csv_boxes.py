@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.base.errors import DataError
+from stages.core.datasets.annotation_files import choose_files
 from stages.core.datasets.data_files import list_data_files, read_data_text
-from stages.core.datasets.folder_hints import describe_folder
-from stages.core.datasets.image_files import ImageFiles, probe_folders, resolve_names
-from stages.core.datasets.samples import SPLITS, Source, SourceImage, SourceObject, Split
+from stages.core.datasets.folder_hints import is_csv_of_boxes
+from stages.core.datasets.image_files import FoundImage, ImageFiles, probe_folders, resolve_names
+from stages.core.datasets.samples import Source, SourceImage, SourceObject, Split
+from stages.core.datasets.split_names import SPLIT_NAMES
 from stages.core.datasets.tidying import merge_entries, tidy_name
 from stages.core.datasets.values import BadValueError, to_number, to_side
 from stages.core.masks.segmentations import Box
@@ -34,10 +36,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 REQUIRED = ("file", "label", "x_min", "y_min", "x_max", "y_max")
 WITHOUT_HEADER = ("file", "x_min", "y_min", "x_max", "y_max", "label")
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
-SPLIT_NAMES: dict[str, Split] = {
-    **{split: split for split in SPLITS}, "valid": "val", "validation": "val", "training": "train", "testing": "test",
-}  # fmt: skip
-"""What people call splits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ def read_csv(folder: Path, *, annotations: str | Mapping[Split, str] | None, ima
 
     Args:
       folder: The data set.
-      annotations: CSV below `folder`, or one for each split; None: the only one there is.
+      annotations: CSV below `folder`, or one for each split; None: the only one, or one for each split by their names.
       images: Folder of images below `folder`; None: found by the listed names.
 
     Returns:
@@ -65,22 +63,26 @@ def read_csv(folder: Path, *, annotations: str | Mapping[Split, str] | None, ima
     Raises:
       DataError: if a file is missing or lacks a column, or a value is of another kind than its column has.
     """
-    lines = [line for split, path in _find_files(folder, annotations).items() for line in load_lines(path, split)]
+    files, notes = find_csv_files(folder, annotations)
+    lines = [line for split, path in files.items() for line in load_lines(path, split)]
     names = sorted({tidy_name(line.values["label"]) for line in lines} - {""})
     where = ", ".join(dict.fromkeys(str(line.path) for line in lines)) or str(folder)
     if not names:
         raise DataError(f"{where}: no labelled boxes in {len(lines)} lines")
     numbers = {name: number for number, name in enumerate(names, start=1)}
     top = folder if images is None else folder / images
-    listed = list(dict.fromkeys(line.values["file"] for line in lines))
-    beside = [line.path.parent for line in lines[:1]] if images is None else []
-    here = probe_folders(listed, [place for start in (top, *beside) for place in (start, start / "images")])
-    places = resolve_names(listed, here, ImageFiles(top))
+    pictures = ImageFiles(top)
+    places: dict[tuple[Path, str], FoundImage] = {}
+    for path in files.values():  # equal names in two files are two images, each beside its file
+        listed = list(dict.fromkeys(line.values["file"] for line in lines if line.path == path))
+        starts = (top,) if images is not None else (path.parent, top)
+        here = probe_folders(listed, [place for start in starts for place in (start, start / "images")])
+        places |= {(path, name): place for name, place in resolve_names(listed, here, pictures).items()}
     if not any(place.is_there for place in places.values()):
         raise DataError(f"{where}: none of its images is below {top} (first: {lines[0].values['file']!r})")
     found = []
     for line in lines:
-        place = places[line.values["file"]]
+        place = places[line.path, line.values["file"]]
         try:
             height, width = (to_side(line.values.get(key) or None, key) for key in ("height", "width"))
             item = _read_object(line.values, numbers)
@@ -98,23 +100,20 @@ def read_csv(folder: Path, *, annotations: str | Mapping[Split, str] | None, ima
             )
         )
     merged, _ = merge_entries(found)  # one line per object is what the format is
-    return Source(labels={number: name for name, number in numbers.items()}, has_masks=False, images=merged)
+    return Source(
+        labels={number: name for name, number in numbers.items()}, has_masks=False, images=merged, notes=tuple(notes)
+    )
 
 
-def _find_files(folder: Path, annotations: str | Mapping[Split, str] | None) -> dict[Split | None, Path]:
+def find_csv_files(
+    folder: Path, annotations: str | Mapping[Split, str] | None
+) -> tuple[dict[Split | None, Path], list[str]]:
+    """The files by split, and a note where their names gave the splits."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder (prepare.path)")
-    if isinstance(annotations, Mapping):
-        return {split: folder / annotations[split] for split in SPLITS if split in annotations}
-    if annotations is not None:
-        return {None: folder / annotations}
     found = list_data_files(folder, {".csv"})
-    if len(found) > 1:
-        names = ", ".join(found[:6])
-        raise DataError(f"{folder}: several CSV files ({names}); say which with prepare.annotations")
-    if not found:
-        raise DataError(f"{folder}: no CSV file; {describe_folder(folder)}")
-    return {None: folder / found[0]}
+    boxes = [name for name in found if is_csv_of_boxes(folder / name)]
+    return choose_files(folder, annotations, boxes or found, "CSV")
 
 
 def load_lines(path: Path, split: Split | None) -> list[CsvLine]:

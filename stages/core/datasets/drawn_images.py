@@ -60,12 +60,13 @@ class DrawnImage:
     shapes: tuple[DrawnShape, ...] = ()
 
 
-def to_source(drawn: Sequence[DrawnImage], folder: Path, images: str | None) -> Source:
+def to_source(drawn: Sequence[DrawnImage], folder: Path, images: str | None, notes: Sequence[str] = ()) -> Source:
     """A source with classes in alphabetical order.
 
     Args:
       drawn: As read.
       folder: The data set.
+      notes: Of the reader.
       images: `prepare.images`; None: images are beside the files that list them, or anywhere.
 
     Raises:
@@ -92,6 +93,7 @@ def to_source(drawn: Sequence[DrawnImage], folder: Path, images: str | None) -> 
         has_masks=any(item.segmentation for image in found for item in image.objects),
         images=found,
         fates=tuple(fates),
+        notes=tuple(notes),
     )
 
 

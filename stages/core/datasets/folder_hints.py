@@ -61,7 +61,7 @@ def _is_annotation_xml(path: Path) -> bool:
     return b"<annotation" in _plain_head(path)
 
 
-def _is_csv_of_boxes(path: Path) -> bool:
+def is_csv_of_boxes(path: Path) -> bool:
     """Whether the first line names corners, or is `path,x1,y1,x2,y2,class`."""
     line = _plain_head(path).decode("utf-8", "replace").lstrip("\ufeff").split("\n", 1)[0].strip()
     words = re.split(r"[,;\t]", line)
@@ -92,7 +92,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path], bool]]] = {
     "coco": ("COCO JSON", _any(".json", is_coco_file)),
     "voc": ("Pascal VOC's XML", _any(".xml", _is_annotation_xml)),
     "tfrecord": ("TFRecord files", _holds_records),
-    "csv": ("a CSV file of boxes", _any(".csv", _is_csv_of_boxes)),
+    "csv": ("a CSV file of boxes", _any(".csv", is_csv_of_boxes)),
     "yolo": ("YOLO's class names (data.yaml, classes.txt)", _holds_yolo),
     "labelme": ("labelme JSON", _any(".json", is_labelme_file)),
     "via": ("VIA JSON", _any(".json", is_via_file)),

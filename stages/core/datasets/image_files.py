@@ -134,7 +134,12 @@ def resolve_name(name: str, folder: Path, files: ImageFiles) -> FoundImage:
     else:
         return FoundImage(folder=folder, file=name)
     for form in name_forms(name):
-        candidates = _with_longest_tail(files.named(PurePosixPath(form).name), form)
+        last = PurePosixPath(form)
+        alike = files.named(last.name)
+        if not alike and last.suffix.lower() not in SUFFIXES:  # tables that list images without their suffix
+            alike = files.with_stem(last.name)
+            form = last.with_name(PurePosixPath(alike[0]).name).as_posix() if len(alike) == 1 else form
+        candidates = _with_longest_tail(alike, form)
         if len(candidates) == 1:
             return FoundImage(folder=files.top, file=candidates[0], listed_as=name)
         if candidates:
@@ -142,8 +147,8 @@ def resolve_name(name: str, folder: Path, files: ImageFiles) -> FoundImage:
             refusal = Refusal(reason="ambiguous_name", detail=f"{len(candidates)} files end so: {shown}")
             return FoundImage(folder=folder, file=name, refusal=refusal)
     if refusal.reason == "unsafe_name":
-        last = PurePosixPath(name_forms(name)[-1]).name
-        refusal = Refusal(reason="unsafe_name", detail=f"{refusal.detail}, and there is no {last!r} below it")
+        wanted = PurePosixPath(name_forms(name)[-1]).name
+        refusal = Refusal(reason="unsafe_name", detail=f"{refusal.detail}, and there is no {wanted!r} below it")
     return FoundImage(folder=folder, file=name, refusal=refusal)
 
 

@@ -5,15 +5,18 @@ Formats: https://github.com/wkentaro/labelme, https://www.robots.ox.ac.uk/~vgg/s
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stages.core.base.errors import DataError
+from stages.core.datasets.annotation_files import choose_files
 from stages.core.datasets.data_files import list_data_files, read_data_json
 from stages.core.datasets.drawn_images import DrawnImage, DrawnShape, to_source
 from stages.core.datasets.folder_hints import describe_folder, is_labelme_file, is_via_file
 from stages.core.datasets.outlines import ellipse_outline
-from stages.core.datasets.samples import SPLITS, Source, Split
+from stages.core.datasets.samples import Source, Split
+from stages.core.datasets.split_names import note_splits, splits_of_folders
 from stages.core.datasets.values import BadValueError, to_flag, to_name, to_number, to_side, unexpected
 
 CLASS_ATTRIBUTES = ("class", "label", "name", "category", "type", "object", "object_name")
@@ -37,7 +40,9 @@ def read_labelme(folder: Path, *, images: str | None) -> Source:
     files = [folder / name for name in list_data_files(folder, {".json"}) if is_labelme_file(folder / name)]
     if not files:
         raise DataError(f"{folder}: no labelme JSON (with `shapes`); {describe_folder(folder)}")
-    return to_source([_read_labelme(path) for path in files], folder, images)
+    splits = splits_of_folders([path.relative_to(folder).as_posix() for path in files])
+    drawn = [replace(_read_labelme(path), split=split) for path, split in zip(files, splits, strict=True)]
+    return to_source(drawn, folder, images, note_splits(splits))
 
 
 def _read_labelme(path: Path) -> DrawnImage:
@@ -100,7 +105,8 @@ def read_via(folder: Path, *, annotations: str | Mapping[Split, str] | None, ima
 
     Args:
       folder: The data set.
-      annotations: JSON below `folder`, or one for each split; None: the only one there is.
+      annotations: JSON below `folder`, or one for each split; None: the only one, or one for each split by their
+        names.
       images: Folder of images below `folder`; None: beside the JSON, or found by their names.
 
     Raises:
@@ -108,19 +114,10 @@ def read_via(folder: Path, *, annotations: str | Mapping[Split, str] | None, ima
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder (prepare.path)")
-    files: dict[Split | None, Path]
-    if isinstance(annotations, Mapping):
-        files = {split: folder / annotations[split] for split in SPLITS if split in annotations}
-    elif annotations is not None:
-        files = {None: folder / annotations}
-    else:
-        found = [name for name in list_data_files(folder, {".json"}) if is_via_file(folder / name)]
-        if len(found) != 1:
-            problem = f"several VIA files ({', '.join(found[:6])}); say which with prepare.annotations"
-            raise DataError(f"{folder}: {problem if found else 'no VIA JSON'}; {describe_folder(folder)}")
-        files = {None: folder / found[0]}
+    found = [name for name in list_data_files(folder, {".json"}) if is_via_file(folder / name)]
+    files, notes = choose_files(folder, annotations, found, "VIA")
     drawn = [image for split, path in files.items() for image in _read_via(path, split)]
-    return to_source(drawn, folder, images)
+    return to_source(drawn, folder, images, notes)
 
 
 def _read_via(path: Path, split: Split | None) -> Iterator[DrawnImage]:

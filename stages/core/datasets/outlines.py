@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from stages.core.masks.segmentations import Box
 
@@ -24,6 +25,30 @@ def ellipse_outline(
         outline.append(center_x + along * math.cos(angle) - across * math.sin(angle))
         outline.append(center_y + along * math.sin(angle) + across * math.cos(angle))
     return outline
+
+
+def flatten_outlines(value: Any) -> Any:
+    """Polygons as lists [x, y, x, y, ...], of a list of corners or of lists of corners; anything else as it is.
+
+    Tools write `[[x, y], [x, y], ...]`, `[[[x, y], ...], ...]` and corners as `{"x": ..., "y": ...}`. Three corners or
+    more are a polygon; two numbers alone never are.
+    """
+    if not isinstance(value, list):
+        return value
+    corners = [_corner(entry) for entry in value]
+    if len(corners) > 2 and None not in corners:
+        return [[side for corner in corners if corner is not None for side in corner]]
+    parts = [flatten_outlines(part) for part in value if isinstance(part, list) and any(map(_corner, part))]
+    return [part for several in parts for part in several] if parts and len(parts) == len(value) else value
+
+
+def _corner(value: Any) -> tuple[float, float] | None:
+    sides = [value.get("x"), value.get("y")] if isinstance(value, dict) else value
+    if not isinstance(sides, list) or len(sides) != 2:
+        return None
+    x, y = sides
+    is_number = all(isinstance(side, int | float) and not isinstance(side, bool) for side in sides)
+    return (x, y) if is_number else None
 
 
 def outline_to_box(parts: Sequence[Sequence[float]]) -> Box | None:

@@ -49,7 +49,7 @@ def merge_entries(images: Iterable[SourceImage]) -> tuple[list[SourceImage], lis
             merged[key] = image
             continue
         if None not in (first.size, image.size) and first.size != image.size:
-            raise DataError(f"{image.file}: is listed with the sizes (height, width) {first.size} and {image.size}")
+            raise DataError(f"{key[0]}: is listed with the sizes (height, width) {first.size} and {image.size}")
         merged[key] = replace(first, size=first.size or image.size, objects=(*first.objects, *image.objects))
     several = entries - len(merged)
     notes = [f"{len(merged)} images are listed {entries} times: entries of one file are one image"] if several else []

@@ -56,8 +56,9 @@ def to_flag(value: Any, key: str) -> bool:
         return FLAGS[value.strip().lower()]
     if value is None:
         return False
-    if isinstance(value, int | float) and value in (0, 1):
-        return bool(value)
+    number = float(value) if isinstance(value, str) and NUMBER.fullmatch(value.strip()) else value
+    if isinstance(number, int | float) and number in (0, 1):
+        return bool(number)
     raise unexpected(value, key, "0 or 1")
 
 

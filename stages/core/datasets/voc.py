@@ -15,6 +15,7 @@ from defusedxml import DefusedXmlException
 from stages.core.base.errors import DataError
 from stages.core.datasets.image_files import FoundImage
 from stages.core.datasets.samples import Source, SourceImage, SourceObject
+from stages.core.datasets.split_names import note_splits, splits_of_folders
 from stages.core.datasets.tidying import tidy_name
 from stages.core.datasets.values import BadValueError, to_flag
 from stages.core.datasets.voc_files import ListedXml, VocPictures, find_owners, find_xml_files, read_lists
@@ -31,7 +32,8 @@ def read_voc(folder: Path, *, images: str | None) -> Source:
 
     Returns:
       A source with classes in alphabetical order. Images listed in `ImageSets/Main/{train,val,test}.txt` have that
-      split; those in `trainval.txt` alone, or all where there are no lists, none.
+      split; those in `trainval.txt` alone none. Where there are no lists, folders called `train`, `valid`, `test` give
+      the splits, if all annotations lie in such.
 
     Raises:
       DataError: if there is no annotation, a list is no text, a flag is neither 0 nor 1, or an XML file is refused as
@@ -42,7 +44,10 @@ def read_voc(folder: Path, *, images: str | None) -> Source:
     pictures = VocPictures(folder, xml_folder, images)
     places = find_owners({xml: pictures.find(xml, _listed_name(root)) for xml, root in trees.items()})
     listed = read_lists(folder, xmls)
-    wanted = listed or [ListedXml(name=xml.stem, xml=xml, split=None) for xml in xmls]
+    by_folder = splits_of_folders([] if listed else [xml.relative_to(folder).as_posix() for xml in xmls])
+    wanted = listed or [
+        ListedXml(name=xml.stem, xml=xml, split=split) for xml, split in zip(xmls, by_folder, strict=True)
+    ]
     fates = list_left_out(wanted, trees, faults, places, pictures, is_listed=bool(listed))
     names = sorted({_class_name(node) for root in trees.values() for node in root.findall("object")} - {""})
     if not names:
@@ -68,7 +73,11 @@ def read_voc(folder: Path, *, images: str | None) -> Source:
             )
         )
     return Source(
-        labels={number: name for name, number in numbers.items()}, has_masks=False, images=found, fates=tuple(fates)
+        labels={number: name for name, number in numbers.items()},
+        has_masks=False,
+        images=found,
+        fates=tuple(fates),
+        notes=tuple(note_splits(by_folder)),
     )
 
 

@@ -17,6 +17,7 @@ from stages.core.datasets.decoding import SUFFIXES
 from stages.core.datasets.folder_hints import describe_folder
 from stages.core.datasets.outlines import outline_to_box
 from stages.core.datasets.samples import Source, SourceImage, SourceObject, Split
+from stages.core.datasets.split_names import note_splits, splits_of_folders
 from stages.core.datasets.tidying import tidy_name
 from stages.core.datasets.values import BadValueError, to_id, to_name, to_number
 
@@ -47,6 +48,7 @@ def read_yolo(folder: Path, *, annotations: str | None) -> Source:
     if not listed:
         raise DataError(f"{config}: none of its images is below {folder}")
     texts = set(list_data_files(folder, {".txt"}))
+    check_alike({file for file, _ in listed}, texts, folder)
     images, far, total, bare = [], 0, 0, 0
     for file, split in listed:
         label = _label_file(file, texts)
@@ -59,13 +61,25 @@ def read_yolo(folder: Path, *, annotations: str | None) -> Source:
         raise DataError(f"{folder}: no objects in the text files of {len(images)} images ({bare} have none)")
     if 2 * far > total:
         raise DataError(f"{folder}: {far} of {total} boxes reach beyond 2: YOLO's are fractions of the image: pixels?")
-    notes = [f"{bare} of {len(images)} images have no text file: they have no objects"] if bare else []
+    notes = note_splits([split for _, split in listed]) if not any(tree.get(key) for key in SPLIT_KEYS) else []
+    notes += [f"{bare} of {len(images)} images have no text file: they have no objects"] if bare else []
     return Source(
         labels=dict(enumerate(names, start=1)),
         has_masks=any(found.segmentation for image in images for found in image.objects),
         images=images,
         notes=tuple(notes),
     )
+
+
+def check_alike(files: set[str], texts: set[str], folder: Path) -> None:
+    """Raises DataError where several images, often a picture and its mask, would have the same text file."""
+    owners: dict[str, str] = {}
+    for file in sorted(files):
+        label = _label_file(file, texts)
+        if label is not None and owners.setdefault(label, file) != file:
+            raise DataError(
+                f"{folder / label}: which is its picture: {owners[label]} or {file}? Take the other one away"
+            )
 
 
 def _load_names(folder: Path, annotations: str | None) -> tuple[Path, list[str], Mapping[str, Any]]:
@@ -132,7 +146,7 @@ def _list_images(folder: Path, config: Path, tree: Mapping[str, Any]) -> Iterato
     files = list_data_files(folder, SUFFIXES)
     wanted = {key: tree[key] for key in SPLIT_KEYS if tree.get(key)}
     if not wanted:
-        yield from ((file, None) for file in files)
+        yield from zip(files, splits_of_folders(files), strict=True)
         return
     for key, given in wanted.items():
         for place in given if isinstance(given, list) else [given]:

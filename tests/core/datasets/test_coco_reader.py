@@ -141,7 +141,7 @@ def other_json(folder: Path) -> None:
 
 
 def second_json(folder: Path) -> None:
-    (folder / "other.json").write_text("{}")
+    (folder / "other.json").write_text(json.dumps(coco_tree()))
 
 
 def no_pictures(folder: Path) -> None:
@@ -162,7 +162,7 @@ BAD = [
     Bad(id="broken_json", change=broken_json, says=("annotations.json", "line 2 column")),
     Bad(id="endless_number", change=endless_number, says=("annotations.json: not readable as JSON", "digits")),
     Bad(id="no_such_file", annotations="gone.json", says=("gone.json: no such file (prepare.annotations)",)),
-    Bad(id="voc", change=voc_instead, annotations=None, says=("no COCO annotation JSON", "prepare.source voc")),
+    Bad(id="voc", change=voc_instead, annotations=None, says=("no COCO JSON file", "prepare.source voc")),
     Bad(id="several_files", change=second_json, annotations=None, says=("annotations.json, other.json",)),
     Bad(id="not_coco", change=other_json, says=("annotations.json: not COCO",)),
     Bad(id="no_images", tree=coco_tree(images=[], annotations=[]), says=("no images",)),

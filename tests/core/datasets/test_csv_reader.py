@@ -109,5 +109,5 @@ def test_which_file_is_meant(tmp_path: Path) -> None:
     write_csv(tmp_path, name="b.csv")
     with pytest.raises(DataError, match=r"several CSV files \(a\.csv, b\.csv\)"):
         images_of(tmp_path)
-    with pytest.raises(DataError, match=r"gone\.csv: No such file"):
+    with pytest.raises(DataError, match=r"gone\.csv: no such file"):
         read_csv(tmp_path, annotations="gone.csv", images=None)

@@ -45,6 +45,8 @@ def test_sides(value: Any, side: int | None) -> None:
         (1.0, True),
         (True, True),
         (None, False),
+        ("0.0", False),
+        ("1.0", True),
         ("false", False),
         ("False", False),
         ("TRUE", True),

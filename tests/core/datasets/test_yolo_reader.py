@@ -130,6 +130,13 @@ def test_says_what_is_wrong(text: str, yaml: str, says: str, tmp_path: Path) -> 
     assert "\n" not in str(error.value)
 
 
+def test_a_mask_beside_its_picture(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"images/a.jpg": "", "labels/a.txt": BOX, "data.yaml": YAML})
+    (tmp_path / "images" / "a.png").write_bytes(encode(picture()[..., 0], "PNG"))
+    with pytest.raises(DataError, match=r"a\.txt: which is its picture: images/a\.jpg or images/a\.png\?"):
+        read(tmp_path)
+
+
 def test_a_list_that_names_no_image(tmp_path: Path) -> None:
     files = {
         "images/a.jpg": "",
