@@ -119,7 +119,7 @@ class Validation:
 
     `accuracy` is the file's; `reference` the float model's under the same post-processing on the same images; a drop is
     reference minus file, in points (negative: the file is better). `box_classes` and `mask_classes` are the file's,
-    class by class.
+    class by class. `notes` are warnings: of a brought model whose entry seems to state something wrongly.
     """
 
     model: str
@@ -136,5 +136,6 @@ class Validation:
     parity: tuple[Parity, ...] = ()
     agreement: Agreement | None = None
     protocol: Protocol | None = None
+    notes: tuple[str, ...] = ()
     seconds: float
     versions: dict[str, str]
