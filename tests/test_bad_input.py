@@ -19,6 +19,7 @@ from record_builder import write_record_set
 
 from stages import prepare
 from stages.core.params.tree import merge_trees
+from tests.frozen_builder import section
 
 pytestmark = pytest.mark.slow
 
@@ -207,6 +208,25 @@ CASES = (
         stage="train",
         args=("--model", "retinanet_mobiledet_tiny"),
         says=("data/prepared", "prepare"),
+    ),
+    Bad(
+        id="brought_from_elsewhere",
+        params={"brought": {"it": section("/data/it.pb")}},
+        says=("brought.it.path", "'/data/it.pb'", "dvc add models/brought/it.pb"),
+    ),
+    Bad(
+        id="brought_without_a_section_that_dvc_watches",
+        stage="train",
+        args=("--model", "it"),
+        params={"brought": {"it": section("models/brought/it.pb")}},
+        says=("train.it is missing", "`it: {}`"),
+    ),
+    Bad(
+        id="brought_name_misspelt_on_the_command_line",
+        stage="export",
+        args=("--model", "its"),
+        params={"brought": {"it": section("models/brought/it.pb")}},
+        says=("--model", "did you mean 'it'"),
     ),
     Bad(id="nothing_to_report", stage="report", says=("models/", "stage")),
 )

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stages.core.base.errors import UserError
+from stages.core.inspecting.draft import draft_params, find_detections, guess_statistics
+from stages.core.inspecting.findings import TensorFacts
 from stages.core.inspecting.inspect import inspect_model
+from stages.core.params.brought import BroughtModel
 from stages.inspect import main
-from tests.bad_models import POINTER, drop_ops, rename_op
+from tests.bad_models import POINTER, build_classifier, drop_ops, rename_op
 from tests.tflite_builder import build_detector
 
 
@@ -118,3 +122,37 @@ def test_ways_to_show_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "http" not in page
     assert main([str(path)]) == 0
     assert "TFLite_Detection_PostProcess" in capsys.readouterr().out
+
+
+def test_the_draft_of_a_finished_file_is_an_entry(tmp_path: Path) -> None:
+    text = draft_params(inspect_model(write(tmp_path / "their-model.tflite", build_detector())))
+    model = BroughtModel.model_validate(yaml.safe_load(text)["brought"]["their_model"])
+    assert (model.kind, model.layout, model.input.size) == ("tflite", "detections", (8, 8))
+    assert model.outputs["classes"] == "detection_classes"
+    assert "mean: 127.5 # guessed: check it" in text
+
+
+def test_a_classifier_has_no_draft(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not seen to be a detector.*probabilities \[1, 1, 1, 3\]"):
+        draft_params(inspect_model(write(tmp_path / "it.tflite", build_classifier(b""))))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a", "b", "c", "d"], {"boxes": "a", "classes": "b", "scores": "c", "num_detections": "d"}),
+        (["a", "my_scores", "my_classes", "d"], {"boxes": "a", "classes": "my_classes", "scores": "my_scores"}),
+    ],
+)
+def test_outputs_are_told_apart(names: list[str], expected: dict[str, str]) -> None:
+    shapes = ((1, 10, 4), (1, 10), (1, 10), (1,))
+    outputs = [TensorFacts(name=n, tensor=n, shape=s, dtype="float32") for n, s in zip(names, shapes, strict=True)]
+    found = find_detections(outputs)
+    assert found is not None
+    assert expected.items() <= found.items()
+
+
+def test_integer_inputs_are_guessed_from_their_scale() -> None:
+    image = TensorFacts(name="x", tensor="x", shape=(1, 8, 8, 3), dtype="uint8", scale=1 / 127.5, zero_point=128)
+    mean, deviation = guess_statistics(image)
+    assert (mean, round(deviation, 3)) == (128, 127.5)

@@ -3,10 +3,14 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
+
+from stages.core.base.errors import UserError
+
+T = TypeVar("T")
 
 STDERR = 2
 
@@ -29,6 +33,20 @@ def silence_native() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, STDERR)
             os.close(kept)
+
+
+def call_quietly(work: Callable[[], T]) -> T:
+    """What `work` returns, without what it writes to file descriptor 2.
+
+    That is repeated where another exception than a mistake of the user leaves it.
+    """
+    mistake: UserError
+    with silence_native():
+        try:
+            return work()
+        except UserError as error:
+            mistake = error
+    raise mistake
 
 
 class OutputLog:

@@ -16,10 +16,10 @@ Exporter = Callable[[BroughtSource, Variant, Path], tuple[str, ...]]
 """(file, variant, folder to write) to what the user should know, one sentence each."""
 
 
-def _load_frozen_graph() -> Exporter:
-    from stages.core.exporting.frozen_export import export_frozen_graph
+def _load_graph() -> Exporter:
+    from stages.core.exporting.graph_export import export_graph
 
-    return export_frozen_graph
+    return export_graph
 
 
 def _load_finished_file() -> Exporter:
@@ -29,7 +29,8 @@ def _load_finished_file() -> Exporter:
 
 
 EXPORTERS: dict[BroughtKind, Callable[[], Exporter]] = {
-    BroughtKind.FROZEN_GRAPH: _load_frozen_graph,
+    BroughtKind.FROZEN_GRAPH: _load_graph,
+    BroughtKind.SAVED_MODEL: _load_graph,
     BroughtKind.TFLITE: _load_finished_file,
     BroughtKind.OPENVINO: _load_finished_file,
 }

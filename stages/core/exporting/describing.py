@@ -1,5 +1,8 @@
 """Parts of a brought model's contract that do not depend on what its file is."""
 
+from pathlib import Path
+
+from stages.core.base.hashing import hash_files
 from stages.core.exporting.class_map import ClassMap
 from stages.core.params.brought import BroughtModel
 
@@ -19,3 +22,8 @@ def describe_classes(classes: ClassMap) -> tuple[str, ...]:
     if classes.unused:
         told.append(f"{classes.unused} classes of the model are none of the data's; what is found of them is dropped")
     return tuple(told)
+
+
+def hash_source(path: Path) -> str:
+    """sha256 of a brought file, or of the names and hashes of a folder's files."""
+    return hash_files([path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file()))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.file_kinds import FileKind, check_kind
@@ -48,19 +49,50 @@ def node_of(tensor: str) -> str:
     return tensor.removeprefix("^").partition(":")[0]
 
 
-def check_nodes(graph: Any, wanted: Mapping[str, str], path: Path) -> None:
+def freeze_saved_model(path: Path, signature: str) -> tuple[Any, dict[str, str]]:
+    """The GraphDef of a SavedModel's signature with its variables as constants, and the tensors of its inputs and
+    outputs by their names in the signature.
+
+    Raises:
+      MissingResultError: if there is no such folder.
+      ArtifactError: if it is no SavedModel, lacks the signature, or takes more than one tensor.
+    """
+    check_kind(path, FileKind.SAVED_MODEL)
+    try:
+        model = tf.saved_model.load(str(path))
+        found = sorted(model.signatures)
+    except Exception as error:  # truncated variables, unknown ops: no base in common
+        raise ArtifactError(f"{path}: TensorFlow cannot load it: {' '.join(str(error).split())[:300]}") from None
+    if signature not in found:
+        raise ArtifactError(
+            f"{path}: no signature {signature!r}: it has {', '.join(found) or 'none: save it with one'} "
+            "(`signature` names it)"
+        )
+    function = model.signatures[signature]
+    _, keywords = function.structured_input_signature
+    if len(keywords) != 1:
+        raise ArtifactError(f"{path}: signature {signature!r} takes {sorted(keywords)}, expected one image")
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    # TensorFlow flattens dictionaries in key order.
+    outputs = zip(sorted(function.structured_outputs), frozen.outputs, strict=True)
+    names = {name: tensor.name for name, tensor in outputs}
+    return frozen.graph.as_graph_def(), {next(iter(keywords)): frozen.inputs[0].name, **names}
+
+
+def check_nodes(graph: Any, wanted: Mapping[str, str], path: Path, *, also: Sequence[str] = ()) -> None:
     """Raises ArtifactError unless all tensors are there.
 
     Args:
       graph: A GraphDef.
       wanted: Key in params.yaml to tensor name.
       path: For the message, which lists the nearest names.
+      also: Other names that could have been meant: those of a signature.
     """
     names = [node.name for node in graph.node]
     known = set(names)
     for key, tensor in wanted.items():
         if node_of(tensor) not in known:
-            near = nearest_names(node_of(tensor), names)
+            near = nearest_names(node_of(tensor), [*also, *names])
             raise ArtifactError(
                 f"{path}: {key}: no node {node_of(tensor)!r} among {len(names)}; nearest: {', '.join(near) or 'none'}"
             )
@@ -81,7 +113,7 @@ def cut_graph(
 
     Args:
       graph: A GraphDef.
-      image: Name of the tensor that takes the image, float32.
+      image: Name of the tensor that takes the image; float32 unless it is a placeholder of another type.
       outputs: Names of the tensors to keep.
       shape: Of the image, [1, H, W, 3].
       path: For messages.
@@ -95,7 +127,8 @@ def cut_graph(
     for node in graph.node:
         if node.name == entry:
             placeholder = cut.node.add(name=entry, op="Placeholder")
-            placeholder.attr["dtype"].type = tf.float32.as_datatype_enum
+            own = node.op.startswith("Placeholder") and node.attr["dtype"].type
+            placeholder.attr["dtype"].type = own or tf.float32.as_datatype_enum
             placeholder.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
         else:
             cut.node.add().CopyFrom(node)
@@ -140,6 +173,19 @@ def _has_default(graph: Any, name: str) -> bool:
     return any(node.name == name and node.op == "PlaceholderWithDefault" for node in graph.node)
 
 
+def feed_image(graph: Any, image: str, outputs: Sequence[str], pixels: Any) -> list[Any]:
+    """Tensors of a cut graph, computed from normalised pixels in the function that is being traced."""
+    entry = next(node for node in graph.node if node.name == node_of(image))
+    return list(
+        tf.graph_util.import_graph_def(
+            graph,
+            input_map={f"{entry.name}:0": tf.cast(pixels, tf.as_dtype(entry.attr["dtype"].type))},
+            return_elements=[name if ":" in name else f"{name}:0" for name in outputs],
+            name="",
+        )
+    )
+
+
 def count_fake_quant(graph: Any) -> int:
     """How many nodes simulate rounding."""
     return sum(node.op in FAKE_QUANT for node in graph.node)
@@ -155,8 +201,9 @@ def evaluate(graph: Any, image: str, tensors: Sequence[str], shape: tuple[int, .
         return list(session.run(names, images))
 
 
-def fold_constants(graph: Any, image: str, shape: tuple[int, ...]) -> Any:
-    """The same graph with every value that does not depend on the image stored as a constant.
+def fold_constants(graph: Any, image: str, outputs: Sequence[str], shape: tuple[int, ...]) -> Any:
+    """The same graph with every value that does not depend on the image stored as a constant, `outputs` under their
+    own names.
 
     Weights whose rounding is simulated come out rounded; batch norm's arithmetic on stored numbers is done.
     """
@@ -174,9 +221,12 @@ def fold_constants(graph: Any, image: str, shape: tuple[int, ...]) -> Any:
             if not name.startswith("^") and node_of(name) not in dependent and by_name[node_of(name)].op != "Const"
         }
     )
+    fixed = {node_of(name) for name in outputs} - dependent
+    border += [f"{name}:0" for name in sorted(fixed) if by_name[name].op != "Const" and f"{name}:0" not in border]
     values = dict(zip(border, evaluate(graph, image, border, shape), strict=True)) if border else {}
     folded = tf.compat.v1.GraphDef(versions=graph.versions, library=graph.library)
-    stored = {name: _constant_name(name) for name in values}
+    own = {f"{name}:0" for name in fixed}
+    stored = {name: node_of(name) if name in own else _constant_name(name) for name in values}
     for name, value in values.items():
         node = folded.node.add(name=stored[name], op="Const")
         node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum

@@ -6,16 +6,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from stages.core.base.errors import ArtifactError, UserError
-from stages.core.base.native_output import silence_native
+from stages.core.base.errors import ArtifactError
 from stages.core.exporting.class_map import ClassMap, match_labels
 from stages.core.exporting.frozen_graph import (
-    check_nodes,
     count_fake_quant,
     cut_graph,
     evaluate,
+    feed_image,
     fold_constants,
-    read_frozen_graph,
 )
 from stages.core.exporting.graph import DeploymentGraph, PostProcessingSettings, image_spec
 from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, assemble_graph
@@ -42,34 +40,19 @@ class Heads:
     num_fake_quant: int
 
 
-def read_quietly(source: BroughtSource) -> Heads:
-    """`read_heads` without what TensorFlow says meanwhile, also where it fails: a mistake is one line."""
-    mistake = None
-    with silence_native():
-        try:
-            heads = read_heads(source)
-        except UserError as error:
-            mistake = error
-    if mistake is not None:
-        raise mistake
-    return heads
-
-
-def read_heads(source: BroughtSource) -> Heads:
-    """Reads, cuts and checks a frozen graph.
+def read_heads(graph: Any, source: BroughtSource) -> Heads:
+    """Cuts and checks a frozen graph.
 
     Raises:
-      ArtifactError: if tensors are missing, or are not a detector's.
+      ArtifactError: if tensors are not a detector's.
     """
     model, path = source.model, source.path
-    graph = read_frozen_graph(path)
-    check_nodes(graph, {"input.name": model.input.name, **{f"outputs.{k}": v for k, v in model.outputs.items()}}, path)
     shape = (1, *model.input.size, 3)
     names = [model.outputs[key] for key in ("boxes", "scores")]
     entry = model.input.name
     cut = cut_graph(graph, entry, names, shape, path)
-    folded = fold_constants(cut, entry, shape)
     try:
+        folded = fold_constants(cut, entry, names, shape)
         boxes, scores = evaluate(folded, entry, names, shape)
     except (tf.errors.OpError, ValueError) as error:
         text = " ".join(str(error).split())[:200]
@@ -146,12 +129,7 @@ def assemble_brought(source: BroughtSource, heads: Heads, *, round_pixels: bool 
         if round_pixels:
             low, high = pixel_range(model)
             pixels = tf.quantization.fake_quant_with_min_max_args(pixels, low, high)
-        tensors = tf.graph_util.import_graph_def(
-            heads.folded,
-            input_map={f"{model.input.name.partition(':')[0]}:0": pixels},
-            return_elements=[name if ":" in name else f"{name}:0" for name in names],
-            name="",
-        )
+        tensors = feed_image(heads.folded, model.input.name, names, pixels)
         scores = tensors[1] if model.background else tf.pad(tensors[1], [[0, 0], [0, 0], [1, 0]])
         return {RAW_BOXES: tensors[0], RAW_SCORES: scores}
 

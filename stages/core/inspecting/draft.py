@@ -11,6 +11,13 @@ from stages.core.inspecting.findings import Inspection, TensorFacts
 from stages.core.inspecting.wire import parse_graph
 
 GUESS = "# guessed: check it"
+OF_THE_API = {
+    "boxes": "detection_boxes",
+    "scores": "detection_scores",
+    "classes": "detection_classes",
+    "num_detections": "num_detections",
+}
+"""Names of detections in graphs of the Object Detection API and of Model Garden."""
 API_GRAPHS = (
     {
         "entry": "normalized_input_image_tensor",
@@ -91,14 +98,16 @@ def _draft_finished(found: Inspection) -> str:
     image = signature.inputs[0]
     shape = image.shape or ()
     size = list(shape[1:3]) if len(shape) == 4 and shape[3] == 3 else list(shape[2:4])
+    told_size = f"{size}" if len(size) == 2 and min(size) > 0 else f"[320, 320] {GUESS}: the file does not say"
     mean, deviation = guess_statistics(image)
     named = ", ".join(f"{key}: {quote(name)}" for key, name in outputs.items())
     labels = f"models/brought/labels.txt {GUESS}: write its {len(found.labels)} attached labels there"
     lines = [
+        *([f"    signature: {quote(signature.name)}"] if found.kind == FileKind.SAVED_MODEL else []),
         "    layout: detections",
         "    input:",
         f"      name: {quote(image.name)}",
-        f"      size: {size}",
+        f"      size: {told_size}",
         f"      mean: {mean:g} {GUESS}",
         f"      deviation: {deviation:g} {GUESS}",
         f"      color_order: RGB {GUESS}",
@@ -112,11 +121,15 @@ def _draft_finished(found: Inspection) -> str:
 
 
 def find_detections(outputs: Sequence[TensorFacts]) -> dict[str, str] | None:
-    """Key in params.yaml to output, by shape and, where shapes are equal, by name, else in the order of the API's op;
-    None unless there is one of each."""
+    """Key in params.yaml to output: by the API's names, else by shape, then by name or in the order of the API's op.
+
+    None unless there is one of each.
+    """
+    if set(OF_THE_API.values()) <= {tensor.name for tensor in outputs}:
+        return dict(OF_THE_API)
     boxes = [tensor for tensor in outputs if tensor.shape and len(tensor.shape) == 3 and tensor.shape[2] == 4]
     flat = [tensor for tensor in outputs if tensor.shape and len(tensor.shape) == 2]
-    counts = [tensor for tensor in outputs if tensor.shape == (1,)]
+    counts = [tensor for tensor in outputs if tensor.shape and len(tensor.shape) == 1]
     if (len(boxes), len(flat), len(counts)) != (1, 2, 1):
         return None
     scores = next((tensor for tensor in flat if "score" in tensor.name), None)
@@ -157,5 +170,6 @@ DRAFTS: dict[FileKind, Callable[[Inspection], str]] = {
     FileKind.FROZEN_GRAPH: _draft_frozen_graph,
     FileKind.TFLITE: _draft_finished,
     FileKind.OPENVINO: _draft_finished,
+    FileKind.SAVED_MODEL: _draft_finished,
 }
 """THE TABLE of formats that can be rows, with what drafts their entry."""

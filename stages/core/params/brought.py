@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stages.core.base.layout import BROUGHT_FOLDER
+from stages.core.base.layout import BROUGHT_FOLDER, SAVED_MODEL
 from stages.core.params.section import Positive, Section
 from stages.core.results.interface import BoxFormat
 from stages.core.tables.detectors import DETECTORS, RENAMED_DETECTORS
@@ -17,6 +17,7 @@ class BroughtKind(StrEnum):
     """What the file is."""
 
     FROZEN_GRAPH = "frozen_graph"
+    SAVED_MODEL = SAVED_MODEL
     TFLITE = "tflite"
     OPENVINO = "openvino"
 
@@ -41,6 +42,7 @@ detections: what suppression has left, as the Object Detection API and TFLite_De
 """
 FITTING: dict[BroughtKind, tuple[BroughtLayout, ...]] = {
     BroughtKind.FROZEN_GRAPH: (BroughtLayout.RAW_HEADS,),
+    BroughtKind.SAVED_MODEL: (BroughtLayout.RAW_HEADS, BroughtLayout.DETECTIONS),
     BroughtKind.TFLITE: (BroughtLayout.DETECTIONS,),
     BroughtKind.OPENVINO: (BroughtLayout.DETECTIONS,),
 }
@@ -89,6 +91,8 @@ class BroughtModel(Section):
     input: BroughtInput
     outputs: dict[str, str]
     """What the layout asks for, to tensor names."""
+    signature: str = "serving_default"
+    """saved_model: which one."""
     labels: str | Annotated[tuple[str, ...], Field(min_length=1)]
     """The model's classes: names in the order of its outputs, or a file below models/brought: an API label map
     (.pbtxt), or one name a line (.txt), where `???` holds the place of an id without a class."""

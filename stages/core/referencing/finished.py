@@ -38,6 +38,7 @@ def _load_tflite(path: Path, interface: Interface) -> FloatModel:
 
     with silence_native():
         interpreter = Interpreter(str(path), num_threads=NUM_THREADS)
+        interpreter.allocate_tensors()
         run = interpreter.get_signature_runner(interface.signature)
     details = run.get_output_details()
     stored = {output.name: details[output.name] for output in interface.outputs if output.stored_dtype}

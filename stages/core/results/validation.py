@@ -146,7 +146,7 @@ class Validation:
     `accuracy` is the file's; `reference` the float model's under the same post-processing on the same images; a drop is
     reference minus file, in points (negative: the file is better). `box_intervals` and `mask_intervals` say how well
     these numbers are known; None where that cannot be said. `box_classes` and `mask_classes` are the file's, class by
-    class.
+    class. `notes` are warnings: of a brought model whose entry seems to state something wrongly.
     """
 
     model: str
@@ -165,5 +165,6 @@ class Validation:
     parity: tuple[Parity, ...] = ()
     agreement: Agreement | None = None
     protocol: Protocol | None = None
+    notes: tuple[str, ...] = ()
     seconds: float
     versions: dict[str, str]

@@ -14,7 +14,8 @@ def summarize_validation(validation: Validation) -> str:
         parts += [_compare("mask", validation.accuracy.mask.ap, validation.reference.mask.ap, validation.mask_ap_drop)]
     protocol = validation.protocol
     where = f" on {protocol.num_images} images of {protocol.split}" if protocol else ""
-    return f"{cell}: {', '.join(parts)}{where}"
+    warnings = "".join(f"; warning: {note}" for note in validation.notes)
+    return f"{cell}: {', '.join(parts)}{where}{warnings}"
 
 
 def _compare(kind: str, got: float | None, reference: float | None, drop: float | None) -> str:

@@ -26,6 +26,7 @@ from stages.core.running.open import RUNTIME_PACKAGES
 from stages.core.validating.agreement import measure_agreement
 from stages.core.validating.bootstrap import measure_intervals
 from stages.core.validating.class_results import measure_classes
+from stages.core.validating.class_shift import find_class_shift
 from stages.core.validating.coco_ap import IOU_RANGE, MAX_DETECTIONS, measure_accuracy
 from stages.core.validating.gathering import Gathered, choose_evaluated, decode_reference, run_images, stack_outputs
 from stages.core.validating.parity import measure_parity
@@ -81,8 +82,11 @@ def validate_conversion(
     except (ArtifactError, InferenceError) as error:
         return _unjudged(conversion, Status.FAILED, str(error), start), stack_outputs(split.name, {})
     floats = decode_reference(reference, interface, images)
+    compared = compare_models(conversion, found, floats, split.annotations, agreement_score=agreement_score)
+    stated = compared.reference.box.ap if compared.reference else None
     validation = replace(
-        compare_models(conversion, found, floats, split.annotations, agreement_score=agreement_score),
+        compared,
+        notes=find_class_shift(reference, interface, images, split.annotations, box_ap=stated),
         protocol=describe_protocol(artifact.interface, split, images, why, data_sha256),
         seconds=time.monotonic() - start,
     )

@@ -1,0 +1,177 @@
+"""A brought graph of TensorFlow to a deployment folder: SavedModel, float32 .tflite, uint8 .tflite."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stages.core.base.errors import ArtifactError
+from stages.core.base.folders import replaced_folder
+from stages.core.base.layout import QUANTIZED_FILE, SAVED_MODEL
+from stages.core.base.native_output import call_quietly
+from stages.core.exporting.class_map import ClassMap
+from stages.core.exporting.describing import describe_classes, hash_source, padding_of
+from stages.core.exporting.detections import assemble_detections, read_detections
+from stages.core.exporting.frozen_graph import check_nodes, freeze_saved_model, read_frozen_graph
+from stages.core.exporting.frozen_heads import assemble_brought, read_heads
+from stages.core.exporting.graph import INPUT_NAME, DeploymentGraph
+from stages.core.exporting.source import BroughtSource
+from stages.core.exporting.tflite import save_functions, write_tflites
+from stages.core.exporting.uint8_graph import convert_uint8, why_no_uint8
+from stages.core.params.brought import BroughtKind, BroughtLayout
+from stages.core.results.brought import BroughtFacts, write_brought_facts
+from stages.core.results.interface import ImageInput, Interface, PostProcessing, write_interface
+from stages.core.results.kinds import Variant
+from stages.core.results.not_needed import write_not_needed
+
+NO_FAKE_QUANT = "the graph has no fake-quant nodes: it was not trained under int8's rounding (int8 measures ranges)"
+
+
+def export_graph(source: BroughtSource, variant: Variant, out_dir: Path) -> tuple[str, ...]:
+    """Writes one variant's folder and returns what the user should know.
+
+    A graph with fake-quant nodes is `trained`, where it is the reference, and `qat`, from which schemes start.
+
+    Raises:
+      MissingResultError, ArtifactError, DataError: if the file is missing, or is not what the entry says.
+    """
+    graph, source = call_quietly(lambda: read_graph_of(source))
+    return PARTS[source.model.layout](graph, source, variant, out_dir)
+
+
+def read_graph_of(source: BroughtSource) -> tuple[Any, BroughtSource]:
+    """A frozen GraphDef, and the source with the graph's own names of tensors.
+
+    Raises:
+      MissingResultError, ArtifactError: if there is none, or it lacks a tensor.
+    """
+    model = source.model
+    if model.kind is BroughtKind.SAVED_MODEL:
+        graph, names = freeze_saved_model(source.path, model.signature)
+    else:
+        graph, names = read_frozen_graph(source.path), {}
+    image = model.input.model_copy(update={"name": names.get(model.input.name, model.input.name)})
+    outputs = {key: names.get(name, name) for key, name in model.outputs.items()}
+    wanted = {"input.name": image.name, **{f"outputs.{key}": name for key, name in outputs.items()}}
+    check_nodes(graph, wanted, source.path, also=sorted(names))
+    return graph, replace(source, model=model.model_copy(update={"input": image, "outputs": outputs}))
+
+
+def export_heads(graph: Any, source: BroughtSource, variant: Variant, out_dir: Path) -> tuple[str, ...]:
+    """`export_graph` for raw heads."""
+    heads = call_quietly(lambda: read_heads(graph, source))
+    if variant is Variant.QAT and not heads.num_fake_quant:
+        return leave_out(source, variant, out_dir)
+    no_uint8 = why_no_uint8(source.model) if heads.num_fake_quant else ""
+    notes = describe_classes(heads.classes)
+
+    def write(folder: Path) -> None:
+        deployed = assemble_brought(source, heads, round_pixels=variant is Variant.QAT)
+        save_functions(deployed.signatures, folder / SAVED_MODEL)
+        if not heads.num_fake_quant or variant is Variant.QAT:
+            write_brought_tflites(deployed, folder, source)
+        if variant is Variant.QAT and not no_uint8:
+            (folder / QUANTIZED_FILE).write_bytes(convert_uint8(heads.cut, source.model))
+        write_interface(describe_brought(source, deployed, heads.classes, variant), folder)
+
+    facts = BroughtFacts(
+        kind=source.model.kind,
+        sha256=hash_source(source.path),
+        num_fake_quant=heads.num_fake_quant,
+        no_uint8=no_uint8,
+        notes=notes,
+    )
+    with replaced_folder(out_dir) as partial:
+        call_quietly(lambda: write(partial))
+        write_brought_facts(facts, partial)
+    return notes
+
+
+def export_detections(graph: Any, source: BroughtSource, variant: Variant, out_dir: Path) -> tuple[str, ...]:
+    """`export_graph` for a graph that ends in detections."""
+    if variant is Variant.QAT:
+        return leave_out(source, variant, out_dir)
+    found = call_quietly(lambda: read_detections(graph, source))
+    notes = describe_classes(found.classes)
+
+    def write(folder: Path) -> None:
+        deployed = assemble_detections(source, found)
+        save_functions(deployed.signatures, folder / SAVED_MODEL)
+        write_brought_tflites(deployed, folder, source)
+        interface = describe_brought(source, deployed, found.classes, variant)
+        first = source.model.first_class
+        write_interface(
+            replace(
+                interface,
+                box_format=source.model.box_format,
+                class_offset=1 - first,
+                class_map=(*(0,) * first, *found.classes.category_ids),
+            ),
+            folder,
+        )
+
+    with replaced_folder(out_dir) as partial:
+        call_quietly(lambda: write(partial))
+        write_brought_facts(BroughtFacts(kind=source.model.kind, sha256=hash_source(source.path), notes=notes), partial)
+    return notes
+
+
+PARTS: dict[BroughtLayout, Callable[[Any, BroughtSource, Variant, Path], tuple[str, ...]]] = {
+    BroughtLayout.RAW_HEADS: export_heads,
+    BroughtLayout.DETECTIONS: export_detections,
+}
+"""Layout of a graph's outputs to what exports it."""
+
+
+def leave_out(source: BroughtSource, variant: Variant, out_dir: Path) -> tuple[str, ...]:
+    """A folder that says why there is no such variant."""
+    write_not_needed(out_dir, source.name, variant, reason=NO_FAKE_QUANT)
+    return (f"not exported: {NO_FAKE_QUANT}",)
+
+
+def write_brought_tflites(graph: DeploymentGraph, folder: Path, source: BroughtSource) -> None:
+    """`write_tflites`; a graph that the converter refuses is the user's to change.
+
+    Raises:
+      ArtifactError: with what the converter says.
+    """
+    try:
+        write_tflites(graph, folder)
+    except Exception as error:  # the converter's failures have no base in common
+        text = " ".join(str(error).split())[-300:]
+        raise ArtifactError(
+            f"{source.path}: TensorFlow's converter refuses it: {text}; `python -m stages.inspect` says which ops "
+            "stand in the way"
+        ) from None
+
+
+def describe_brought(source: BroughtSource, graph: DeploymentGraph, classes: ClassMap, variant: Variant) -> Interface:
+    """The contract of a brought model's deployment graph."""
+    spec = source.model.input
+    mean, deviation = (", ".join(f"{value:g}" for value in values) for values in (spec.means, spec.deviations))
+    flipped = " of BGR" if spec.color_order == "BGR" else ""
+    return Interface(
+        model=source.name,
+        task="detection",
+        variant=variant,
+        input=ImageInput(
+            name=INPUT_NAME,
+            shape=(1, *spec.size, 3),
+            dtype="float32",
+            resize="fit_pad" if spec.resize == "letterbox" else "stretch",
+            pad_value=padding_of(source.model),
+            normalization=f"inside the graph: (pixel - [{mean}]) / [{deviation}]{flipped}",
+        ),
+        outputs=graph.outputs,
+        raw_outputs=graph.raw_outputs,
+        class_offset=graph.class_offset,
+        class_map=() if classes.is_identity else classes.category_ids,
+        labels={str(key): name for key, name in source.labels.items()},
+        post_processing=PostProcessing(
+            method=graph.method,
+            max_detections=source.settings.max_detections,
+            score_threshold=source.settings.score_threshold,
+            nms_iou_threshold=source.settings.nms_iou_threshold,
+        ),
+        checkpoint_sha256=hash_source(source.path),
+    )
