@@ -11,7 +11,8 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro smoke bccd nuts nuts-cv matrix bench experiments table ui test test-fast coverage check format lock licences clean
+.PHONY: help setup repro smoke bccd nuts nuts-cv matrix bench experiments table ui pull push record comment canary test \
+  test-fast coverage check format lock licences clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -58,6 +59,22 @@ table: $(VENV)/.ready ## print the results table again
 ui: $(VENV)/.ready ## open MLflow on the results (http://127.0.0.1:5000)
 	@mlflow server --backend-store-uri "$$(python -m stages.publish --uri)" --host 127.0.0.1 --port 5000
 
+pull: $(VENV)/.ready ## fetch data and results from the DVC remote, also those of other commits (none set: says so)
+	@.ci/remote pull --run-cache --allow-missing
+
+push: $(VENV)/.ready ## send data and results to the DVC remote, also those of a run that did not end
+	@.ci/remote push --run-cache
+
+record: $(VENV)/.ready ## commit dvc.lock, the record of the results, and push the commit
+	@.ci/record
+
+BASE ?= origin/main
+comment: $(VENV)/.ready ## print what changed since BASE (origin/main) as Markdown: metrics, parameters, table, pictures
+	@.ci/comment $(BASE)
+
+canary: $(VENV)/.ready ## the small pipeline on the newest versions that pyproject.toml allows (changes requirements.lock)
+	@$(MAKE) -s lock UPGRADE=--upgrade && $(MAKE) -s smoke
+
 test: $(VENV)/.ready ## run all tests
 	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -74,7 +91,7 @@ format: $(VENV)/.ready ## format the code and fix what the linter can
 	@ruff format . && ruff check --fix .
 
 lock: $(VENV)/.ready ## resolve requirements.lock anew from pyproject.toml
-	@uv pip compile pyproject.toml --extra all --extra dev --generate-hashes --python-version 3.11 -q \
+	@uv pip compile pyproject.toml --extra all --extra dev --generate-hashes --python-version 3.11 -q $(UPGRADE) \
 	  --custom-compile-command "make lock" -o requirements.lock
 
 licences: $(VENV)/.ready ## write docs/licences.md from what is installed

@@ -39,11 +39,12 @@ from benchmarks.subjects import SETTINGS, Subject, draw_pictures, image_input, l
 from stages.core.base.native_output import silence_native
 from stages.core.converting.recipes import RecipeInput, make_file
 from stages.core.detectors.build import restore_weights
-from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, DeploymentGraph, PostProcessingSettings
+from stages.core.exporting.graph import DeploymentGraph, PostProcessingSettings
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.tflite import convert_functions
 from stages.core.params.steps import ConvertParams
 from stages.core.results.interface import SIGNATURE
+from stages.core.tables.detectors import SIGNED
 from stages.core.tables.schemes import SCHEMES
 
 MODEL = "maskrcnn_mobiledet"
@@ -78,6 +79,9 @@ def export_stock(subject: Subject, size: int, settings: PostProcessingSettings, 
     # The batched suppression of regions has no TFLite builtin.
     config.task.model.roi_generator.use_batched_nms = False
     module = DetectionModule(params=config, batch_size=1, input_image_size=[size, size], input_type="tflite")
+    for layer in module.model.backbone._flatten_layers():
+        if hasattr(layer, "epsilon"):  # Model Garden has one for all batch norms
+            layer.epsilon = config.task.model.backbone_norm_epsilon
     signatures = module.get_inference_signatures({"tflite": SIGNATURE})
     restore_weights(module.model, Path(prefix))
     tf.saved_model.save(module, str(folder / "stock"), signatures=signatures)
@@ -87,7 +91,7 @@ def export_stock(subject: Subject, size: int, settings: PostProcessingSettings, 
 
 def normalize(image: np.ndarray) -> np.ndarray:
     """What the stock graph expects its caller to have done to the pixels."""
-    return np.asarray((image - np.asarray(MEAN_RGB)) / np.asarray(STDDEV_RGB), np.float32)
+    return np.asarray((image - np.asarray(SIGNED.mean)) / np.asarray(SIGNED.deviation), np.float32)
 
 
 def try_stock_int8(saved_model: Path, images: Sequence[np.ndarray], folder: Path) -> str:

@@ -40,12 +40,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "adamw_ema_3e-3": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.003},
     "adamw_ema_1e-3_warmup_100": {**ADAMW, "ema_decay": "auto", "learning_rate": 0.001, "warmup_steps": 100},
     "batch_4": {"batch_size": 4},
+    "batch_8": {"batch_size": 8},
     "orientation_free": {"augmentation": {"orientation_free": True}},
     "color_jitter": {"augmentation": {"color_jitter": 0.5}},
     "random_crop": {"augmentation": {"random_crop": 0.5}},
     "mosaic": {"augmentation": {"mosaic": 0.5}},
     "mix_up": {"augmentation": {"mix_up": 0.3}},
     "copy_paste": {"augmentation": {"copy_paste": 0.5}},
+    "huber": {"losses": {"box": "huber"}},
     "giou": {"losses": {"box": "giou"}},
     "ciou": {"losses": {"box": "ciou"}},
     "quality_focal": {"losses": {"classes": "quality_focal"}},
@@ -73,9 +75,10 @@ DATA: dict[str, dict[str, Any]] = {
         "prepare": {"source": "voc", "path": "$DETECTION_SAMPLES/bccd/BCCD"},
         "train": {
             "common": {
-                "input_size": [320, 320],
+                "input_size": [256, 320],
                 "anchors": {"size": 2.5},
-                "augmentation": {"scale_min": 0.7, "scale_max": 1.5},
+                "augmentation": {"scale_min": 0.9, "scale_max": 1.1},
+                "losses": {"box": "giou"},
             }
         },
     },
@@ -97,7 +100,7 @@ CASES: dict[tuple[str, str], dict[str, Any]] = {
     ("synthetic", "maskrcnn_mobiledet"): {"steps": 400, "batch_size": 4},
     ("synthetic_wide", "retinanet_mobiledet_edgetpu"): {"steps": 400, "batch_size": 8},
     ("synthetic_wide", "maskrcnn_mobiledet"): {"steps": 400, "batch_size": 4},
-    ("bccd", "retinanet_mobiledet_edgetpu"): {"steps": 1000, "batch_size": 8},
+    ("bccd", "retinanet_mobiledet_edgetpu"): {"steps": 600, "batch_size": 4},
     ("nuts", "maskrcnn_mobiledet"): {"steps": 600, "batch_size": 4},
 }
 """(data set, model) to the length of its trainings."""
@@ -126,7 +129,11 @@ def train(prepared: Layout, folder: Path, data: str, model: str, recipe: str, ch
     layout = Layout(folder / f"{data}-{model}-{recipe}")
     result = layout.variant(model, "trained") / RESULT_FILE
     if not result.is_file():
-        write_params(layout, data, model, {**CASES[data, model], **RECIPES[recipe], **changes})
+        settings = {**CASES[data, model], **RECIPES[recipe], **changes}
+        if "steps" not in {**RECIPES[recipe], **changes}:
+            images = CASES[data, model]["steps"] * CASES[data, model]["batch_size"]
+            settings["steps"] = images // settings["batch_size"]
+        write_params(layout, data, model, settings)
         share_data(prepared, layout)
         run_stage_in(layout, "train", "--model", model)
     return read_json(TrainResult, result)

@@ -19,7 +19,7 @@ from stages.core.params.steps import ExportParams
 from stages.core.processing.preprocess import preprocess_image
 from stages.core.results.interface import ImageInput
 from stages.core.results.training import TrainResult
-from stages.core.tables.detectors import DETECTORS
+from stages.core.tables.detectors import DETECTORS, SIGNED
 
 SETTLING_STEPS = 12
 WEIGHT_NOISE = 0.05
@@ -94,7 +94,11 @@ def draw_pictures(folder: Path, *, num: int, size: int) -> list[Path]:
 def image_input(size: int) -> ImageInput:
     """The contract of an exported graph's input."""
     return ImageInput(
-        name=INPUT_NAME, shape=(1, size, size, 3), dtype="float32", pad_value=padding_color(), normalization="inside"
+        name=INPUT_NAME,
+        shape=(1, size, size, 3),
+        dtype="float32",
+        pad_value=padding_color(SIGNED),
+        normalization="inside",
     )
 
 

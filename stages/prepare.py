@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"objects: {report.objects_kept} of {report.objects_found} kept, {report.objects_repaired} repaired"
         + (f", {ignored} ignored (crowds, difficult)" if ignored else "")
     )
+    for note in report.notes:
+        print(f"note: {note}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stages.core.base.layout import PAGE_FILE, Layout
+from stages.core.base.layout import PAGE_FILE, Layout, show_path
 from stages.core.command_line import parse_args, run_stage
 from stages.core.params.tree import load_params
 from stages.core.reporting.collect import read_metrics
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args("report", argv, about=__doc__, flags=FLAGS)
     layout = Layout(args.root)
     if args.table:
-        print_table(read_metrics(layout), artifact_paths(args.root, layout.report))
+        print_table(read_metrics(layout), artifact_paths(layout.report))
         return 0
     params = load_params(args.root)
     # The libraries that draw are an extra of the package; the table is printed without them.
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         score_threshold=params.report.score_threshold,
     )
     write_report(content, layout.report)
-    print(f"{headline(content.metrics)} {layout.report.relative_to(args.root)}/{PAGE_FILE}")
+    print(f"{headline(content.metrics)} {show_path(layout.report / PAGE_FILE)}")
     return 0
 
 

@@ -25,7 +25,9 @@ from stages.core.results.training import TrainResult
 from stages.core.results.validation import (
     Accuracy,
     Agreement,
+    ApIntervals,
     AveragePrecision,
+    Interval,
     MovedImage,
     Parity,
     Protocol,
@@ -74,6 +76,10 @@ SIZES = dict.fromkeys(SCHEMES, 3_800_000) | {
 }
 RUNTIMES = {Backend.TFLITE: ("ai-edge-litert 2.3.0", "XNNPACK"), Backend.OPENVINO: ("openvino 2026.4.0", "CPU plugin")}
 NO_OTHER_FORM = "TFLite_Detection_PostProcess ends one-stage detectors only: it has no masks and no second stage"
+
+
+AWKWARD = "br[1] q?s*,100%#é$'\\x"
+"""A folder's name that holds what patterns, lists, addresses and shells give a meaning to."""
 
 
 def row(**changes: Any) -> Row:
@@ -169,6 +175,19 @@ def average_precision(ap: float | None, labels: dict[str, str] = LABELS) -> Aver
     )
 
 
+def ap_intervals(ap: float, drop: float) -> ApIntervals:
+    """AP is known to 1.5 points, drops to a twentieth of a point."""
+    near_drop = Interval(low=drop - 0.05, high=drop + 0.05)
+    return ApIntervals(
+        ap=Interval(low=ap - drop - 1.5, high=ap - drop + 1.5),
+        ap_float=Interval(low=ap - 1.5, high=ap + 1.5),
+        ap_drop=near_drop,
+        class_ap_drop=dict.fromkeys(LABELS.values(), Interval(low=drop - 0.37, high=drop + 0.37)),
+        resamples=1000,
+        confidence=0.95,
+    )
+
+
 def class_results(names: Iterable[str] = tuple(LABELS.values()), *, num_objects: int = 10) -> ClassResults:
     """The first class has `num_objects` objects, each further one a tenth less, the last one none at all."""
     names = tuple(names)
@@ -205,6 +224,8 @@ def validation(model: str = "retinanet_mobiledet_edgetpu", scheme: str = "int8",
         reference=Accuracy(box=average_precision(box), mask=average_precision(mask) if masks else None),
         box_ap_drop=drop,
         mask_ap_drop=drop / 2 if masks else None,
+        box_intervals=ap_intervals(box, changes.get("box_ap_drop", drop) or 0),
+        mask_intervals=ap_intervals(mask, changes.get("mask_ap_drop", drop / 2) or 0) if masks else None,
         box_classes=class_results(),
         mask_classes=class_results() if masks else None,
         parity=()

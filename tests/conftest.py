@@ -9,6 +9,7 @@ import pytest
 
 from stages.core.base.layout import Layout
 from stages.core.converting.tools import forbid_telemetry
+from tests.builders import AWKWARD
 from tests.exported_project import write_exported_project
 
 # A training's `bfloat16_math` would change how all later tests of the process compute.
@@ -59,7 +60,7 @@ def exported_project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    root = shared / "exported"
+    root = shared / AWKWARD
     with (shared / "exported.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)

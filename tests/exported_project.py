@@ -30,7 +30,7 @@ def random_model(name: str, *, seed: int = 0, **changes: Any) -> tuple[Any, Any]
     import tf_keras
 
     from stages.core.detectors.build import ARCHITECTURES, build_model
-    from stages.core.tables.detectors import DETECTORS, Family
+    from stages.core.tables.detectors import DETECTORS
 
     tf_keras.utils.set_random_seed(seed)
     config = ARCHITECTURES[DETECTORS[name].family](DETECTORS[name])
@@ -39,7 +39,7 @@ def random_model(name: str, *, seed: int = 0, **changes: Any) -> tuple[Any, Any]
     config.task.model.override(changes)
     model = build_model(config)
     rng = np.random.default_rng(seed)
-    lively = DETECTORS[name].family is Family.RETINANET
+    lively = not DETECTORS[name].has_masks
     for variable in model.trainable_variables:
         shape = tuple(variable.shape)
         if lively and "kernel" in variable.name:

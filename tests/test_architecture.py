@@ -29,10 +29,12 @@ AROUND_THE_DAG = {
     "cross_validate",
     "publish",
     "publish_experiments",
+    "sweep",
     "run",
     "import_config",
     "export_config",
     "predict",
+    "inspect",
 }
 """Commands that are no stages: they start the DAG, write its parameters, use its files, or read dvc.lock, which is
 complete only once the DAG has run."""
@@ -57,9 +59,11 @@ PACKAGE_ENTRIES = {
     "gate": "gating",
     "publish": "tracking",
     "run": "launching",
+    "sweep": "launching",
     "import_config": "tfod",
     "export_config": "tfod",
     "predict": "predicting",
+    "inspect": "inspecting",
 }
 """Command to the package whose module of the same name does its work."""
 
@@ -242,7 +246,9 @@ def test_params_file_names_every_training_parameter() -> None:
     assert set(TrainSettings.model_fields) == named
 
 
-@pytest.mark.parametrize("name", [name for name in Params.model_fields if name not in ("models", "schemes", "train")])
+@pytest.mark.parametrize(
+    "name", [name for name in Params.model_fields if name not in ("brought", "models", "schemes", "train")]
+)
 def test_params_file_names_every_parameter(name: str) -> None:
     section = Params.model_fields[name]
     known = {field.alias or key for key, field in section.annotation.model_fields.items()}  # type: ignore[union-attr]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from PIL import Image
+from record_builder import write_record_set
 
 from stages import prepare
 from stages.core.params.tree import merge_trees
@@ -66,6 +67,20 @@ def voc_folder(folder: Path) -> None:
     (raw / "Annotations" / "a.xml").write_text("<annotation><filename>a.jpg</filename></annotation>")
 
 
+def record_folder(folder: Path, *, keep: int | None = None, label_map: str = "item { id: 1 name: 'nut' }") -> None:
+    raw = write_record_set(folder / "data" / "raw")
+    (raw / "map.pbtxt").write_text(label_map)
+    (raw / "a.record").write_bytes((raw / "a.record").read_bytes()[:keep])
+
+
+def truncated_records(folder: Path) -> None:
+    record_folder(folder, keep=-9, label_map="item { id: 1 name: 'nut' }\nitem { id: 2 name: 'fig' }")
+
+
+def two_names_for_an_id(folder: Path) -> None:
+    record_folder(folder, label_map="item { id: 1 name: 'nut' }\nitem { id: 1 name: 'fig' }")
+
+
 @cache
 def prepare_once() -> tempfile.TemporaryDirectory[str]:
     """A project with a prepared synthetic set of six training images."""
@@ -92,13 +107,14 @@ class Bad:
     says: tuple[str, ...]
 
 
+RECORDS = {"prepare": {"source": "tfrecord"}}
 COCO = {"prepare": {"source": "coco", "annotations": "annotations.json"}}
 
 CASES = (
     Bad(id="unknown_scheme", params={"schemes": ["int9"]}, says=("schemes", "'int9'", "did you mean", "int16x8")),
     Bad(
         id="unknown_model",
-        params={"models": ["mobiledet_cpuu"]},
+        params={"models": ["retinanet_mobiledet_cpuu"]},
         says=("models", "did you mean 'retinanet_mobiledet_cpu'"),
     ),
     Bad(
@@ -134,7 +150,7 @@ CASES = (
     Bad(
         id="misspelt_training_key",
         params={"train": {"common": {"batchsize": 4}, "retinanet_mobiledet_tiny": {}}},
-        says=("train.retinanet_mobiledet_tiny.batchsize", "'batch_size'"),
+        says=("train.common.batchsize", "'batch_size'"),
     ),
     Bad(
         id="misspelt_override",
@@ -153,6 +169,31 @@ CASES = (
     Bad(id="wrong_format", params=COCO, data=voc_folder, says=("annotations.json", "voc")),
     Bad(id="no_annotations", params=COCO, data=no_annotations, says=("annotations.json", "no")),
     Bad(id="one_class_only", params=COCO, data=one_class, says=("'class 0'", "min_classes")),
+    Bad(
+        id="truncated_records",
+        params=RECORDS,
+        data=truncated_records,
+        says=("a.record: byte", "the file ends after", "record 5", "the 5 records before are whole"),
+    ),
+    Bad(id="class_not_in_the_map", params=RECORDS, data=record_folder, says=("record 1 (byte", "'fig'", "map.pbtxt")),
+    Bad(
+        id="two_names_for_an_id",
+        params=RECORDS,
+        data=two_names_for_an_id,
+        says=("map.pbtxt: line 2: id 1 is there twice",),
+    ),
+    Bad(
+        id="images_outside_of_the_data",
+        params=merge_trees(COCO, {"prepare": {"images": "../images"}}),
+        data=coco_folder,
+        says=("prepare.images", "'../images' leads out of prepare.path", "data/raw"),
+    ),
+    Bad(
+        id="parameter_of_another_source",
+        params={"prepare": {"source": "voc", "label_map": "map.pbtxt"}},
+        data=voc_folder,
+        says=("prepare.label_map", "only for source tfrecord"),
+    ),
     Bad(
         id="batch_larger_than_the_data",
         stage="train",

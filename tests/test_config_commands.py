@@ -11,7 +11,7 @@ from api_config import SSD
 from stages import export_config, import_config
 from stages.core.command_line import run_stage
 
-MODEL = "retinanet_mobiledet_dsp"
+MODEL = "ssdlite_mobiledet_dsp"
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def test_without_a_file_to_write_the_result_is_printed(
         ("export_config", "the following arguments are required: model"),
         (
             "export_config mobiledet_dps --out a.config",
-            "unknown model 'mobiledet_dps'; did you mean 'retinanet_mobiledet_dsp'?",
+            "unknown model 'mobiledet_dps'; did you mean 'ssdlite_mobiledet_dsp'?",
         ),
         ("export_config maskrcnn_mobiledet --out a.config", "the Object Detection API has no such model"),
         (f"export_config {MODEL} --out mine.config", "mine.config: is there already"),
         (f"export_config {MODEL} --like no.config --out a.config", "no.config: no such file"),
-        ("export_config retinanet_mobiledet_cpu --like mine.config --out a.config", "its model is ssd_mobiledet_dsp"),
+        ("export_config ssdlite_mobiledet_cpu --like mine.config --out a.config", "its model is ssd_mobiledet_dsp"),
         (f"export_config {MODEL} --root no", "--root: no such folder"),
     ],
 )

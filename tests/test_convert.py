@@ -22,7 +22,7 @@ from stages.core.results.interface import read_interface, write_interface
 from stages.core.results.kinds import Form
 from stages.core.results.status import Status
 from stages.core.tables.schemes import SCHEMES
-from tests.builders import applies
+from tests.builders import AWKWARD, applies
 from tests.crashing_maker import make_badly
 from tests.exported_project import MODELS, SCHEMES_OF_TRAINED
 
@@ -36,10 +36,10 @@ def project(exported_project: Layout, tmp_path: Path) -> Layout:
     """A copy that a test may spoil."""
     shutil.copytree(
         exported_project.root,
-        tmp_path / "project",
+        tmp_path / AWKWARD,
         ignore=shutil.ignore_patterns("trained", "converted", "validated", "benchmarked"),
     )
-    layout = Layout(tmp_path / "project")
+    layout = Layout(tmp_path / AWKWARD)
     for model in MODELS:
         shutil.copytree(
             exported_project.exported(model, "trained"), layout.exported(model, "trained"), dirs_exist_ok=True

@@ -46,7 +46,8 @@ def test_interface_says_what_the_file_is(exported_project: Layout, model: str, f
     graph = read_graph((folder / file).read_bytes(), model)
     assert interface.labels == LABELS
     assert interface.input.shape == (1, SIZE, SIZE, 3)
-    assert interface.input.pad_value == (124, 116, 104)
+    assert interface.input.pad_value == (128, 128, 128)
+    assert interface.input.normalization.endswith("(pixel - [127.500, 127.500, 127.500]) / [127.500, 127.500, 127.500]")
     assert interface.class_offset == 1
     assert interface.post_processing.max_detections == EXPORT["max_detections"]
     assert {output.name for output in interface.outputs} == OUTPUTS[model]

@@ -36,7 +36,8 @@ def test_red_says_which_row_which_number_which_bound_by_how_much(
     report(["--root", str(layout.root)])
     assert run(layout) == EXIT_GATE_RED == 3
     assert capsys.readouterr().err.splitlines() == [
-        "red: retinanet_mobiledet_edgetpu/int8: box_ap_drop 3.10 is above 2 (gate.max_ap_drop.int8) by 1.10 points",
+        "red: retinanet_mobiledet_edgetpu/int8: box_ap_drop 3.10 is above 2 (gate.max_ap_drop.int8) by 1.10 points, "
+        "beyond noise (95 % interval 3.05 to 3.15)",
         "The gate is red: 1 of 2 rows fail.",
     ]
 

@@ -28,6 +28,7 @@ from stages.core.base.errors import DataError, UserError
 from stages.core.base.hashing import hash_file
 from stages.core.datasets import workers
 from stages.core.datasets.coco import read_coco
+from stages.core.datasets.folder_hints import FORMATS
 from stages.core.datasets.prepare import flatten_name, prepare_data
 from stages.core.datasets.prepared import read_calibration, read_labels, read_prepare_report, read_split
 from stages.core.datasets.readers import READERS
@@ -130,7 +131,10 @@ def test_same_input_same_bytes_and_another_seed_others(project: Path, tmp_path: 
 
 def test_readers_are_the_sources_that_params_allow() -> None:
     annotation = PrepareParams.model_fields["source"].annotation
-    assert tuple(READERS) == get_args(annotation)
+    known = list(get_args(annotation))
+    known.remove("auto")
+    assert list(READERS) == known
+    assert list(FORMATS) == known[1:]
 
 
 def test_voc_and_coco_of_one_picture_give_equal_samples(tmp_path: Path) -> None:
@@ -179,17 +183,20 @@ DIRT = [
     Dirt(id="truncated", file=encode(PLAIN)[:900], reason="truncated", kept=(39, 39)),
     Dirt(id="not_an_image", file=b"not found", reason="unreadable", kept=(39, 39)),
     Dirt(id="missing", file=b"", reason="missing_file", kept=(39, 39)),
-    Dirt(id="path_traversal", name="../0.jpg", reason="unsafe_name", kept=(39, 39)),
+    Dirt(id="path_traversal", name="../gone.jpg", reason="unsafe_name", kept=(39, 39)),
     Dirt(id="wrong_size", image={"height": 640, "width": 960}, reason="size_mismatch", kept=(39, 39)),
     Dirt(id="wrong_extension", file=encode(PLAIN), name="0.png", reason="wrong_extension"),
     Dirt(id="greyscale", file=encode(PLAIN[..., 0]), reason="greyscale", stored_as="0.png"),
     Dirt(id="exif", file=with_orientation(picture(0, 96, 64), 6), reason="exif_orientation", stored_as="0.png"),
     Dirt(id="box_over_the_border", annotation={"bbox": [80, 10, 40, 10]}, reason="box_clipped"),
-    Dirt(id="zero_area", annotation={"bbox": [80, 10, 0, 10]}, reason="box_zero_area", kept=(40, 39)),
+    Dirt(id="zero_area", annotation={"bbox": [80, 10, 0, 10]}, reason="box_from_mask"),
+    Dirt(id="twice", annotation={"id": 99, "image_id": 2}, reason="duplicate", kept=(40, 39)),
     Dirt(id="outside", annotation={"bbox": [200, 10, 9, 10]}, reason="box_outside", kept=(40, 39)),
     Dirt(id="no_box_but_mask", annotation={"bbox": None}, reason="box_from_mask"),
     Dirt(id="no_mask", annotation={"segmentation": None}, reason="no_mask", kept=(40, 39)),
-    Dirt(id="bad_mask", annotation={"segmentation": [[1, 2, 3, 4]]}, reason="bad_mask", kept=(40, 39)),
+    Dirt(
+        id="bad_mask", annotation={"segmentation": {"size": [8, 8], "counts": [64]}}, reason="bad_mask", kept=(40, 39)
+    ),
     Dirt(id="object_of_no_image", annotation={"image_id": 99}, reason="unknown_image", kept=(40, 39)),
 ]
 
@@ -296,7 +303,9 @@ def test_an_empty_test_split_is_a_valid_one(tmp_path: Path) -> None:
         pytest.param({"max_rejected_fraction": 0.0}, "1 of 6 images rejected (16.7%", id="too_much_rejected"),
         pytest.param({"annotations": "gone.json"}, "gone.json: no such file", id="no_annotations"),
         pytest.param({"source": "voc"}, "is prepare.source coco?", id="wrong_format"),
-        pytest.param({"source": "voc", "annotations": "a.json"}, "only for source coco", id="not_for_voc"),
+        pytest.param(
+            {"source": "voc", "annotations": "a.json"}, "prepare.annotations: only for source", id="not_for_voc"
+        ),
     ],
 )
 def test_bad_input_loses_nothing(changes: dict[str, Any], says: str, tmp_path: Path) -> None:

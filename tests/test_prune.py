@@ -21,6 +21,7 @@ from stages.core.results.kinds import Variant
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
 from tests import refined_project
+from tests.builders import AWKWARD
 
 pytestmark = pytest.mark.slow
 
@@ -59,9 +60,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(source: Path, tmp_path: Path) -> Layout:
     """A project of its own with the same data and weights."""
-    shutil.copytree(source, tmp_path, dirs_exist_ok=True)
-    write_params(tmp_path)
-    return Layout(tmp_path)
+    root = tmp_path / AWKWARD
+    shutil.copytree(source, root)
+    write_params(root)
+    return Layout(root)
 
 
 IN_A_FRESH_PROCESS = """
@@ -127,9 +129,10 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
     import tensorflow as tf
 
     from stages.core.converting.sparsity import read_sparsity
-    from stages.core.exporting.export import build_graph, write_tflites
+    from stages.core.exporting.export import build_graph
     from stages.core.exporting.graph import PostProcessingSettings
     from stages.core.exporting.load import load_trained
+    from stages.core.exporting.tflite import write_tflites
     from stages.core.pruning.kernels import list_kernels
 
     with monkeypatch.context() as patch:

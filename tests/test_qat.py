@@ -21,6 +21,7 @@ from stages.core.results.kinds import Variant
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
 from tests import refined_project
+from tests.builders import AWKWARD
 
 pytestmark = pytest.mark.slow
 
@@ -58,8 +59,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 @pytest.fixture
 def project(source: Layout, tmp_path: Path) -> Layout:
     """A project of its own with the same data and weights."""
-    shutil.copytree(source.root, tmp_path, dirs_exist_ok=True)
-    return Layout(tmp_path)
+    return Layout(shutil.copytree(source.root, tmp_path / AWKWARD))
 
 
 IN_A_FRESH_PROCESS = """

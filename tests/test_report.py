@@ -16,7 +16,9 @@ MODELS, SCHEMES = ("retinanet_mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float
 ROW_KEYS = """
 model scheme backend source status reason artifact sha256 size_bytes gzip_bytes box_ap mask_ap box_ap_float
 mask_ap_float box_ap_drop mask_ap_drop box_class_ap_drop box_worst_class mask_class_ap_drop mask_worst_class
-agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict verdict_reasons
+box_ap_interval mask_ap_interval box_ap_drop_interval mask_ap_drop_interval box_class_ap_drop_interval
+mask_class_ap_drop_interval agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict
+verdict_reasons unsure_fails
 """
 
 
@@ -39,11 +41,12 @@ def files_of(layout: Layout) -> dict[str, str]:
 
 def test_the_report_is_a_table_a_page_and_files_for_dvc(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(layout) == 0
-    assert capsys.readouterr().out == "The gate is green: 4 rows, none fails. models/report/index.html\n"
+    assert capsys.readouterr().out == f"The gate is green: 4 rows, none fails. {layout.report}/index.html\n"
     assert set(files_of(layout)) == {
         "index.html",
         "metrics.json",
         "report.md",
+        "metrics/summary.json",
         *(f"metrics/{model}/{scheme}.json" for model in MODELS for scheme in SCHEMES),
         "plots/accuracy_latency.json",
         "plots/accuracy_size.json",
@@ -91,7 +94,7 @@ def test_the_table_alone_needs_only_metrics(layout: Layout, capsys: pytest.Captu
     printed = capsys.readouterr().out
     assert "int8" in printed
     assert "The gate is green: 4 rows, none fails." in printed
-    assert "report  models/report/index.html" in printed
+    assert f"report  {layout.report / 'index.html'}" in printed
     assert "make ui" in printed
 
 

@@ -25,6 +25,7 @@ from stages.core.base.layout import Layout
 from stages.core.params.tree import merge_trees
 from stages.core.results.history import read_history
 from stages.core.results.training import TrainResult
+from tests.builders import AWKWARD
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,8 @@ def write_params(root: Path, **settings: Any) -> None:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with prepared data."""
-    root = tmp_path_factory.mktemp("prepared")
+    root = tmp_path_factory.mktemp("prepared") / AWKWARD
+    root.mkdir()
     write_params(root)
     assert prepare.main(["--root", str(root)]) == 0
     return root
@@ -81,9 +83,10 @@ def trained_weights(trained: Layout) -> dict[str, np.ndarray]:
 @pytest.fixture
 def project(prepared: Path, tmp_path: Path) -> Path:
     """A project of its own on the same data."""
-    shutil.copytree(prepared / "data", tmp_path / "data")
-    write_params(tmp_path)
-    return tmp_path
+    root = tmp_path / AWKWARD
+    shutil.copytree(prepared / "data", root / "data")
+    write_params(root)
+    return root
 
 
 def run(root: Path, model: str = MODEL) -> int:

@@ -18,7 +18,7 @@ from stages.core.datasets.subset import choose_subset
 from stages.core.params.steps import MAX_SHOWN_IMAGES
 from stages.core.processing.stored_outputs import load_outputs
 from stages.core.results.status import Status
-from stages.core.results.validation import Validation
+from stages.core.results.validation import Interval, Validation
 from tests.tflite_builder import build_crasher, build_detector, build_refused, build_segmenter
 from tests.tiny_project import MODELS, write_conversion, write_tiny_project
 
@@ -46,6 +46,9 @@ def test_the_float_file_itself_loses_nothing(model: str, layout: Layout) -> None
     assert result.accuracy is not None
     assert result.accuracy.box.ap == pytest.approx(100)
     assert result.box_ap_drop == 0
+    assert result.box_intervals is not None
+    assert result.box_intervals.ap_drop == Interval(low=0, high=0)
+    assert (result.mask_intervals is not None) == (model == "maskrcnn_tiny")
     assert result.agreement is not None
     assert (result.agreement.f1, result.agreement.mean_iou, result.agreement.score_shift) == (1.0, 1.0, 0.0)
     assert result.agreement.num_matched > 10

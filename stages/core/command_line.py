@@ -7,11 +7,15 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from stages.core.base.errors import UsageError, UserError
+from stages.core.base.layout import PARAMS_FILE
+from stages.core.base.stopping import Stopped, received_stop, stop_on_signals
 from stages.core.params.names import check_name
+from stages.core.params.tree import load_yaml
 from stages.core.tables.detectors import DETECTORS
 from stages.core.tables.schemes import SCHEMES
 
@@ -23,7 +27,7 @@ EXTRAS = {
     "convert": ("ai_edge_quantizer", "nncf"),
     "report": ("cv2", "jinja2"),
     "video": ("cv2",),
-    "train": ("defusedxml", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"),
+    "train": ("defusedxml", "h5py", "official", "orbit", "tensorflow", "tensorflow_model_optimization", "tf_keras"),
     "track": ("dvc", "mlflow"),
 }
 """Extras of the package, with the modules that they add to the plain install."""
@@ -42,9 +46,15 @@ MODEL_SUMMARIES = {
     "retinanet_mobiledet_dsp": "relu6 and Tucker convolutions, for DSPs",
     "retinanet_mobiledet_gpu": "relu6 and Tucker convolutions, for mobile GPUs",
     "retinanet_mobilenetv2": "MobileNetV2, depthwise and relu6: small, and fast in any runtime",
+    "ssdlite_mobiledet_cpu": "SSDLite as published, on the CPU backbone: the smallest and fastest in float",
+    "ssdlite_mobiledet_edgetpu": "SSDLite as published, on the EdgeTPU backbone: for Edge TPUs and int8",
+    "ssdlite_mobiledet_dsp": "SSDLite as published, on the DSP backbone",
+    "ssdlite_mobiledet_gpu": "SSDLite as published, on the GPU backbone",
+    "ssdlite_mobilenetv2": "SSDLite as published, on MobileNetV2",
     "maskrcnn_mobiledet": "Mask R-CNN on the EdgeTPU backbone: masks at phone speed",
     "maskrcnn_resnet50": "Mask R-CNN on ResNet50-FPN: the classic, for edge boxes",
     "retinanet_mobiledet_tiny": "narrow MobileDet for tests and smoke runs",
+    "ssdlite_tiny": "narrow SSDLite for tests and smoke runs",
     "maskrcnn_tiny": "narrow Mask R-CNN for tests and smoke runs",
 }
 SCHEME_SUMMARIES = {
@@ -61,6 +71,8 @@ SCHEME_SUMMARIES = {
     "openvino_int8": "OpenVINO IR quantized by NNCF: int8 layers, box arithmetic float",
     "qat_int8": "int8 with weights and ranges from quantization-aware training",
     "qat_int8_uint8_input": "qat_int8 with uint8 pixels in",
+    "qat_int8_postprocess_op": "qat_int8 ending in the op that mobile libraries expect: as published for Edge TPUs",
+    "qat_uint8_postprocess_op": "uint8 throughout, as published: of brought graphs with fake-quant nodes",
     "pruned_float32": "float32 with the smallest weights at zero: smaller once compressed",
     "pruned_int8": "int8 with the smallest weights at zero",
     "pruned_qat_int8": "pruned, then quantization-aware training that keeps the zeros",
@@ -73,6 +85,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message} (--help shows what is allowed)")
+
+
+class Listing(argparse.Action):
+    """A switch that prints what the function in `const` gives, and ends the process."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
+        """Prints and exits with status 0, whatever else the command line lacks."""
+        print(self.const())
+        parser.exit()
 
 
 def known_name(kind: str, table: Collection[str]) -> Callable[[str], str]:
@@ -120,6 +141,7 @@ def parse_args(
     variants: Sequence[str] = (),
     flags: Mapping[str, str] | None = None,
     numbers: Mapping[str, str] | None = None,
+    listings: Mapping[str, tuple[str, Callable[[], str]]] | None = None,
 ) -> argparse.Namespace:
     """Arguments of one stage: `--root`, and `--model` and `--scheme` where the stage works on one of them.
 
@@ -127,6 +149,7 @@ def parse_args(
       variants: What `--variant` may be, the first by default; without any there is no such argument.
       flags: Switches that only this stage has, by name, with their help.
       numbers: Positive numbers that only this stage takes, by name, with their help; None where they are not given.
+      listings: Switches that print a text and end the process, like `--help`, by name, with help and text.
 
     Raises:
       UsageError: if they are wrong.
@@ -134,7 +157,7 @@ def parse_args(
     tables = {"models": MODEL_SUMMARIES if model else {}, "schemes": SCHEME_SUMMARIES if scheme else {}}
     parser = make_parser(stage, about, "\n\n".join(_list_rows(name, rows) for name, rows in tables.items() if rows))
     if model:
-        parser.add_argument("--model", required=True, type=known_name("model", DETECTORS), help="listed below")
+        parser.add_argument("--model", required=True, help="listed below, or a name below `brought` in params.yaml")
     if scheme:
         parser.add_argument("--scheme", required=True, type=known_name("scheme", SCHEMES), help="listed below")
     if variants:
@@ -144,7 +167,12 @@ def parse_args(
         parser.add_argument(f"--{name}", action="store_true", help=text)
     for name, text in (numbers or {}).items():
         parser.add_argument(f"--{name}", type=positive_number, help=text)
-    return read_args(parser, argv)
+    for name, (about_listing, list_text) in (listings or {}).items():
+        parser.add_argument(f"--{name}", action=Listing, nargs=0, const=list_text, help=about_listing)
+    args = read_args(parser, argv)
+    if model:
+        _check_model(parser, args.model, args.root)
+    return args
 
 
 def make_parser(stage: str, about: str | None, epilog: str = "", *, root: bool = True) -> Parser:
@@ -176,13 +204,31 @@ def read_args(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
-    """Runs a stage's main and exits: a `UserError` becomes one line and status 2."""
+    """Runs a stage's main and exits: a `UserError` becomes one line and status 2, a stop one line and 128 + signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    named = (value for name, value in pairwise(sys.argv) if name in ("--model", "--scheme", "--variant"))
+    name = " ".join([Path(sys.argv[0]).stem, *named])
     try:
-        status = main(None)
+        with stop_on_signals(name):
+            status = _status_of(main)
+    except BaseException as error:
+        # Native code may make another error of the stop.
+        stop = error if isinstance(error, Stopped) else received_stop()
+        if stop is None:
+            raise
+        print(f"{name}: {stop}", file=sys.stderr, flush=True)
+        # At once: threads and pools that would be waited for have nothing left to do.
+        os._exit(stop.status)
+    sys.exit(status)
+
+
+def _status_of(main: Callable[[Sequence[str] | None], int]) -> int:
+    try:
+        return main(None)
     except UserError as error:
+        if received_stop() is not None:
+            raise
         print(f"error: {error}", file=sys.stderr)
-        status = EXIT_USER_ERROR
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         extra = next((name for name, modules in EXTRAS.items() if missing in modules), None)
@@ -191,10 +237,17 @@ def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
         extra = STAGE_EXTRAS.get(Path(sys.argv[0]).stem, extra)
         advice = f"pip install 'edge-detectors[{extra}]', or `make setup` in a checkout"
         print(f"error: this needs {error.name}, which is not installed: {advice}", file=sys.stderr)
-        status = EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        status = 130
-    sys.exit(status)
+    return EXIT_USER_ERROR
+
+
+def _check_model(parser: Parser, name: str, root: Path) -> None:
+    """Raises UsageError unless a model is a row of the table or brought by params.yaml, which is only read for it."""
+    if name not in DETECTORS:
+        try:
+            brought = load_yaml(root / PARAMS_FILE).get("brought") if (root / PARAMS_FILE).is_file() else None
+            check_name(name, "model", [*DETECTORS, *(brought if isinstance(brought, dict) else ())])
+        except ValueError as error:
+            parser.error(f"argument --model: {error}")
 
 
 def _list_rows(title: str, rows: Mapping[str, str]) -> str:

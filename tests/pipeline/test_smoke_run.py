@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 from mlflow import MlflowClient
+from retraining_clone import Clone, give_results, make_clone, make_origin
 
 from stages.core.base.hashing import hash_files
 
@@ -253,3 +256,100 @@ def test_a_changed_file_makes_stale_what_it_can_change(stale: dict[str, set[str]
 @pytest.mark.parametrize("what", PARAMETERS)
 def test_a_changed_parameter_makes_stale_what_it_can_change(smoke: SmokeRun, what: str) -> None:
     assert {stage for stage, _ in ask_dvc(smoke.folder, [what])} == STALE[what]
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """A checkout whose results CI has pushed and recorded, and a fresh clone that has pulled them."""
+
+    first: Clone
+    second: Clone
+    recorded: str
+
+
+@pytest.fixture(scope="module")
+def retraining(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Retraining:
+    folder = tmp_path_factory.mktemp("retraining")
+    origin = make_origin(folder, smoke.folder / "params.yaml", smoke.environment)
+    first = make_clone(origin, folder / "first", smoke.environment)
+    give_results(first, smoke.folder)
+    first.make("push")
+    recorded = first.make("record")
+    second = make_clone(origin, folder / "second", smoke.environment)
+    second.make("pull")
+    return Retraining(first, second, recorded)
+
+
+def test_results_are_recorded_in_a_commit_that_starts_nothing(retraining: Retraining) -> None:
+    assert "recorded" in retraining.recorded
+    assert retraining.second.check("git", "show", "--name-only", "--format=%s", "HEAD").split("\n")[2:] == [
+        "dvc.lock",
+        "",
+    ]
+    assert "[skip ci]" in retraining.second.check("git", "log", "-1", "--format=%s")
+    assert "nothing to record" in retraining.first.make("record")
+
+
+def test_a_fresh_clone_pulls_everything_and_runs_nothing(smoke: SmokeRun, retraining: Retraining) -> None:
+    said = retraining.second.make("repro")
+    assert "Running stage" not in said
+    assert f"{1 + len(MODELS) * len(SCHEMES)} runs new" in said
+    for model, scheme in set(smoke.rows) - set(NOT_APPLICABLE):
+        path = Path("models", "converted", model, scheme, "result.json")
+        assert (retraining.second.folder / path).read_bytes() == (smoke.folder / path).read_bytes()
+
+
+def test_the_comment_has_gate_table_and_pictures(retraining: Retraining) -> None:
+    said = retraining.second.make("comment", "BASE=HEAD~1")
+    assert said.startswith("### Gate green")
+    assert all(f"| {model} |" in said or f"`{model}`" in said for model in MODELS)
+    pictures = [line.rpartition("(")[2].rstrip(")") for line in said.splitlines() if line.startswith("![")]
+    assert pictures
+    assert all((retraining.second.folder / picture).is_file() for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "stale"),
+    [
+        ("train.maskrcnn_tiny.batch_size 3", {f"{step}@maskrcnn_tiny" for step in ("train", "prune")}),
+        ("prepare.synthetic.num_train 65", {"prepare"}),
+    ],
+    ids=["one-model", "data"],
+)
+def test_a_change_retrains_what_depends_on_it(retraining: Retraining, parameter: str, stale: set[str]) -> None:
+    with changed(retraining.second.folder, parameter):
+        found = json.loads(retraining.second.check("dvc", "status", "--json"))
+    assert {stage for stage in found if not stage.startswith("qat")} == stale
+    assert all("maskrcnn_tiny" in stage for stage in found if stage.startswith("qat"))
+
+
+def test_a_red_gate_is_recorded_and_fails(retraining: Retraining) -> None:
+    change(retraining.second.folder, "params.yaml gate.max_size_mb 0.001")
+    said = retraining.second.make("repro", status=2)
+    assert said.count("Running stage") == 2
+    said = retraining.second.make("comment", "BASE=HEAD")
+    assert said.startswith("### Gate red")
+    assert "max_size_mb" in said
+    assert "recorded" in retraining.second.make("record")
+
+
+def test_results_of_other_parameters_are_not_recorded(retraining: Retraining) -> None:
+    with changed(retraining.first.folder, "report.num_pictures 3"):
+        assert "run make repro" in retraining.first.make("record")
+
+
+def test_without_a_remote_there_is_nothing_to_pull(retraining: Retraining) -> None:
+    retraining.first.check("dvc", "remote", "remove", "storage")
+    assert "no DVC remote" in retraining.first.make("pull")
+
+
+@contextmanager
+def changed(folder: Path, parameter: str) -> Iterator[None]:
+    """One parameter, changed meanwhile."""
+    path = folder / "params.yaml"
+    before = path.read_bytes()
+    change(folder, f"params.yaml {parameter}")
+    try:
+        yield
+    finally:
+        path.write_bytes(before)

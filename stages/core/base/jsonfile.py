@@ -22,6 +22,11 @@ def write_json(value: Any, path: Path) -> None:
     partial.replace(path)
 
 
+def to_text(value: Any) -> str:
+    """What `write_json` writes, as text."""
+    return TypeAdapter(type(value)).dump_json(value, indent=2).decode() + "\n"
+
+
 def read_json(kind: type[T], path: Path) -> T:
     """Reads what `write_json` wrote.
 

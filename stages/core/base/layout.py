@@ -1,5 +1,6 @@
 """Every path and file name under data/ and models/, once."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ TFLITE_FILES: Mapping[str, str] = MappingProxyType(
     {"builtin": "model.tflite", "postprocess_op": "postprocess_op.tflite"}
 )
 """Float32 files in an exported folder, by `Form`; the second only for one-stage detectors."""
+QUANTIZED_FILE = "quantized.tflite"
+"""In an exported folder: a finished uint8 file up to its heads; only of brought graphs with fake-quant nodes."""
 INTERFACE_FILE, PROOF_FILE = "interface.json", "proof.json"
 LABEL_LIST_FILE = "labels.txt"
 """Class names, one a line, beside every converted file and inside those that mobile libraries read."""
@@ -26,6 +29,18 @@ ANNOTATIONS_FILE, LABELS_FILE, LABEL_MAP_FILE = "annotations.json", "labels.json
 CALIBRATION_FILE, PREPARE_REPORT_FILE = "calibration.json", "report.json"
 METRICS_FILE, MARKDOWN_FILE, PAGE_FILE = "metrics.json", "report.md", "index.html"
 PARAMS_FILE = "params.yaml"
+BROUGHT_FOLDER = "models/brought"
+"""Where models that somebody else has finished are put: tracked, and a dependency of `export`."""
+BROUGHT_FILE = "brought.json"
+"""In an exported folder of a brought model: what was found out about its file."""
+PROJECT_VARIABLE = "PIPELINE_PROJECT"
+"""Environment variable, set where the pipeline runs in a folder of its own: the checkout that it was started in."""
+
+
+def show_path(path: Path) -> str:
+    """A path as the user can open it: relative to where the pipeline was started if it is below, else absolute."""
+    here = Path(os.environ.get(PROJECT_VARIABLE) or Path.cwd())
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ STDERR = 2
 
 @contextmanager
 def silence_native() -> Iterator[None]:
-    """Keeps what is written to file descriptor 2 within the block, and repeats it if an exception leaves the block."""
+    """Keeps what is written to file descriptor 2 within the block, and repeats it if an error leaves the block."""
     sys.stderr.flush()
     kept = os.dup(STDERR)
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), STDERR)
         try:
             yield
-        except BaseException:
+        except Exception:
             sys.stderr.flush()
             said.seek(0)
             os.write(kept, said.read())

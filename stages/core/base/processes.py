@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
+from stages.core.base.stopping import SIGNALS, Stopped, die_with_parent, without_ctrl_c
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -65,7 +67,8 @@ class ChildProcess:
         self._process = context.Process(target=_run, args=(self._theirs, log, show_stderr, serve, args), daemon=True)
 
     def __enter__(self) -> Self:
-        self._process.start()
+        with without_ctrl_c():
+            self._process.start()
         # Only the child may hold its end, else its death would not be seen here.
         self._theirs.close()
         return self
@@ -111,6 +114,9 @@ class ChildProcess:
     def _explain_end(self, doing: str) -> ProcessFailedError:
         self._process.join()
         code, log = self._process.exitcode or 0, self._log.read_text(errors="replace")
+        if -code in SIGNALS:
+            # Whoever told the process to stop meant the whole run: this is no fault of what it was doing.
+            raise Stopped(-code)
         if code < 0:
             return ProcessFailedError(describe_crash(code, log, doing))
         lines = [line.strip() for line in log.splitlines() if line.strip()]
@@ -157,6 +163,7 @@ def _run(
     connection: Connection, log: str, show_stderr: bool, serve: Callable[..., None], args: tuple[Any, ...]
 ) -> None:
     # What native code says before it dies goes to the file descriptors, not to sys.stderr.
+    die_with_parent()
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1,) if show_stderr else (1, 2):
         os.dup2(descriptor, stream)

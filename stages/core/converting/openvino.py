@@ -1,6 +1,8 @@
 """SavedModels to OpenVINO IR: floats by OpenVINO's own converter, int8 by NNCF's post-training quantization."""
 
 import logging
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from rich.progress import track
 
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.layout import MODEL_FILES, SAVED_MODEL
+from stages.core.base.plain_paths import plain_path
 from stages.core.converting.job import ConversionJob, Made
 from stages.core.converting.proof import prove_graph
 from stages.core.converting.selection import Between, select_ops
@@ -46,9 +49,24 @@ def make_ir(job: ConversionJob) -> Made:
     # The source's path on this machine is written into the file otherwise.
     if "conversion_parameters" in model.get_rt_info():
         del model.rt_info["conversion_parameters"]
+    number_nodes(model)
     path = job.folder / MODEL_FILES[Backend.OPENVINO][0]
     ov.save_model(model, path, compress_to_fp16=job.scheme.weights is Precision.FLOAT16)
     return made
+
+
+def number_nodes(model: Any) -> None:
+    """Gives nodes that OpenVINO named itself the number of their place among those of their kind.
+
+    OpenVINO numbers what it makes through the whole process: the number depends on how much was thrown away before,
+    and the same model would have another sha256 from one conversion to the next.
+    """
+    counts: Counter[str] = Counter()
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        if re.fullmatch(rf"{kind}_\d+", node.get_friendly_name()):
+            node.set_friendly_name(f"{kind}_{counts[kind]}")
+            counts[kind] += 1
 
 
 def prove_ir(path: Path, scheme: Scheme) -> Proof:
@@ -65,7 +83,8 @@ def read_saved_model(folder: Path, interface: Interface) -> Any:
     if not folder.is_dir():
         raise MissingResultError(f"{folder}: no such folder; run `export` first")
     try:
-        model = ov.convert_model(folder, input=list(interface.input.shape))
+        with plain_path(folder) as plain:
+            model = ov.convert_model(plain, input=list(interface.input.shape))
     except Exception as error:  # The frontend's failures have classes of their own, with no base in common.
         text = " ".join(str(error).split())[:300]
         raise ArtifactError(f"{folder}: OpenVINO cannot read it, expected a SavedModel: {text}") from None

@@ -2,12 +2,16 @@
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import numpy as np
+
+from stages.core.datasets.box_counts import BoxCounts, count_boxes
 from stages.core.datasets.decoding import DecodedImage, RefusedError, decode_image
-from stages.core.datasets.samples import Sample, SampleObject, SourceImage, SourceObject
+from stages.core.datasets.outlines import scale_outline
+from stages.core.datasets.samples import BoxForm, Sample, SampleObject, SourceImage, SourceObject
 from stages.core.masks.segmentations import Box, MaskError, Rle, encode_mask, mask_to_box, segmentation_to_mask
 from stages.core.results.preparation import ImageFate
 
@@ -15,6 +19,8 @@ ROUNDING_PX = 1e-3
 """A box that leaves the image by less was rounded by its annotation tool: it is cut back without being counted."""
 MIN_SIDE_PX = 1e-3
 """A box with a shorter side has no area."""
+SHRUNK_TO = 128
+"""The input's side that `prepare.min_shrunk_side` is measured at, in pixels: the smallest that is common."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +30,8 @@ class CheckTask:
     Attributes:
       repaired_path: Where a repaired copy goes, without suffix.
       needs_masks: Whether an object without a mask is rejected.
-      difficult: What becomes of objects marked as difficult: `prepare.difficult`.
+      difficult, exif, min_shrunk_side: As in `PrepareParams`.
+      box_form: How the source states boxes.
     """
 
     image: SourceImage
@@ -32,6 +39,9 @@ class CheckTask:
     max_side: int
     needs_masks: bool
     difficult: Literal["ignore", "keep", "drop"] = "ignore"
+    exif: Literal["auto", "turn", "keep"] = "auto"
+    min_shrunk_side: int = 0
+    box_form: BoxForm = "corners"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +51,15 @@ class CheckedImage:
     sample: Sample | None
     num_objects: int
     fates: tuple[ImageFate, ...] = ()
+    boxes: BoxCounts = field(default_factory=BoxCounts)
 
 
 def check_image(task: CheckTask) -> CheckedImage:
     """Decodes one image and fits its objects to it; a repaired copy is written where pixels or suffix needed repair."""
     image = task.image
     try:
+        if image.refusal:
+            raise RefusedError(image.refusal.reason, image.refusal.detail)
         path = locate_image(image.folder, image.file)
         decoded = decode_image(
             read_bytes(path),
@@ -54,7 +67,9 @@ def check_image(task: CheckTask) -> CheckedImage:
             max_side=task.max_side,
             annotated_size=image.size,
             has_objects=bool(image.objects),
+            exif=task.exif,
         )
+        _check_shape(decoded, task.min_shrunk_side)
     except RefusedError as refused:
         fate = ImageFate(file=image.file, kind="image", action="rejected", reason=refused.reason, detail=refused.detail)
         return CheckedImage(sample=None, num_objects=len(image.objects), fates=(fate,))
@@ -62,6 +77,32 @@ def check_image(task: CheckTask) -> CheckedImage:
         path = task.repaired_path.with_suffix({"jpeg": ".jpg", "png": ".png"}[decoded.format])
         path.write_bytes(decoded.encoded)
     return _check_objects(task, path, decoded)
+
+
+def _to_pixels(image: SourceImage, height: int, width: int) -> SourceImage:
+    objects = []
+    for found in image.objects:
+        box = None if found.box_xyxy is None else scale_outline([found.box_xyxy], width, height)[0]
+        outline = found.segmentation
+        objects.append(
+            replace(
+                found,
+                box_xyxy=None if box is None else (box[0], box[1], box[2], box[3]),
+                segmentation=scale_outline(outline, width, height) if isinstance(outline, list) else outline,
+            )
+        )
+    return replace(image, unit="pixels", objects=tuple(objects))
+
+
+def _check_shape(decoded: DecodedImage, min_shrunk_side: int) -> None:
+    height, width = decoded.pixels.shape[:2]
+    shrunk = min(height, width) * SHRUNK_TO / max(height, width)
+    if max(height, width) > SHRUNK_TO and shrunk < min_shrunk_side:
+        raise RefusedError(
+            "too_narrow",
+            f"{width}x{height}: {shrunk:.1f} pixels are left of its shorter side when the longer one shrinks to "
+            f"{SHRUNK_TO}; prepare.min_shrunk_side is {min_shrunk_side}",
+        )
 
 
 def locate_image(folder: Path, file: str) -> Path:
@@ -96,11 +137,22 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _check_objects(task: CheckTask, path: Path, decoded: DecodedImage) -> CheckedImage:
-    image, (height, width) = task.image, decoded.pixels.shape[:2]
-    fates = [ImageFate(file=image.file, kind="image", action="repaired", reason=reason) for reason in decoded.repairs]
+    height, width = decoded.pixels.shape[:2]
+    image = task.image if task.image.unit == "pixels" else _to_pixels(task.image, height, width)
+    details = {**dict.fromkeys(decoded.repairs, ""), **decoded.details}
+    if image.listed_as is not None:
+        details["found_by_name"] = f"listed as {image.listed_as!r}"
+    fates = [
+        ImageFate(file=image.file, kind="image", action="repaired", reason=reason, detail=detail)
+        for reason, detail in details.items()
+    ]
     objects = []
+    seen: set[str] = set()
     for number, source in enumerate(image.objects, start=1):
         try:
+            if repr(source) in seen:
+                raise RefusedError("duplicate", "the same class, box and mask again")
+            seen.add(repr(source))
             if source.is_difficult and task.difficult == "drop":
                 raise RefusedError("difficult", "prepare.difficult is drop")
             found, repairs = check_object(source, height, width, needs_mask=task.needs_masks)
@@ -125,37 +177,46 @@ def _check_objects(task: CheckTask, path: Path, decoded: DecodedImage) -> Checke
         split=image.split,
         objects=tuple(objects),
     )
-    return CheckedImage(sample=sample, num_objects=len(image.objects), fates=tuple(fates))
+    boxes = count_boxes([found.box_xyxy for found in image.objects], height, width, task.box_form)
+    return CheckedImage(sample=sample, num_objects=len(image.objects), fates=tuple(fates), boxes=boxes)
 
 
 def check_object(source: SourceObject, height: int, width: int, *, needs_mask: bool) -> tuple[SampleObject, list[str]]:
     """Fits one object to its image.
 
     Returns:
-      The object, and what was repaired: `box_from_mask` or `box_clipped`, or nothing.
+      The object, and what was repaired: `box_from_mask`, `mask_from_box` (of a crowd, which is a region) or
+      `box_clipped`, or nothing.
 
     Raises:
       RefusedError: with one of the reasons `no_mask`, `bad_mask`, `no_box`, `box_not_finite`, `box_outside`,
         `box_zero_area`.
     """
+    repairs = []
+    claimed = source.box_xyxy
+    lacks_box = claimed is None or _is_flat(claimed)
     mask = None
-    if needs_mask:
-        if not source.segmentation:
-            raise RefusedError("no_mask", "other objects of this data set have one")
+    if source.segmentation is not None and (needs_mask or lacks_box):
         try:
             mask = segmentation_to_mask(source.segmentation, height, width)
         except MaskError as error:
-            raise RefusedError("bad_mask", str(error)) from None
-    repairs = []
-    claimed = source.box_xyxy
-    if claimed is None and mask is not None:
+            if needs_mask:
+                raise RefusedError("bad_mask", str(error)) from None
+    if lacks_box and mask is not None:
         claimed = mask_to_box(mask)
         repairs.append("box_from_mask")
     if claimed is None:
         raise RefusedError("no_box", "no bounding box that can be read")
     box = clip_box(claimed, height, width)
+    if needs_mask and mask is None:
+        if not source.is_crowd:
+            raise RefusedError("no_mask", "other objects of this data set have one")
+        mask = _box_to_mask(box, height, width)
+        repairs.append("mask_from_box")
     if max(abs(was - now) for was, now in zip(claimed, box, strict=True)) > ROUNDING_PX:
         repairs.append("box_clipped")
+    if not needs_mask:
+        mask = None
     rle: Rle | None = None if mask is None else encode_mask(mask)
     area = float(mask.sum()) if mask is not None else (box[2] - box[0]) * (box[3] - box[1])
     if source.area is not None and math.isfinite(source.area) and source.area > 0 and not repairs:
@@ -172,6 +233,16 @@ def check_object(source: SourceObject, height: int, width: int, *, needs_mask: b
         ),
         repairs,
     )
+
+
+def _is_flat(box: Box) -> bool:
+    return all(map(math.isfinite, box)) and min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE_PX
+
+
+def _box_to_mask(box: Box, height: int, width: int) -> np.ndarray:
+    mask = np.zeros((height, width), np.bool_)
+    mask[math.floor(box[1]) : math.ceil(box[3]), math.floor(box[0]) : math.ceil(box[2])] = True
+    return mask
 
 
 def clip_box(box: Box, height: int, width: int) -> Box:

@@ -3,23 +3,20 @@
 Format: https://cocodataset.org/#format-data
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stages.core.base.errors import DataError
 from stages.core.datasets.annotations import DIFFICULT
-from stages.core.datasets.checking import locate_image
-from stages.core.datasets.decoding import RefusedError
+from stages.core.datasets.coco_tree import Tree, load_tree, merge_categories
+from stages.core.datasets.data_files import is_hidden
 from stages.core.datasets.folder_hints import describe_folder
+from stages.core.datasets.image_files import FoundImage, ImageFiles, probe_folders, resolve_names
 from stages.core.datasets.samples import SPLITS, Source, SourceImage, SourceObject, Split
-from stages.core.masks.segmentations import Box
+from stages.core.datasets.values import BadValueError, to_flag, to_number, to_side, unexpected
+from stages.core.masks.segmentations import Box, is_mask
 from stages.core.results.preparation import ImageFate
-
-Tree = dict[str, Any]
-PROBED_IMAGES = 200
-"""Image folders are told apart by whether they hold one of so many listed files."""
 
 
 def read_coco(folder: Path, *, annotations: str | Mapping[Split, str] | None, images: str | None) -> Source:
@@ -34,28 +31,37 @@ def read_coco(folder: Path, *, annotations: str | Mapping[Split, str] | None, im
       A source whose categories are numbered from 1 in the order of their original ids.
 
     Raises:
-      DataError: if a file is missing or is not COCO, an id is used twice or is unknown, or nothing is annotated.
+      DataError: if a file is missing or is not COCO, a value is of another kind than its key has, an id is used twice
+        or is unknown, or nothing is annotated.
     """
     files = find_annotations(folder, annotations)
     trees = {split: load_tree(path) for split, path in files.items()}
-    names = merge_categories({files[split]: tree for split, tree in trees.items()})
-    numbers = {original: number for number, original in enumerate(sorted(names), start=1)}
+    numbers, labels, notes = merge_categories({files[split]: tree for split, tree in trees.items()})
     found: list[SourceImage] = []
     fates: list[ImageFate] = []
     for split, path in files.items():
         tree = trees[split]
         by_image, lost = group_objects(tree, path, numbers)
         fates += lost
-        image_folder = find_images(folder, path, images, tree["images"])
-        found += (read_image(entry, image_folder, split, by_image) for entry in tree["images"])
+        places = find_images(folder, path, images, tree["images"])
+        found += (
+            read_image(entry, f"{path}: images[{index}]", places[entry["file_name"]], split, by_image)
+            for index, entry in enumerate(tree["images"])
+        )
     where = ", ".join(str(path) for path in files.values())
     if not found:
         raise DataError(f"{where}: no images")
     if not any(image.objects for image in found):
-        raise DataError(f"{where}: no annotations for its {len(found)} images")
-    has_masks = any(item.segmentation for image in found for item in image.objects)
-    labels = {number: names[original] for original, number in numbers.items()}
-    return Source(labels=labels, has_masks=has_masks, images=found, fates=tuple(fates))
+        first = f"; first of {len(fates)} that are left out: {fates[0].detail}" if fates else ""
+        raise DataError(f"{where}: no annotations for its {len(found)} images{first}")
+    return Source(
+        labels=labels,
+        has_masks=any(item.segmentation for image in found for item in image.objects),
+        images=found,
+        fates=tuple(fates),
+        box_form="width_height",
+        notes=tuple(notes),
+    )
 
 
 def find_annotations(folder: Path, annotations: str | Mapping[Split, str] | None) -> dict[Split | None, Path]:
@@ -76,7 +82,14 @@ def find_annotations(folder: Path, annotations: str | Mapping[Split, str] | None
 
 
 def _only_json(folder: Path) -> Path:
-    found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
+    places = [folder, *(path for path in sorted(folder.iterdir()) if path.name.lower() == "annotations")]
+    found = [
+        path
+        for place in places
+        if place.is_dir()
+        for path in sorted(place.iterdir())
+        if path.suffix.lower() == ".json" and not is_hidden(path.name)
+    ]
     if len(found) == 1:
         return found[0]
     if found:
@@ -85,69 +98,8 @@ def _only_json(folder: Path) -> Path:
     raise DataError(f"{folder}: no COCO annotation JSON; {describe_folder(folder)}")
 
 
-def load_tree(path: Path) -> Tree:
-    """A parsed annotation file with the lists `images`, `categories` and `annotations`.
-
-    Raises:
-      DataError: naming file and spot.
-    """
-    try:
-        tree = json.loads(path.read_bytes())
-    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
-        raise DataError(f"{path}: not readable as JSON: {error}") from None
-    if not isinstance(tree, dict) or not isinstance(tree.get("images"), list):
-        raise DataError(f"{path}: not COCO: expected an object with the lists images, annotations and categories")
-    tree.setdefault("annotations", [])
-    for name, keys in {
-        "images": ("id", "file_name"),
-        "annotations": ("image_id", "category_id"),
-        "categories": ("id", "name"),
-    }.items():
-        _check_entries(tree.get(name), name, keys, path)
-    return tree
-
-
-def _check_entries(entries: Any, name: str, keys: tuple[str, ...], path: Path) -> None:
-    if not isinstance(entries, list):
-        raise DataError(f"{path}: not COCO: {name} is {type(entries).__name__}, expected a list")
-    for index, entry in enumerate(entries):
-        missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
-        if missing:
-            raise DataError(f"{path}: {name}[{index}] has no {' and no '.join(missing)}")
-        for key in keys:
-            if not isinstance(entry[key], int | str) or (
-                key in ("file_name", "name") and not isinstance(entry[key], str)
-            ):
-                raise DataError(f"{path}: {name}[{index}].{key} is {entry[key]!r}")
-
-
-def merge_categories(trees: Mapping[Path, Tree]) -> dict[int | str, str]:
-    """Original category id to name, over all files.
-
-    Raises:
-      DataError: if an id or a name is used twice for different things.
-    """
-    names: dict[Any, str] = {}
-    for path, tree in trees.items():
-        own: set[Any] = set()
-        for entry in tree["categories"]:
-            key, name = entry["id"], entry["name"]
-            if key in own or names.setdefault(key, name) != name:
-                raise DataError(f"{path}: category id {key!r} is used twice ({names[key]!r} and {name!r})")
-            own.add(key)
-    if len({type(key) for key in names}) > 1:
-        raise DataError(f"{', '.join(map(str, trees))}: category ids are partly numbers, partly text")
-    for name in names.values():
-        same = [key for key in names if names[key] == name]
-        if len(same) > 1:
-            raise DataError(f"{', '.join(map(str, trees))}: category {name!r} has several ids: {same}")
-    if not names:
-        raise DataError(f"{', '.join(map(str, trees))}: no categories")
-    return names
-
-
 def group_objects(
-    tree: Tree, path: Path, numbers: Mapping[Any, int]
+    tree: Tree, path: Path, numbers: Mapping[int | str, int]
 ) -> tuple[dict[Any, list[SourceObject]], list[ImageFate]]:
     """Objects by original image id, and those that belong to no listed image."""
     listed: dict[Any, list[SourceObject]] = {}
@@ -158,7 +110,7 @@ def group_objects(
     lost = []
     for index, entry in enumerate(tree["annotations"]):
         if entry["category_id"] not in numbers:
-            known = ", ".join(str(key) for key in sorted(numbers)[:20])
+            known = ", ".join(repr(key) for key in list(numbers)[:20])
             raise DataError(
                 f"{path}: annotations[{index}]: unknown category_id {entry['category_id']!r} (known: {known})"
             )
@@ -168,68 +120,74 @@ def group_objects(
                 ImageFate(file=path.name, kind="object", action="rejected", reason="unknown_image", detail=detail)
             )
             continue
-        listed[entry["image_id"]].append(read_object(entry, numbers[entry["category_id"]]))
+        try:
+            listed[entry["image_id"]].append(read_object(entry, numbers[entry["category_id"]]))
+        except BadValueError as error:
+            raise DataError(f"{path}: annotations[{index}].{error}") from None
     return listed, lost
 
 
 def read_object(entry: Tree, category_id: int) -> SourceObject:
-    """One annotation; a box that is not four numbers becomes None, and `checking` decides.
+    """One annotation; a box that is missing or not of four numbers becomes None, and `checking` decides.
 
     Conversions from VOC write its `difficult` as `ignore`; beside `iscrowd` that key says nothing new. `difficult`
     itself is what `prepare` writes, which is a crowd to other tools.
+
+    Raises:
+      BadValueError: for a value of another kind.
     """
-    is_crowd, is_difficult = bool(entry.get("iscrowd", 0)), bool(entry.get(DIFFICULT, 0))
+    is_crowd, is_difficult, is_passed_over = (to_flag(entry.get(key), key) for key in ("iscrowd", DIFFICULT, "ignore"))
+    segmentation = entry.get("segmentation")
     return SourceObject(
         category_id=category_id,
         box_xyxy=_box(entry.get("bbox")),
-        segmentation=entry.get("segmentation") or None,
-        area=_number(entry.get("area")),
+        segmentation=segmentation if is_mask(segmentation) else None,
+        area=to_number(entry.get("area"), "area"),
         is_crowd=is_crowd and not is_difficult,
-        is_difficult=is_difficult or (bool(entry.get("ignore", 0)) and not is_crowd),
+        is_difficult=is_difficult or (is_passed_over and not is_crowd),
     )
 
 
 def _box(bbox: Any) -> Box | None:
-    if not isinstance(bbox, list) or len(bbox) != 4:
+    if bbox is None:
         return None
-    numbers = [number for number in map(_number, bbox) if number is not None]
-    if len(numbers) != 4:
+    if not isinstance(bbox, list):
+        raise unexpected(bbox, "bbox", "a list of four numbers")
+    numbers = [to_number(value, f"bbox[{index}]") for index, value in enumerate(bbox)]
+    x, y, width, height = numbers if len(numbers) == 4 else [None] * 4
+    if x is None or y is None or width is None or height is None:
         return None
-    x, y, width, height = numbers
     return x, y, x + width, y + height
 
 
-def _number(value: Any) -> float | None:
-    """None for what is no number, or an integer that no float can hold."""
-    try:
-        return float(value) if isinstance(value, int | float) else None
-    except OverflowError:
-        return None
-
-
 def read_image(
-    entry: Tree, folder: Path, split: Split | None, objects: Mapping[Any, Iterable[SourceObject]]
+    entry: Tree, where: str, place: FoundImage, split: Split | None, objects: Mapping[Any, Iterable[SourceObject]]
 ) -> SourceImage:
-    """One listed image; a size that is missing or zero is left to the file."""
-    height, width = entry.get("height"), entry.get("width")
-    known = isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0
+    """One entry of `images` with its objects."""
+    try:
+        height, width = to_side(entry.get("height"), "height"), to_side(entry.get("width"), "width")
+    except BadValueError as error:
+        raise DataError(f"{where}.{error}") from None
     return SourceImage(
-        folder=folder,
-        file=entry["file_name"],
-        size=(height, width) if known else None,  # type: ignore[arg-type]
+        folder=place.folder,
+        file=place.file,
+        size=None if height is None or width is None else (height, width),
         split=split,
+        listed_as=place.listed_as,
+        refusal=place.refusal,
         objects=tuple(objects[entry["id"]]),
     )
 
 
-def find_images(folder: Path, annotations: Path, images: str | None, entries: list[Tree]) -> Path:
-    """The folder that holds the listed images.
+def find_images(folder: Path, annotations: Path, images: str | None, entries: list[Tree]) -> dict[str, FoundImage]:
+    """The listed images by their names.
 
-    With `prepare.images`: that one, or a sub-folder of it named after the annotation file (`instances_val2017.json`:
-    `val2017/`). Else beside the annotations, in `images/` there, or the same from the data set's top.
+    With `prepare.images`: in that folder, or a sub-folder of it named after the annotation file
+    (`instances_val2017.json`: `val2017/`). Else beside the annotations, in `images/` there, or the same from the data
+    set's top. What is not there by its whole name is looked for by the last parts of it.
 
     Raises:
-      DataError: if none holds any of the first listed files.
+      DataError: if none of the first listed files is found.
     """
     stem = annotations.stem.removeprefix("instances_")
     tops = (
@@ -238,23 +196,18 @@ def find_images(folder: Path, annotations: Path, images: str | None, entries: li
         else [annotations.parent, annotations.parent / "images", folder, folder / "images"]
     )
     candidates = list(dict.fromkeys(candidate for top in tops for candidate in (top, top / stem)))
-    for candidate in candidates:
-        if any(_is_there(candidate, entry["file_name"]) for entry in entries[:PROBED_IMAGES]):
-            return candidate
-    if not entries:
-        return tops[0]
-    looked = (
-        ", ".join(str(candidate) for candidate in candidates if candidate.is_dir()) or f"{tops[0]} (no such folder)"
+    names = list(dict.fromkeys(entry["file_name"] for entry in entries))
+    found = resolve_names(
+        names, probe_folders(names, candidates), ImageFiles(tops[0] if images is not None else folder)
     )
+    if not names or any(image.is_there for image in found.values()):
+        return found
+    first = found[names[0]].refusal
+    looked = ", ".join(str(place) for place in candidates if place.is_dir()) or f"{tops[0]} (no such folder)"
+    if first and first.reason != "missing_file":
+        raise DataError(
+            f"{annotations}: none of its images is there (first: {names[0]!r}: {first.reason}: {first.detail})"
+        )
     raise DataError(
-        f"{annotations}: none of its images is there (first: {entries[0]['file_name']!r}); looked in {looked}; "
-        "set prepare.images"
+        f"{annotations}: none of its images is there (first: {names[0]!r}); looked in {looked}; set prepare.images"
     )
-
-
-def _is_there(folder: Path, file: str) -> bool:
-    try:
-        locate_image(folder, file)
-    except RefusedError:
-        return False
-    return True

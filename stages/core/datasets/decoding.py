@@ -6,9 +6,9 @@ stored as PNG: lossless, so the stored pixels are the ones that were checked, an
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -68,16 +68,24 @@ class DecodedImage:
       encoded: Bytes to store: the file's own, or a PNG of the pixels where they needed repair.
       format: Of `encoded`.
       repairs: What was repaired; empty for an image that is stored byte for byte.
+      details: A few words on some of the repairs.
     """
 
     pixels: np.ndarray
     encoded: bytes
     format: Literal["jpeg", "png"]
     repairs: tuple[str, ...]
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 def decode_image(
-    data: bytes, *, file: str, max_side: int, annotated_size: tuple[int, int] | None, has_objects: bool
+    data: bytes,
+    *,
+    file: str,
+    max_side: int,
+    annotated_size: tuple[int, int] | None,
+    has_objects: bool,
+    exif: Literal["auto", "turn", "keep"] = "auto",
 ) -> DecodedImage:
     """Decodes and checks one image.
 
@@ -87,11 +95,13 @@ def decode_image(
       max_side: A longer side is refused from the header, before any pixel is decoded.
       annotated_size: (height, width) that the annotation states, if it does.
       has_objects: Whether coordinates depend on how the image is turned.
+      exif: Whether images are turned as their EXIF tag says: where the annotated size shows it, always, or never.
 
     Raises:
       RefusedError: with one of the reasons `unreadable`, `too_large`, `truncated`, `several_frames`,
         `unsupported_pixels`, `exif_ambiguous`, `size_mismatch`.
     """
+    details: dict[str, str] = {}
     with damage_refused(), _open_image(data) as image:
         _check_header(image, max_side)
         _check_end(image, data)
@@ -100,18 +110,26 @@ def decode_image(
             repairs.append("format_converted")
         repairs += _pixel_repairs(image, data)
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        turn = orientation in range(2, 9) and _must_turn(image, orientation, annotated_size, has_objects)
+        turn = orientation in range(2, 9) and exif != "keep"
+        if turn and exif == "auto":
+            turn = _must_turn(image, orientation, annotated_size, has_objects)
         if orientation in range(2, 9):
             repairs.append("exif_orientation")
+            details["exif_orientation"] = f"orientation {orientation}, {'turned' if turn else 'left as stored'}"
         pixels = _load_pixels(image, turn=turn)
         kept = STORED.get(str(image.format))
     if annotated_size is not None and pixels.shape[:2] != annotated_size:
-        raise RefusedError("size_mismatch", f"file is {_by(pixels.shape)}, annotation says {_by(annotated_size)}")
+        swapped = " (width and height swapped)" if pixels.shape[1::-1] == annotated_size else ""
+        raise RefusedError(
+            "size_mismatch", f"file is {_by(pixels.shape)}, annotation says {_by(annotated_size)}{swapped}"
+        )
     if set(repairs) <= {"wrong_extension"} and kept is not None:
         return DecodedImage(
             pixels=pixels, encoded=data, format="jpeg" if kept == "jpeg" else "png", repairs=tuple(repairs)
         )
-    return DecodedImage(pixels=pixels, encoded=encode_png(pixels), format="png", repairs=tuple(repairs))
+    return DecodedImage(
+        pixels=pixels, encoded=encode_png(pixels), format="png", repairs=tuple(repairs), details=details
+    )
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -179,7 +197,10 @@ def _must_turn(image: Image.Image, orientation: int, annotated_size: tuple[int, 
         return annotated_size != stored
     if not has_objects:
         return True
-    raise RefusedError("exif_ambiguous", f"orientation {orientation}: the annotated size does not tell which way is up")
+    raise RefusedError(
+        "exif_ambiguous",
+        f"orientation {orientation}: the annotated size does not tell which way is up; prepare.exif (turn, keep) does",
+    )
 
 
 def _load_pixels(image: Image.Image, *, turn: bool) -> np.ndarray:

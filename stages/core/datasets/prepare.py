@@ -12,13 +12,16 @@ from stages.core.base.hashing import hash_file, hash_value
 from stages.core.base.jsonfile import write_json
 from stages.core.base.layout import ANNOTATIONS_FILE, CALIBRATION_FILE, LABEL_MAP_FILE, LABELS_FILE, PREPARE_REPORT_FILE
 from stages.core.datasets.annotations import StoredImage, images_to_coco, number_annotations
+from stages.core.datasets.box_counts import judge_boxes
 from stages.core.datasets.calibration import choose_calibration
 from stages.core.datasets.checking import CheckTask, check_image
-from stages.core.datasets.readers import READERS
+from stages.core.datasets.leaks import find_leaks, judge_leaks
+from stages.core.datasets.readers import read_any_source, settle_source
 from stages.core.datasets.records import Record, open_shards
 from stages.core.datasets.samples import SPLITS, Sample, Source, Split
 from stages.core.datasets.splitting import assign_splits
 from stages.core.datasets.tally import Tally
+from stages.core.datasets.tidying import decide_masks, merge_entries, note_crowds, note_found, note_similar_names
 from stages.core.datasets.workers import Workers
 from stages.core.masks.segmentations import decode_mask, mask_to_png
 from stages.core.params.steps import PrepareParams
@@ -50,17 +53,38 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
     Raises:
       DataError: if the source cannot be read, too much of it is rejected, or a split comes out empty.
     """
+    params, notes = settle_source(params, folder)
     with replaced_folder(out_dir) as partial, Workers() as workers:
         scratch = partial / "scratch"
         drawn, repaired = scratch / "drawn", scratch / "repaired"
         for needed in (drawn, repaired):
             needed.mkdir(parents=True)
-        source = READERS[params.source](params, folder, drawn, workers)
+        source = read_any_source(params, folder, drawn, workers)
         where = params.source if params.source == "synthetic" else str(folder)
         check_classes(source, where, params.min_classes)
+        images, on_entries = merge_entries(source.images)
+        has_masks, on_masks = decide_masks(images, source, params.masks, params.max_rejected_fraction)
+        notes += [*source.notes, *note_similar_names(source.labels.values()), *on_entries, *on_masks]
+        notes += [*note_found(images), *note_crowds(images)]
         tally = Tally(source.fates)
-        samples = check_source(source, workers, tally, params, repaired=repaired)
+        tasks = [
+            CheckTask(
+                image=image,
+                repaired_path=repaired / f"{number:08d}",
+                max_side=params.max_side,
+                needs_masks=has_masks,
+                difficult=params.difficult,
+                exif=params.exif,
+                min_shrunk_side=params.min_shrunk_side,
+                box_form=source.box_form,
+            )
+            for number, image in enumerate(images)
+        ]
+        samples = check_images(tasks, workers, tally)
+        judge_boxes(tally.boxes, where, source.box_form)
         tally.judge(where, params.max_rejected_fraction)
+        leaks = find_leaks(samples)
+        notes += judge_leaks(leaks, where, num_images=len(samples), max_rejected_fraction=params.max_rejected_fraction)
         splits, copies = assign_splits(samples, params.split, seed=params.seed)
         tally.drop_copies(copies)
         tally.judge(where, params.max_rejected_fraction)
@@ -78,7 +102,10 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
             partial / CALIBRATION_FILE,
         )
         report = tally.report(
-            params.source, {split: summarise(stored[split], source, partial / split) for split in SPLITS}
+            params.source,
+            {split: summarise(stored[split], source, partial / split) for split in SPLITS},
+            notes=notes,
+            leaks={leak.name: leak.num_images for leak in leaks},
         )
         write_json(report, partial / PREPARE_REPORT_FILE)
     return report
@@ -94,20 +121,8 @@ def check_classes(source: Source, where: str, min_classes: int) -> None:
         )
 
 
-def check_source(
-    source: Source, workers: Workers, tally: Tally, params: PrepareParams, *, repaired: Path
-) -> list[Sample]:
+def check_images(tasks: Sequence[CheckTask], workers: Workers, tally: Tally) -> list[Sample]:
     """Decodes every image once; what cannot be used is counted in `tally`, with its reason."""
-    tasks = [
-        CheckTask(
-            image=image,
-            repaired_path=repaired / f"{number:08d}",
-            max_side=params.max_side,
-            needs_masks=source.has_masks,
-            difficult=params.difficult,
-        )
-        for number, image in enumerate(source.images)
-    ]
     samples = []
     for checked in workers.map(check_image, tasks, label="checking images"):
         tally.add(checked)

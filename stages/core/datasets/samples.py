@@ -13,6 +13,7 @@ from stages.core.masks.segmentations import Box, Rle
 from stages.core.results.preparation import ImageFate
 
 Split = Literal["train", "val", "test"]
+BoxForm = Literal["corners", "width_height"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -23,7 +24,7 @@ class SourceObject:
     Attributes:
       category_id: Normalised (from 1).
       box_xyxy: None where the annotation has none that can be read.
-      segmentation: COCO's polygons or RLE, as parsed from JSON; None for a source without masks.
+      segmentation: COCO's polygons or RLE, as parsed from JSON, or PNG bytes; None for a source without masks.
       area: As annotated, in square pixels.
       is_crowd: A region with several objects of the class, COCO's `iscrowd`.
       is_difficult: Whether the annotation marks it as hard to recognise: VOC's `difficult`, COCO's `ignore`.
@@ -39,6 +40,14 @@ class SourceObject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why an image cannot be used: a key of the report, and a few words for people."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceImage:
     """An image as the annotation has it; the file may be missing or anything at all.
 
@@ -46,12 +55,18 @@ class SourceImage:
       folder: Where the images are; `file` is relative to it and must not lead out of it.
       size: (height, width) as annotated; None where the annotation does not say.
       split: The split that the source assigns; None where that is left to the seed.
+      unit: Of boxes and polygons: pixels, or fractions of the image's width and height as it is decoded.
+      listed_as: The name in the annotation, where the file was found by another one.
+      refusal: Why the reader found no image for the annotation; the image is rejected with its objects.
     """
 
     folder: Path
     file: str
     size: tuple[int, int] | None = None
     split: Split | None = None
+    unit: Literal["pixels", "fractions"] = "pixels"
+    listed_as: str | None = None
+    refusal: Refusal | None = None
     objects: tuple[SourceObject, ...] = ()
 
 
@@ -61,16 +76,19 @@ class Source:
 
     Attributes:
       labels: Normalised category id (from 1) to name.
-      has_masks: Whether objects carry masks; then one that lacks its mask is rejected, because Model Garden's decoder
-        needs as many masks as boxes.
+      has_masks: Whether objects carry masks; `prepare.masks` says what becomes of those that lack theirs.
       images: Read once, in a fixed order; may be lazy.
       fates: What the reader itself had to leave out.
+      box_form: How the format states a box; what is easily taken for the other is looked for.
+      notes: What the reader took in another way than it is written, one sentence each.
     """
 
     labels: dict[int, str]
     has_masks: bool
     images: Iterable[SourceImage]
     fates: tuple[ImageFate, ...] = ()
+    box_form: BoxForm = "corners"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,19 @@
 """The count of what was kept, repaired and rejected, and the judgement whether it is too much."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from stages.core.base.errors import DataError
 from stages.core.base.hashing import hash_value
+from stages.core.datasets.box_counts import BoxCounts
 from stages.core.datasets.checking import CheckedImage
 from stages.core.datasets.samples import Sample, Split
 from stages.core.results.preparation import ImageFate, PrepareReport, SplitSummary
 
-ON_REQUEST = frozenset({"difficult", "not_listed"})
-"""Reasons that follow from a parameter or a split list: counted and reported, but no sign of bad data."""
+ON_REQUEST = frozenset({"difficult", "duplicate", "not_listed"})
+"""Reasons that follow from a parameter or a split list, or lose nothing: counted and reported, but no sign of bad data.
+"""
 
 
 class Tally:
@@ -18,10 +21,12 @@ class Tally:
 
     Attributes:
       fates: Everything repaired or rejected, in the order of the source.
+      boxes: Of the images that could be read.
     """
 
     def __init__(self, fates: Iterable[ImageFate] = ()) -> None:
         self.fates = list(fates)
+        self.boxes = BoxCounts()
         rejected = Counter(fate.kind for fate in self.fates if fate.action == "rejected")
         self._images_found = rejected["image"]
         self._objects_found = rejected["object"]
@@ -31,6 +36,7 @@ class Tally:
     def add(self, checked: CheckedImage) -> None:
         """Counts one image and its objects; those of a rejected image are rejected with it."""
         self.fates += checked.fates
+        self.boxes += checked.boxes
         self._images_found += 1
         self._objects_found += checked.num_objects
         if checked.sample:
@@ -67,7 +73,14 @@ class Tally:
     def _counts(fate: ImageFate, kind: str) -> bool:
         return fate.kind == kind and fate.action == "rejected" and fate.reason not in ON_REQUEST
 
-    def report(self, source: str, splits: dict[Split, SplitSummary]) -> PrepareReport:
+    def report(
+        self,
+        source: str,
+        splits: dict[Split, SplitSummary],
+        *,
+        notes: Sequence[str] = (),
+        leaks: Mapping[str, int] = MappingProxyType({}),
+    ) -> PrepareReport:
         """Everything, as `report.json` has it."""
         repaired = {kind: self._num_repaired(kind) for kind in ("image", "object")}
         reasons = Counter(fate.reason for fate in self.fates)
@@ -83,6 +96,8 @@ class Tally:
             objects_rejected=self._objects_found - self._objects_kept,
             reasons=dict(sorted(reasons.items())),
             fates=tuple(self.fates),
+            notes=tuple(notes),
+            leaks=dict(leaks),
             splits={str(split): summary for split, summary in splits.items()},
             sha256=hash_value({split: summary.sha256 for split, summary in splits.items()}),
         )

@@ -5,21 +5,21 @@ as the Object Detection API does: VOC itself counts pixels from 1, most tools th
 says which.
 """
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from stages.core.base.errors import DataError
-from stages.core.datasets.decoding import SUFFIXES
-from stages.core.datasets.folder_hints import describe_folder
-from stages.core.datasets.samples import SPLITS, Source, SourceImage, SourceObject, Split
+from stages.core.datasets.image_files import FoundImage
+from stages.core.datasets.samples import Source, SourceImage, SourceObject
+from stages.core.datasets.tidying import tidy_name
+from stages.core.datasets.values import BadValueError, to_flag
+from stages.core.datasets.voc_files import ListedXml, VocPictures, find_owners, find_xml_files, read_lists
 from stages.core.masks.segmentations import Box
 from stages.core.results.preparation import ImageFate
-
-IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
 
 
 def read_voc(folder: Path, *, images: str | None) -> Source:
@@ -27,74 +27,64 @@ def read_voc(folder: Path, *, images: str | None) -> Source:
 
     Args:
       folder: Holds `Annotations/`; a flat folder of XML and images will do as well.
-      images: Folder of images below `folder`; None: `JPEGImages`, `images`, or beside the XML.
+      images: Folder of images below `folder`; None: `JPEGImages`, `images`, beside the XML, or anywhere.
 
     Returns:
       A source with classes in alphabetical order. Images listed in `ImageSets/Main/{train,val,test}.txt` have that
       split; those in `trainval.txt` alone, or all where there are no lists, none.
 
     Raises:
-      DataError: if there is no annotation, or an XML file is refused as unsafe. One that is merely unreadable is a
-        rejected image (`bad_annotation`).
+      DataError: if there is no annotation, a list is no text, a flag is neither 0 nor 1, or an XML file is refused as
+        unsafe. One that is merely unreadable is a rejected image (`bad_annotation`).
     """
-    xml_folder = find_xml_folder(folder)
-    trees, faults = load_trees(xml_folder)
-    image_folder = find_image_folder(folder, xml_folder, images)
-    files = list_images(image_folder)
-    listed, fates = list_splits(folder, trees, faults, files)
+    xml_folder, xmls = find_xml_files(folder)
+    trees, faults = load_trees(xmls)
+    pictures = VocPictures(folder, xml_folder, images)
+    places = find_owners({xml: pictures.find(xml, _listed_name(root)) for xml, root in trees.items()})
+    listed = read_lists(folder, xmls)
+    wanted = listed or [ListedXml(name=xml.stem, xml=xml, split=None) for xml in xmls]
+    fates = list_left_out(wanted, trees, faults, places, pictures, is_listed=bool(listed))
     names = sorted({_class_name(node) for root in trees.values() for node in root.findall("object")} - {""})
     if not names:
-        first = next((f"; {len(faults)} more are bad, first: {stem}.xml: {why}" for stem, why in faults.items()), "")
+        first = next((f"; {len(faults)} more are bad, first: {xml.name}: {why}" for xml, why in faults.items()), "")
         raise DataError(f"{xml_folder}: no annotated objects in {len(trees)} XML files{first}")
     numbers = {name: number for number, name in enumerate(names, start=1)}
     found = []
-    for stem, split in listed:
-        root, file = trees[stem], image_file(trees[stem], stem, files)
-        objects, lost = read_objects(root, file, numbers)
+    for entry in wanted:
+        if entry.xml is None or entry.xml not in trees:
+            continue
+        place = places[entry.xml]
+        objects, lost = read_objects(trees[entry.xml], entry.xml, place.file, numbers)
         fates += lost
-        found.append(SourceImage(folder=image_folder, file=file, size=_size(root), split=split, objects=objects))
+        found.append(
+            SourceImage(
+                folder=place.folder,
+                file=place.file,
+                size=_size(trees[entry.xml]),
+                split=entry.split,
+                listed_as=place.listed_as,
+                refusal=place.refusal,
+                objects=objects,
+            )
+        )
     return Source(
         labels={number: name for name, number in numbers.items()}, has_masks=False, images=found, fates=tuple(fates)
     )
-
-
-def find_xml_folder(folder: Path) -> Path:
-    """`Annotations/`, or the folder itself when the XML is there."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder (prepare.path)")
-    for candidate in (folder / "Annotations", folder):
-        if any(candidate.glob("*.xml")):
-            return candidate
-    raise DataError(f"{folder}: no VOC annotations (Annotations/*.xml); {describe_folder(folder)}")
-
-
-def find_image_folder(folder: Path, xml_folder: Path, images: str | None) -> Path:
-    """Where the images are; an explicit folder must exist."""
-    if images is not None:
-        if not (folder / images).is_dir():
-            raise DataError(f"{folder / images}: no such folder (prepare.images)")
-        return folder / images
-    return next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), xml_folder)
-
-
-def list_images(folder: Path) -> dict[str, str]:
-    """Image files by stem."""
-    return {path.stem: path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
 
 
 class BadXmlError(ValueError):
     """An annotation that cannot be read; the rest of the data set may well be."""
 
 
-def load_trees(folder: Path) -> tuple[dict[str, Element], dict[str, str]]:
-    """The roots of all annotations by stem, and what is wrong with those that cannot be read."""
-    trees: dict[str, Element] = {}
-    faults: dict[str, str] = {}
-    for path in sorted(folder.glob("*.xml")):
+def load_trees(xmls: Sequence[Path]) -> tuple[dict[Path, Element], dict[Path, str]]:
+    """The roots of all annotations, and what is wrong with those that cannot be read."""
+    trees: dict[Path, Element] = {}
+    faults: dict[Path, str] = {}
+    for path in xmls:
         try:
-            trees[path.stem] = load_xml(path)
+            trees[path] = load_xml(path)
         except BadXmlError as error:
-            faults[path.stem] = str(error)
+            faults[path] = str(error)
     return trees, faults
 
 
@@ -117,50 +107,43 @@ def load_xml(path: Path) -> Element:
     return root
 
 
-def list_splits(
-    folder: Path, trees: Mapping[str, Element], faults: Mapping[str, str], files: Mapping[str, str]
-) -> tuple[list[tuple[str, Split | None]], list[ImageFate]]:
-    """(stem, split) of every image to use, in a fixed order, and those that no list or no good XML names."""
-    lists = {split: read_list(folder / "ImageSets" / "Main" / f"{split}.txt") for split in SPLITS}
-    trainval = read_list(folder / "ImageSets" / "Main" / "trainval.txt")
-    named: list[tuple[str, Split | None]] = [(stem, split) for split in SPLITS for stem in lists[split]]
-    placed = {stem for stem, _ in named}
-    named += [(stem, None) for stem in trainval if stem not in placed]
-    if named:
-        known = {stem for stem, _ in named}
-        others = sorted((set(trees) | set(faults) | set(files)) - known)
-        fates = [
-            _image_fate(files.get(stem, f"{stem}.xml"), "not_listed", "in no list of ImageSets/Main") for stem in others
-        ]
+def list_left_out(
+    wanted: Sequence[ListedXml],
+    trees: Mapping[Path, Element],
+    faults: Mapping[Path, str],
+    places: Mapping[Path, FoundImage],
+    pictures: VocPictures,
+    *,
+    is_listed: bool,
+) -> list[ImageFate]:
+    """Images that no list names or that have no good XML; a picture that an annotation uses is none of them."""
+    stems = {entry.name for entry in wanted}
+    used = {place.file for place in places.values() if place.folder == pictures.base}
+    known = stems | {xml.stem for xml in (*trees, *faults)}
+    free = [file for file in pictures.in_base() if file not in used and PurePosixPath(file).stem not in known]
+    fates = [_image_fate(f"{xml.stem}.xml", "bad_annotation", faults[xml]) for xml in faults if xml.stem in stems]
+    if is_listed:
+        meant = {entry.xml for entry in wanted}
+        unlisted = {xml.stem: places[xml].file if xml in places else f"{xml.stem}.xml" for xml in (*trees, *faults)}
+        skipped = [unlisted[xml.stem] for xml in (*trees, *faults) if xml not in meant]
+        fates += [_image_fate(file, "not_listed", "in no list of ImageSets/Main") for file in sorted([*skipped, *free])]
     else:
-        named = [(stem, None) for stem in sorted({*trees, *faults})]
-        fates = [_image_fate(files[stem], "no_annotation", "no XML") for stem in sorted(set(files) - {*trees, *faults})]
-    fates += [
-        _image_fate(f"{stem}.xml", "bad_annotation", faults[stem])
-        if stem in faults
-        else _image_fate(stem, "no_annotation", f"in {split or 'trainval'}.txt, no XML")
-        for stem, split in named
-        if stem not in trees
+        fates += [_image_fate(file, "no_annotation", "no XML") for file in free]
+    return fates + [
+        _image_fate(entry.name, "no_annotation", f"in {entry.split or 'trainval'}.txt, no XML")
+        for entry in wanted
+        if entry.xml is None
     ]
-    return [(stem, split) for stem, split in named if stem in trees], fates
-
-
-def read_list(path: Path) -> list[str]:
-    """Stems of a split list in file order, each once; a second column (-1, 0, 1) is ignored. Empty without a file."""
-    if not path.is_file():
-        return []
-    return list(dict.fromkeys(line.split()[0] for line in path.read_text().splitlines() if line.strip()))
-
-
-def image_file(root: Element, stem: str, files: Mapping[str, str]) -> str:
-    """The image with the XML's own stem, which is VOC's rule; else the one that `<filename>` names."""
-    return files.get(stem) or (root.findtext("filename") or stem).strip()
 
 
 def read_objects(
-    root: Element, file: str, numbers: Mapping[str, int]
+    root: Element, xml: Path, file: str, numbers: Mapping[str, int]
 ) -> tuple[tuple[SourceObject, ...], list[ImageFate]]:
-    """Objects of one annotation, and those left out because they have no class."""
+    """Objects of one annotation, and those left out because they have no class.
+
+    Raises:
+      DataError: for a flag that is none, with its place.
+    """
     objects, lost = [], []
     for position, node in enumerate(root.findall("object"), start=1):
         name = _class_name(node)
@@ -169,23 +152,27 @@ def read_objects(
                 ImageFate(file=file, kind="object", action="rejected", reason="no_class", detail=f"object {position}")
             )
             continue
+        try:
+            difficult, truncated = (to_flag(node.findtext(key), key) for key in ("difficult", "truncated"))
+        except BadValueError as error:
+            raise DataError(f"{xml}: object {position}: {error}") from None
         objects.append(
             SourceObject(
                 category_id=numbers[name],
                 box_xyxy=_box(node.find("bndbox")),
-                is_difficult=_flag(node, "difficult"),
-                is_truncated=_flag(node, "truncated"),
+                is_difficult=difficult,
+                is_truncated=truncated,
             )
         )
     return tuple(objects), lost
 
 
 def _class_name(node: Element) -> str:
-    return (node.findtext("name") or "").strip()
+    return tidy_name(node.findtext("name") or "")
 
 
-def _flag(node: Element, name: str) -> bool:
-    return (node.findtext(name) or "0").strip() not in ("0", "")
+def _listed_name(root: Element) -> str:
+    return (root.findtext("filename") or "").strip()
 
 
 def _box(node: Element | None) -> Box | None:

@@ -12,6 +12,8 @@ from typing import Self, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stages.core.base.stopping import without_ctrl_c
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -65,7 +67,8 @@ class Workers:
             )
         waiting: deque[Future[R]] = deque()
         for item in items:
-            waiting.append(self._pool.submit(function, item))
+            with without_ctrl_c():  # processes are started when there is work for them
+                waiting.append(self._pool.submit(function, item))
             if len(waiting) >= 8 * processes:
                 yield waiting.popleft().result()
         while waiting:

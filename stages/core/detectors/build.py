@@ -12,21 +12,25 @@ from official.core import config_definitions as cfg
 
 from stages.core.base.errors import ArtifactError, CheckpointError, DataError
 from stages.core.base.layout import EXPERIMENT_FILE
+from stages.core.base.plain_paths import plain_path
 from stages.core.detectors.consistency import check_consistency
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.maskrcnn import maskrcnn_architecture, maskrcnn_experiment
 from stages.core.detectors.overrides import apply_overrides
 from stages.core.detectors.recipe import apply_refinement
 from stages.core.detectors.retinanet import retinanet_architecture, retinanet_experiment
+from stages.core.detectors.ssdlite import ssdlite_architecture, ssdlite_experiment
 from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import DETECTORS, Detector, Family
 
 ARCHITECTURES: dict[Family, Callable[[Detector], cfg.ExperimentConfig]] = {
     Family.RETINANET: retinanet_architecture,
+    Family.SSDLITE: ssdlite_architecture,
     Family.MASKRCNN: maskrcnn_architecture,
 }
 BUILDERS: dict[Family, Callable[[Detector, TrainSettings, TrainingData], cfg.ExperimentConfig]] = {
     Family.RETINANET: retinanet_experiment,
+    Family.SSDLITE: ssdlite_experiment,
     Family.MASKRCNN: maskrcnn_experiment,
 }
 
@@ -107,8 +111,10 @@ def read_experiment(path: Path, detector: Detector) -> cfg.ExperimentConfig:
       ArtifactError: if the file is missing, not YAML, or does not fit the detector's family.
     """
     try:
-        config = ARCHITECTURES[detector.family](detector)
-        config.override(yaml.safe_load(path.read_text()), is_strict=True)
+        config, tree = ARCHITECTURES[detector.family](detector), yaml.safe_load(path.read_text())
+        config.override(tree, is_strict=True)
+        if "pixels" not in tree["task"]["model"]:
+            raise ArtifactError(f"{path}: written when models did not say how they scale pixels; run `train` again")
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run `train` again") from None
     except (yaml.YAMLError, KeyError, ValueError, TypeError, AttributeError) as error:
@@ -123,7 +129,8 @@ def restore_weights(model: Any, prefix: Path) -> None:
       CheckpointError: if it is missing or damaged, or a variable has no value in it.
     """
     try:
-        status = tf.train.Checkpoint(model=model).read(str(prefix))
+        with plain_path(prefix.parent) as folder:
+            status = tf.train.Checkpoint(model=model).read(str(folder / prefix.name))
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, ValueError, AssertionError, IndexError, RuntimeError) as error:
         raise CheckpointError(f"{prefix}: cannot be read into the model: {' '.join(str(error).split())}") from None

@@ -6,7 +6,7 @@ from typing import Any
 from official.core import config_definitions as cfg
 
 from stages.core.base.errors import ParamsError
-from stages.core.detectors.training_config import RetinaNetTraining
+from stages.core.detectors.training_config import RetinaNetTraining, SSDLiteTraining
 
 
 def check_consistency(config: cfg.ExperimentConfig, *, where: str) -> None:
@@ -25,9 +25,11 @@ def check_consistency(config: cfg.ExperimentConfig, *, where: str) -> None:
 
 def _faults(task: Any) -> Iterator[str]:
     yield from _faults_of_fine_tuning(task)
+    if isinstance(task, SSDLiteTraining) and task.methods.assigner == "task_aligned":
+        yield "losses.assigner: task_aligned is for maps with as many anchors in every cell, not for an SSDLite"
     if task.resize not in ("letterbox", "stretch"):
         yield f"resize: found {task.resize!r}, expected letterbox or stretch"
-    # Mask R-CNN's parser knows no other value of the field than true, and `stretching.py` does without it.
+    # Mask R-CNN's parser knows no other value of the field than true, and `tracing.py` does without it.
     parsers = ("train_data", "validation_data") if isinstance(task, RetinaNetTraining) else ()
     for name in parsers:
         keeps = getattr(task, name).parser.keep_aspect_ratio

@@ -13,7 +13,8 @@ from official.vision.configs import maskrcnn as mr
 from stages.core.base.errors import ParamsError
 from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
-from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.model_config import row_fields
+from stages.core.detectors.recipe import apply_pyramid_anchors, apply_settings, augmentation_policy, norm_activation
 from stages.core.detectors.region_sampling import BoxAlignerConfig, MaskAlignerConfig, SampledMaskRCNN
 from stages.core.detectors.training_config import MaskRCNNTraining
 from stages.core.params.training import RegionParams, TrainSettings
@@ -80,6 +81,7 @@ def maskrcnn_architecture(detector: Detector) -> cfg.ExperimentConfig:
         mask_sampler=mr.MaskSampler(num_sampled_masks=width.sampled_masks),
         detection_generator=mr.DetectionGenerator(nms_version="batched", pre_nms_top_k=1000),
         norm_activation=norm_activation(),
+        **row_fields(detector),
     )
     return cfg.ExperimentConfig(
         task=MaskRCNNTraining(model=model),
@@ -92,6 +94,7 @@ def maskrcnn_experiment(detector: Detector, settings: TrainSettings, data: Train
     """The whole configuration: architecture, data and training."""
     config = maskrcnn_architecture(detector)
     apply_settings(config, settings, data)
+    apply_pyramid_anchors(config.task.model.anchor, settings.anchors)
     _apply_regions(config.task.model, settings.regions, section=f"train.{detector.name}.regions")
     config.task.train_data.parser.aug_type = augmentation_policy(
         settings.augmentation.policy, autoaug_name="panoptic_deeplab_policy", spatial=False

@@ -13,7 +13,7 @@ from official.vision.configs import common
 from stages.core.detectors.backbone import apply_width
 from stages.core.detectors.data import TrainingData
 from stages.core.params.averaging import average_decay
-from stages.core.params.training import TrainSettings
+from stages.core.params.training import AnchorParams, TrainSettings
 
 EVALUATION_BATCH = 8
 SHUFFLE_BUFFER = 1000
@@ -30,14 +30,11 @@ def norm_activation(*, momentum: float = 0.9) -> common.NormActivation:
 
 
 def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: TrainingData) -> None:
-    """Writes data, augmentation, width, anchors, optimizer and intervals into `config`, in place."""
+    """Writes data, augmentation, width, optimizer and intervals into `config`, in place."""
     task = config.task
     task.model.num_classes = data.num_classes + 1
     task.model.input_size = [*settings.input_size, 3]
     apply_width(task.model.backbone, settings.width)
-    task.model.anchor.num_scales = settings.anchors.num_scales
-    task.model.anchor.aspect_ratios = list(settings.anchors.aspect_ratios)
-    task.model.anchor.anchor_size = settings.anchors.size
     task.annotation_file = data.val_annotations
     task.init_checkpoint = settings.init_checkpoint
     task.init_checkpoint_modules = "all" if "all" in settings.init_modules else list(settings.init_modules)
@@ -46,6 +43,13 @@ def apply_settings(config: cfg.ExperimentConfig, settings: TrainSettings, data: 
     _apply_phases(task, settings)
     _apply_data(task, settings, data)
     _apply_trainer(config, settings)
+
+
+def apply_pyramid_anchors(anchor: Any, params: AnchorParams) -> None:
+    """Writes the anchors of a pyramid into `task.model.anchor`, in place."""
+    anchor.num_scales = params.num_scales
+    anchor.aspect_ratios = list(params.aspect_ratios)
+    anchor.anchor_size = params.size
 
 
 def apply_refinement(config: cfg.ExperimentConfig, settings: TrainSettings, data: TrainingData) -> None:

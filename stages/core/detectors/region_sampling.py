@@ -1,4 +1,4 @@
-"""RoIAlign with several samples a cell: what Model Garden's region layers lack.
+"""Mask R-CNN with RoIAlign of several samples a cell: what Model Garden's region layers lack.
 
 Its aligner takes one bilinear sample in the middle of each cell. The mean of n x n evenly spaced ones is RoIAlign with
 a sampling ratio of n (He et al., "Mask R-CNN", ICCV 2017): a finer grid of its own samples, averaged.
@@ -9,9 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 from official.vision.configs import maskrcnn as mr
+from official.vision.modeling.factory import build_maskrcnn
 from official.vision.modeling.layers.roi_aligner import MultilevelROIAligner
 from official.vision.tasks import maskrcnn
+
+from stages.core.detectors.backbone_model import build_backbone_model, input_specs, kernel_regularizer
+from stages.core.detectors.model_config import PixelsConfig
 
 
 @dataclasses.dataclass
@@ -30,10 +35,12 @@ class MaskAlignerConfig(mr.MaskROIAligner):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class SampledMaskRCNN(mr.MaskRCNN):  # type: ignore[misc]
-    """A Mask R-CNN whose aligners have a sampling ratio."""
+    """A Mask R-CNN whose aligners have a sampling ratio, with what its backbone was published with."""
 
     roi_aligner: BoxAlignerConfig = dataclasses.field(default_factory=BoxAlignerConfig)
     mask_roi_aligner: MaskAlignerConfig | None = dataclasses.field(default_factory=MaskAlignerConfig)
+    pixels: PixelsConfig = dataclasses.field(default_factory=PixelsConfig)
+    backbone_norm_epsilon: float = 0.001
 
 
 class MeanROIAligner(MultilevelROIAligner):  # type: ignore[misc]
@@ -60,11 +67,16 @@ class MeanROIAligner(MultilevelROIAligner):  # type: ignore[misc]
 
 
 class SampledMaskRCNNTask(maskrcnn.MaskRCNNTask):  # type: ignore[misc]
-    """Model Garden's task, whose models take as many samples a cell as `SampledMaskRCNN` says."""
+    """Model Garden's task, whose models have the backbone and as many samples a cell as `SampledMaskRCNN` says."""
 
     def build_model(self) -> Any:
-        """The model; with one sample a cell it is Model Garden's own."""
-        model = super().build_model()
+        """The model; with one sample a cell, all but the backbone is Model Garden's."""
+        model_config, regularizer = self.task_config.model, kernel_regularizer(self.task_config)
+        backbone = build_backbone_model(model_config, regularizer=regularizer)
+        model = build_maskrcnn(input_specs(model_config), model_config, l2_regularizer=regularizer, backbone=backbone)
+        model.backbone.trainable = not self.task_config.freeze_backbone
+        # Creates the variables, as Model Garden's own `build_model` does.
+        model(tf_keras.Input(model_config.input_size), image_shape=tf_keras.Input([2]), training=False)
         for name in ("roi_aligner", "mask_roi_aligner"):
             config = getattr(self.task_config.model, name)
             if getattr(model, name) is not None and config.sampling_ratio != 1:

@@ -12,7 +12,8 @@ from official.vision.configs import retinanet as rn
 
 from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
-from stages.core.detectors.recipe import apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.model_config import PlainRetinaNet, row_fields
+from stages.core.detectors.recipe import apply_pyramid_anchors, apply_settings, augmentation_policy, norm_activation
 from stages.core.detectors.training_config import RetinaNetTraining
 from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import Detector
@@ -42,7 +43,7 @@ TINY = RetinaNetWidth(backbone_scale=0.25, filters=32, head_convs=1)
 def retinanet_architecture(detector: Detector) -> cfg.ExperimentConfig:
     """The architecture of one row, with data and training still to be filled in."""
     width = TINY if detector.tiny else FULL
-    model = rn.RetinaNet(
+    model = PlainRetinaNet(
         min_level=MIN_LEVEL,
         max_level=MAX_LEVEL,
         backbone=build_backbone(detector, width.backbone_scale),
@@ -52,6 +53,7 @@ def retinanet_architecture(detector: Detector) -> cfg.ExperimentConfig:
         head=rn.RetinaNetHead(num_convs=width.head_convs, num_filters=width.filters, use_separable_conv=True),
         detection_generator=rn.DetectionGenerator(nms_version="batched", pre_nms_top_k=1000),
         norm_activation=norm_activation(),
+        **row_fields(detector),
     )
     return cfg.ExperimentConfig(
         task=RetinaNetTraining(model=model),
@@ -64,6 +66,7 @@ def retinanet_experiment(detector: Detector, settings: TrainSettings, data: Trai
     """The whole configuration: architecture, data and training."""
     config = retinanet_architecture(detector)
     apply_settings(config, settings, data)
+    apply_pyramid_anchors(config.task.model.anchor, settings.anchors)
     for part in (config.task.train_data, config.task.validation_data):
         part.parser.keep_aspect_ratio = settings.resize == "letterbox"
     config.task.train_data.parser.aug_type = augmentation_policy(

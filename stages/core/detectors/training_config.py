@@ -9,9 +9,12 @@ from official.core import task_factory
 from official.modeling.hyperparams import base_config
 from official.vision.configs import maskrcnn as mr
 from official.vision.configs import retinanet as rn
-from official.vision.tasks import retinanet
 
+from stages.core.detectors.model_config import PlainRetinaNet
 from stages.core.detectors.region_sampling import SampledMaskRCNN, SampledMaskRCNNTask
+from stages.core.detectors.retinanet_task import PlainRetinaNetTask
+from stages.core.detectors.ssdlite_config import SSDLiteModel
+from stages.core.detectors.ssdlite_task import SSDLiteTask
 
 
 @dataclasses.dataclass
@@ -42,6 +45,7 @@ class MethodsConfig(base_config.Config):  # type: ignore[misc]
 class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
     """Training of a RetinaNet; fields as in `TrainSettings`."""
 
+    model: PlainRetinaNet = dataclasses.field(default_factory=PlainRetinaNet)
     resize: str = "letterbox"
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
@@ -51,6 +55,13 @@ class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
     freeze_backbone_steps: int = 0
     sampling: str = "uniform"
     sampling_threshold: float | None = None
+
+
+@dataclasses.dataclass
+class SSDLiteTraining(RetinaNetTraining):
+    """Training of an SSDLite; fields as in `TrainSettings`."""
+
+    model: SSDLiteModel = dataclasses.field(default_factory=SSDLiteModel)
 
 
 @dataclasses.dataclass
@@ -70,5 +81,6 @@ class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
 
 
 # Model Garden's registry then answers to the extended configurations as well: models are built by its own tasks.
-task_factory.register_task_cls(RetinaNetTraining)(retinanet.RetinaNetTask)
+task_factory.register_task_cls(RetinaNetTraining)(PlainRetinaNetTask)
+task_factory.register_task_cls(SSDLiteTraining)(SSDLiteTask)
 task_factory.register_task_cls(MaskRCNNTraining)(SampledMaskRCNNTask)

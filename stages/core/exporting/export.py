@@ -7,12 +7,10 @@ from typing import Any, Literal
 from stages.core.base.errors import DataError
 from stages.core.base.folders import replaced_folder
 from stages.core.base.jsonfile import read_json
-from stages.core.base.layout import RESULT_FILE, SAVED_MODEL, TFLITE_FILES
+from stages.core.base.layout import RESULT_FILE, SAVED_MODEL
 from stages.core.base.native_output import silence_native
 from stages.core.exporting.graph import (
     INPUT_NAME,
-    MEAN_RGB,
-    STDDEV_RGB,
     DeploymentGraph,
     PostProcessingSettings,
     padding_color,
@@ -20,14 +18,15 @@ from stages.core.exporting.graph import (
 from stages.core.exporting.load import load_trained
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.retinanet import build_retinanet_graph
-from stages.core.exporting.tflite import convert_functions, save_functions
-from stages.core.results.interface import SIGNATURE, ImageInput, Interface, PostProcessing, write_interface
-from stages.core.results.kinds import Form
+from stages.core.exporting.ssdlite import build_ssdlite_graph
+from stages.core.exporting.tflite import save_functions, write_tflites
+from stages.core.results.interface import ImageInput, Interface, PostProcessing, write_interface
 from stages.core.results.training import TrainResult
 from stages.core.tables.detectors import DETECTORS, Family
 
 GRAPHS: dict[Family, Callable[[Any, Any, PostProcessingSettings], DeploymentGraph]] = {
     Family.RETINANET: build_retinanet_graph,
+    Family.SSDLITE: build_ssdlite_graph,
     Family.MASKRCNN: build_maskrcnn_graph,
 }
 RESIZES: dict[str, Literal["fit_pad", "stretch"]] = {"letterbox": "fit_pad", "stretch": "stretch"}
@@ -66,18 +65,9 @@ def export_model(
             config, graph = build_graph(trained, settings)
             save_functions(graph.signatures, partial / SAVED_MODEL)
             write_tflites(graph, partial)
-        interface = describe_graph(graph, result, labels, settings, resize=RESIZES[config.task.resize])
+        interface = describe_graph(graph, result, labels, settings, config.task)
         write_interface(interface, partial)
     return interface
-
-
-def write_tflites(graph: DeploymentGraph, folder: Path) -> None:
-    """The float32 files that the TFLite schemes start from: one, or one for each form of the post-processing."""
-    forms = {Form.BUILTIN: graph.detect}
-    if graph.with_op is not None:
-        forms[Form.POSTPROCESS_OP] = graph.with_op
-    for form, function in forms.items():
-        (folder / TFLITE_FILES[form]).write_bytes(convert_functions({SIGNATURE: function}))
 
 
 def build_graph(trained: Path, settings: PostProcessingSettings) -> tuple[Any, DeploymentGraph]:
@@ -92,11 +82,11 @@ def describe_graph(
     result: TrainResult,
     labels: Mapping[int, str],
     settings: PostProcessingSettings,
-    *,
-    resize: Literal["fit_pad", "stretch"],
+    task_config: Any,
 ) -> Interface:
-    """The contract of a deployment graph."""
-    mean, deviation = (", ".join(f"{value:.3f}" for value in values) for values in (MEAN_RGB, STDDEV_RGB))
+    """The contract of a deployment graph. `task_config` is `task` of the experiment."""
+    pixels = task_config.model.pixels
+    mean, deviation = (", ".join(f"{value:.3f}" for value in values) for values in (pixels.mean, pixels.deviation))
     return Interface(
         model=result.model,
         task=DETECTORS[result.model].task.value,
@@ -105,8 +95,8 @@ def describe_graph(
             name=INPUT_NAME,
             shape=(1, *result.input_size, 3),
             dtype="float32",
-            resize=resize,
-            pad_value=padding_color(),
+            resize=RESIZES[task_config.resize],
+            pad_value=padding_color(pixels),
             normalization=f"inside the graph: (pixel - [{mean}]) / [{deviation}]",
         ),
         outputs=graph.outputs,

@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-from official.vision.ops import preprocess_ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from stages.core.results.interface import RAW_SIGNATURE, SIGNATURE, TensorOutput
 
 INPUT_NAME = "image"
-
-MEAN_RGB: tuple[float, ...] = tuple(preprocess_ops.MEAN_RGB)
-STDDEV_RGB: tuple[float, ...] = tuple(preprocess_ops.STDDEV_RGB)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +68,21 @@ def image_spec(input_size: tuple[int, int]) -> Any:
     return tf.TensorSpec([1, *input_size, 3], tf.float32, name=INPUT_NAME)
 
 
-def normalize_pixels(image: Any) -> Any:
-    """(pixel - mean) / deviation per channel, with the constants that Model Garden trains with."""
+def normalize_pixels(image: Any, pixels: Any) -> Any:
+    """(pixel - mean) / deviation per channel, as in training.
+
+    Args:
+      image: float32 [1, height, width, 3], 0..255.
+      pixels: `task.model.pixels` of the experiment.
+    """
     with tf.name_scope("normalize"):
-        return (image - tf.constant(MEAN_RGB)) * tf.constant([1.0 / deviation for deviation in STDDEV_RGB])
+        factors = [1.0 / deviation for deviation in pixels.deviation]
+        return (image - tf.constant(pixels.mean, tf.float32)) * tf.constant(factors, tf.float32)
 
 
-def padding_color() -> tuple[int, int, int]:
-    """RGB of padding that is about zero after normalisation."""
-    red, green, blue = (round(value) for value in MEAN_RGB)
+def padding_color(pixels: Any) -> tuple[int, int, int]:
+    """RGB of padding that is about zero after normalisation. `pixels` is as in `normalize_pixels`."""
+    red, green, blue = (round(value) for value in pixels.mean)
     return red, green, blue
 
 

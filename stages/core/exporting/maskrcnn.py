@@ -46,7 +46,7 @@ def build_maskrcnn_graph(config: Any, model: Any, settings: PostProcessingSettin
     value_range = output_range(model.decoder or model.backbone)
 
     def detect(image: Any) -> dict[str, Any]:
-        features = _extract_features(model, normalize_pixels(image))
+        features = _extract_features(model, normalize_pixels(image, config.pixels))
         table = PyramidTable(features, value_range)
         regions = _propose_regions(config, model, features, anchors, input_size, settings.num_proposals)
         found = _classify_regions(config, model, table, regions, input_size, settings)

@@ -1,8 +1,9 @@
-"""RetinaNet (MobileDet) as one static graph: trained layers, then suppression.
+"""A one-stage detector (RetinaNet, SSDLite) as one static graph: trained layers, then suppression.
 
 The suppression comes in two forms: builtin ops, which every runtime has, and the op that mobile libraries expect.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,20 +27,63 @@ from stages.core.results.interface import TensorOutput
 RAW_BOXES, RAW_SCORES = "raw_boxes", "raw_scores"
 
 
-def build_retinanet_graph(config: Any, model: Any, settings: PostProcessingSettings) -> DeploymentGraph:
+def join_boxes(encodings: Sequence[Any]) -> Any:
+    """Box encodings of all levels, [1, h, w, anchors * 4] each: [1, A, 4]."""
+    return tf.concat([tf.reshape(level, [1, -1, 4]) for level in encodings], axis=1)
+
+
+def build_retinanet_graph(
+    config: Any,
+    model: Any,
+    settings: PostProcessingSettings,
+    *,
+    join: Callable[[Sequence[Any]], Any] = join_boxes,
+) -> DeploymentGraph:
     """The deployment graph of a trained `RetinaNetModel`, in both forms.
 
     Args:
       config: `task.model` of the experiment.
       model: The model with its weights.
       settings: Post-processing.
+      join: Box encodings of all levels to one tensor.
     """
     input_size = (int(config.input_size[0]), int(config.input_size[1]))
     levels = level_anchors(config, input_size)
     anchors = np.concatenate([levels[level] for level in sorted(levels, key=int)])
     box_weights = tuple(config.detection_generator.box_coder_weights or (1.0, 1.0, 1.0, 1.0))
-    most = min(config.detection_generator.pre_nms_top_k, len(anchors) * (config.num_classes - 1))
-    raw_heads = freeze(lambda image: _run_heads(config, model, image), image_spec(input_size))
+    return assemble_graph(
+        freeze(lambda image: _run_heads(config, model, image, join), image_spec(input_size)),
+        anchors=anchors,
+        box_weights=box_weights,
+        num_classes=config.num_classes,
+        input_size=input_size,
+        most=config.detection_generator.pre_nms_top_k,
+        settings=settings,
+    )
+
+
+def assemble_graph(
+    raw_heads: Any,
+    *,
+    anchors: np.ndarray,
+    box_weights: tuple[float, ...],
+    num_classes: int,
+    input_size: tuple[int, int],
+    most: int,
+    settings: PostProcessingSettings,
+) -> DeploymentGraph:
+    """What every one-stage detector becomes: its raw heads, then suppression in both forms.
+
+    Args:
+      raw_heads: Concrete function, image -> RAW_BOXES float32 [1, A, 4] and RAW_SCORES [1, A, C], 0..1.
+      anchors: float32 [A, 4], [y_min, x_min, y_max, x_max] in pixels of the input.
+      box_weights: What training multiplied (dy, dx, dh, dw) with.
+      num_classes: C, the background in column 0 included.
+      input_size: (height, width) in pixels.
+      most: How many pairs of anchor and class are looked at.
+      settings: Post-processing.
+    """
+    most = min(most, len(anchors) * (num_classes - 1))
 
     def detect(image: Any) -> dict[str, Any]:
         raw = raw_heads(image)
@@ -63,26 +107,28 @@ def build_retinanet_graph(config: Any, model: Any, settings: PostProcessingSetti
         with_op=tf.function(deploy_with_op, autograph=False).get_concrete_function(spec),
         raw_heads=raw_heads,
         outputs=detection_outputs(settings.max_detections),
-        raw_outputs=_raw_outputs(len(anchors), config.num_classes),
+        raw_outputs=_raw_outputs(len(anchors), num_classes),
         class_offset=1,
         method=describe_nms(settings),
     )
 
 
-def _run_heads(config: Any, model: Any, image: Any) -> dict[str, Any]:
+def _run_heads(config: Any, model: Any, image: Any, join: Callable[[Sequence[Any]], Any]) -> dict[str, Any]:
     """Box encodings [1, A, 4] and class probabilities [1, A, C], levels one after the other.
 
     Boxes and scores are never joined: one shared quantization scale would drown the scores.
     """
-    features = model.backbone(normalize_pixels(image), training=False)
+    features = model.backbone(normalize_pixels(image, config.pixels), training=False)
     if model.decoder:
         features = model.decoder(features, training=False)
     logits, encodings, _ = model.head(features)
     levels = sorted(logits, key=int)
     with tf.name_scope("raw_heads"):
         scores = [tf.reshape(logits[level], [1, -1, config.num_classes]) for level in levels]
-        boxes = [tf.reshape(encodings[level], [1, -1, 4]) for level in levels]
-        return {RAW_BOXES: tf.concat(boxes, axis=1), RAW_SCORES: tf.sigmoid(tf.concat(scores, axis=1))}
+        return {
+            RAW_BOXES: join([encodings[level] for level in levels]),
+            RAW_SCORES: tf.sigmoid(tf.concat(scores, axis=1)),
+        }
 
 
 def _choose_candidates(

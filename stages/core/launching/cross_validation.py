@@ -1,27 +1,14 @@
-"""Cross-validation: a training for each fold, as DVC experiments in a git repository of their own, and their spread.
+"""Cross-validation: a training for each fold, as a series of DVC experiments, and their spread."""
 
-`dvc exp run` needs git, and leaves parameters and results of its last experiment in the workspace. In a folder with a
-repository of its own the project's workspace, parameters and experiments stay as they are.
-"""
-
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
 from stages.core.base.errors import ParamsError
-from stages.core.base.jsonfile import read_json
-from stages.core.base.layout import PARAMS_FILE, Layout
-from stages.core.launching.experiments import capture, list_experiments
-from stages.core.launching.run import DAG_FILE, make_folder, project_environment, read_example, run
+from stages.core.launching.experiment_series import run_series
+from stages.core.launching.run import read_example
 from stages.core.results.table import Metrics
-
-IDENTITY = {"user.name": "cross-validation", "user.email": "cross-validation@localhost", "commit.gpgsign": "false"}
-COMMITTED = ("stages", DAG_FILE, PARAMS_FILE, ".dvc", ".dvcignore", ".gitignore", "data")
-"""What the experiments start from. dvc.lock is none of it: it would make another start of every fold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,59 +61,16 @@ def cross_validate(project: Path, params: Path, folder: Path, say: Callable[[str
       ParamsError: if the parameters are not valid, or name no folds.
       DataError: if git or DVC fails.
     """
-    environment = project_environment(project)
     tree = read_example(params)
     split = tree["prepare"]["split"]
     if split["folds"] is None:
         raise ParamsError(f"{params}: prepare.split.folds is null; set the number of folds, e.g. 5")
     split["fold"] = 0
-    start_repository(project, folder)
-    make_folder(project, folder, tree)
-    commit_start(folder)
-    names = [f"fold-{fold}" for fold in range(split["folds"])]
-    done = list_experiments(folder, all_commits=False)
-    for fold, name in enumerate(names):
-        if name in done:
-            say(f"{name}: done before")
-            continue
-        say(f"{name} of {len(names)}")
-        command = ["dvc", "exp", "run", "--name", name, "-S", f"prepare.split.fold={fold}", "report"]
-        if status := run(command, folder, environment):
-            return status
-    if not done.keys() >= set(names):
-        done = list_experiments(folder, all_commits=False)
-    rows = collect_folds([fetch_metrics(folder, done[name]) for name in names])
-    say(folds_to_text(rows))
-    return 0
-
-
-def start_repository(project: Path, folder: Path) -> None:
-    """A folder with git and DVC, and the project's DVC settings; one that is there stays as it is."""
-    if (folder / ".git").exists() and (folder / ".dvc" / "config").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    capture(["git", "init", "--quiet", "--template="], folder)
-    for key, value in IDENTITY.items():
-        capture(["git", "config", key, value], folder)
-    capture(["dvc", "init", "--quiet", "--force"], folder)
-    shutil.copy(project / ".dvc" / "config", folder / ".dvc" / "config")
-    shutil.copy(project / ".gitignore", folder / ".gitignore")
-
-
-def commit_start(folder: Path) -> None:
-    """Commits code, DAG and parameters where they differ from the last commit: experiments belong to a commit."""
-    capture(["git", "add", "--all", "--", *(name for name in COMMITTED if (folder / name).exists())], folder)
-    if capture(["git", "diff", "--cached", "--name-only"], folder) or not capture(["git", "rev-list", "--all"], folder):
-        capture(["git", "commit", "--quiet", "--message", "What the folds start from"], folder)
-
-
-def fetch_metrics(folder: Path, commit: str) -> Metrics:
-    """The results table of an experiment, out of the DVC cache."""
-    with tempfile.TemporaryDirectory(prefix="fold-") as scratch:
-        copy = Path(scratch, "metrics")
-        source = os.path.relpath(Layout(folder).metrics, folder)
-        capture(["dvc", "get", "--quiet", "--rev", commit, "--out", str(copy), ".", source], folder)
-        return read_json(Metrics, copy)
+    folds = {f"fold-{fold}": [f"prepare.split.fold={fold}"] for fold in range(split["folds"])}
+    series = run_series(project, folder, tree, folds, say)
+    if series.status == 0:
+        say(folds_to_text(collect_folds(list(series.metrics.values()))))
+    return series.status
 
 
 def collect_folds(folds: Sequence[Metrics]) -> list[FoldRow]:

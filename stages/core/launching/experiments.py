@@ -64,9 +64,14 @@ def capture(command: list[str], folder: Path) -> str:
     """What a command writes to stdout.
 
     Raises:
-      DataError: with its last line on stderr, if it fails.
+      DataError: with its last line on stderr, if it fails or is not installed.
     """
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{error.filename}: no such command; is the virtual environment active, git installed?"
+        ) from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise DataError(f"{' '.join(command[:3])}: {said[-1]}")

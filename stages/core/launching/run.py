@@ -10,17 +10,23 @@ from typing import Any
 
 import yaml
 
-from stages.core.base.errors import ParamsError, UsageError
-from stages.core.base.layout import PARAMS_FILE
-from stages.core.params.tree import load_params, load_yaml, parse_params
+from stages.core.base.errors import MissingResultError, ParamsError, UsageError
+from stages.core.base.layout import BROUGHT_FOLDER, PARAMS_FILE, PROJECT_VARIABLE
+from stages.core.base.stopping import Stopped
+from stages.core.launching.repository import DAG_FILE, commit_start, start_repository
+from stages.core.params.tree import check_sections, load_params, load_yaml, parse_params
 from stages.core.tracking.address import resolve_uri
-
-DAG_FILE = "dvc.yaml"
 
 
 def run_project(project: Path) -> int:
-    """Runs the pipeline on the project itself; returns the first status that is not 0."""
-    return run_pipeline(project, project_environment(project))
+    """Runs the pipeline on the project itself; returns the first status that is not 0.
+
+    Raises:
+      ParamsError: if params.yaml is not valid, or lacks a section.
+    """
+    environment = project_environment(project)
+    check_sections(project)
+    return run_pipeline(project, environment)
 
 
 def run_example(project: Path, params: Path, folder: Path) -> int:
@@ -35,13 +41,10 @@ def run_example(project: Path, params: Path, folder: Path) -> int:
     """
     environment = project_environment(project)
     tree = read_example(params)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / ".dvc" / "config").exists():
-        run(["dvc", "init", "--no-scm", "--quiet", "--force"], folder, environment)
-        shutil.copy(project / ".dvc" / "config", folder / ".dvc" / "config")
-        run(["dvc", "config", "core.no_scm", "true"], folder, environment)
+    start_repository(project, folder)
     make_folder(project, folder, tree)
-    return run_pipeline(folder, environment)
+    commit_start(folder)
+    return run_pipeline(folder, {**environment, PROJECT_VARIABLE: str(project)})
 
 
 def run_pipeline(folder: Path, environment: dict[str, str]) -> int:
@@ -52,7 +55,8 @@ def run_pipeline(folder: Path, environment: dict[str, str]) -> int:
     if status and run(["dvc", "status", "--quiet", "--with-deps", "report"], folder, environment):
         return status
     published = run([sys.executable, "-m", "stages.publish"], folder, environment)
-    run([sys.executable, "-m", "stages.report", "--table"], folder, environment)
+    # From here, so that the page's path is one that can be opened from here.
+    run([sys.executable, "-m", "stages.report", "--table", "--root", str(folder)], Path.cwd(), environment)
     return status or published
 
 
@@ -84,12 +88,35 @@ def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
     raw = folder / "data" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     shutil.copy(project / "data" / "raw" / "README.md", raw)
+    copy_brought(project, folder, tree.get("brought") or {})
     (folder / PARAMS_FILE).write_text(yaml.safe_dump(tree, sort_keys=False))
 
 
+def copy_brought(project: Path, folder: Path, brought: dict[str, Any]) -> None:
+    """Brought models that the parameters name, and their label files, at the same place as in the project."""
+    (folder / BROUGHT_FOLDER).mkdir(parents=True, exist_ok=True)
+    for name, entry in brought.items():
+        for path in (entry["path"], entry["labels"]):
+            if not isinstance(path, str):
+                continue
+            source, copy = project / path, folder / path
+            if not source.exists():
+                raise MissingResultError(f"brought.{name}: {source}: no such file")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, copy, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, copy)
+
+
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> int:
-    """Exit status of a command run in `folder`."""
-    return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    """Exit status of a command run in `folder`; it ends before this process does when that is told to stop."""
+    with subprocess.Popen(command, cwd=folder, env=environment) as process:
+        try:
+            return process.wait()
+        except Stopped:
+            process.terminate()
+            raise
 
 
 def project_environment(project: Path) -> dict[str, str]:

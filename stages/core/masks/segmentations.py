@@ -1,10 +1,12 @@
 """Masks between the forms they come in: COCO polygons and run-length codes, arrays, PNG bytes."""
 
+import io
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 Box = tuple[float, float, float, float]
@@ -83,21 +85,59 @@ def mask_to_box(mask: np.ndarray) -> Box:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
+def is_mask(segmentation: Any) -> bool:
+    """Whether a segmentation is more than the placeholder that tools write for objects without one.
+
+    Placeholders: nothing, lists without numbers, polygons of less than three corners (a box's two among them) or of one
+    repeated corner, run-length codes without runs. What is left may still be malformed: `segmentation_to_mask` says so.
+    """
+    if isinstance(segmentation, dict):
+        return bool(segmentation.get("counts"))
+    if not isinstance(segmentation, list):
+        return bool(segmentation)
+    parts = [segmentation] if segmentation and not isinstance(segmentation[0], list) else segmentation
+    return any(not isinstance(part, list) or _has_corners(part) for part in parts)
+
+
+def _has_corners(part: list[Any]) -> bool:
+    return len(part) >= 6 and len({str(pair) for pair in zip(part[0::2], part[1::2], strict=False)}) > 1
+
+
 def segmentation_to_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """A COCO `segmentation` (polygons, or RLE with counts as text or as a list) as a bool array [height, width].
+    """A segmentation of unknown origin as a bool array [height, width].
+
+    Args:
+      segmentation: COCO's polygons, its RLE with counts as text or as a list, or the bytes of a PNG in which 0 is not
+        the object.
+      height, width: Of the image.
 
     Raises:
       MaskError: if it is malformed, of another size than the image, or covers no pixel.
     """
     try:
-        check = _check_rle if isinstance(segmentation, dict) else _check_polygons
-        mask = decode_segmentation(check(segmentation, height, width), height, width)
+        if isinstance(segmentation, bytes):
+            mask = _png_to_mask(segmentation, height, width)
+        else:
+            check = _check_rle if isinstance(segmentation, dict) else _check_polygons
+            mask = decode_segmentation(check(segmentation, height, width), height, width)
     except MaskError:
         raise
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         raise MaskError(f"segmentation cannot be read: {error}") from None
     if not mask.any():
         raise MaskError("segmentation covers no pixel")
+    return mask
+
+
+def _png_to_mask(data: bytes, height: int, width: int) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if (image.height, image.width) != (height, width):
+                raise MaskError(f"PNG of size {[image.height, image.width]}, image of size {[height, width]}")
+            pixels = np.asarray(image)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MaskError(f"mask cannot be read as PNG: {error}") from None
+    mask: np.ndarray = (pixels[..., 0] if pixels.ndim == 3 else pixels) > 0
     return mask
 
 

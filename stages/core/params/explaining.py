@@ -23,6 +23,11 @@ def explain(error: ValidationError, prefix: tuple[str, ...], section: type[BaseM
     return f"{where}: {message} (found {first['input']!r})"
 
 
+def key_path(error: ValidationError) -> tuple[int | str, ...]:
+    """The keys that lead to the mistake that `explain` tells."""
+    return tuple(part for part in _most_telling(error)["loc"] if not _is_union_branch(part))
+
+
 def _is_union_branch(part: int | str) -> bool:
     """Whether a part of a pydantic location names a branch of a union or a mapping's key, not a key of params.yaml."""
     return isinstance(part, str) and (part in ("str", "[key]") or part.startswith("dict["))

@@ -9,6 +9,10 @@ from stages.core.params.section import Fraction, Positive, Section
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+SMALLEST_SIDE = 32
+"""Of an input in pixels: one cell of a backbone's last map."""
+
+
 class AugmentationParams(Section):
     """Random changes to training images. Sources: docs/training.md."""
 
@@ -49,6 +53,28 @@ class AnchorParams(Section):
     fit: bool = False
     """Find size and aspect ratios (as many as are given) that reach most of the training objects, instead of taking
     those above; `prune`, `qat` and `export` use what training found."""
+
+
+class SsdAnchorParams(Section):
+    """SSDLite: anchor boxes of its six maps, whose sizes are shares of the input's shorter side."""
+
+    min_scale: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Of the first map; those between it and the last are evenly spaced."""
+    max_scale: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Of the last map."""
+    aspect_ratios: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
+        1.0, 2.0, 0.5, 3.0, 0.3333
+    )  # fmt: skip
+    between_scales: bool = True
+    """One square anchor more in every cell, between its map's scale and the next."""
+    fewer_on_first_map: bool = True
+    """Three anchors per cell on the first map: a square of a tenth of the side, and two of `min_scale`, 2:1 and 1:2."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_scale > self.max_scale:
+            raise ValueError(f"min_scale {self.min_scale:g} is above max_scale {self.max_scale:g}")
+        return self
 
 
 class RegionParams(Section):
@@ -93,7 +119,7 @@ class TrainSettings(Section):
     """Training of one model: the parameters that people sweep. Everything else is reached through `overrides`."""
 
     input_size: tuple[Positive, Positive] = (256, 256)
-    """(height, width) of the network's input in pixels; multiples of 64."""
+    """(height, width) of the network's input in pixels; multiples of 64, but for an SSDLite."""
     resize: Literal["letterbox", "stretch"] = "letterbox"
     """How an image becomes the input, in training and in use: letterbox: one factor for both sides, and padding;
     stretch: each side by its own factor, as MediaPipe does."""
@@ -124,6 +150,7 @@ class TrainSettings(Section):
     augmentation: AugmentationParams = AugmentationParams()
     losses: LossParams = LossParams()
     anchors: AnchorParams = AnchorParams()
+    ssd_anchors: SsdAnchorParams = SsdAnchorParams()
     width: Annotated[float, Field(ge=0.1, le=4)] = 1.0
     """Factor on the channels of a mobile backbone, in steps of 8 channels; a ResNet has none."""
     regions: RegionParams = RegionParams()
@@ -139,7 +166,10 @@ class TrainSettings(Section):
     """Convolutions multiply in bfloat16 and add in float32 where the processor has instructions for it (AMX, AVX-512
     BF16); weights, activations and files stay float32. Changes nothing elsewhere."""
     init_checkpoint: str | None = None
-    """Path or URL of a TF2 checkpoint in Model Garden's layout."""
+    """Weights to start from: path, folder, archive or URL of a checkpoint of any known kind, or `zoo:<name>`."""
+    init_labels: str | tuple[str, ...] | dict[Positive, str] | None = None
+    """With `init_checkpoint`: what its classes are called, to carry those of the same name over: names in the order of
+    their ids, id to name, or the path of a label map. None: as written beside the checkpoint, or in the zoo's table."""
     init_modules: Annotated[tuple[Literal["all", "backbone", "decoder"], ...], Field(min_length=1)] = ("all",)
     """Which parts of the init checkpoint are used: all, or backbone and/or decoder. A single name needs no list."""
     freeze_backbone: bool = False
@@ -178,9 +208,9 @@ class TrainSettings(Section):
 
     @field_validator("input_size")
     @classmethod
-    def _fits_the_pyramid(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if any(side % 64 for side in value):
-            raise ValueError(f"{list(value)}: both sides must be multiples of 64 (the coarsest feature map's stride)")
+    def _holds_a_cell(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if any(side < SMALLEST_SIDE for side in value):
+            raise ValueError(f"{list(value)}: both sides must be at least {SMALLEST_SIDE}")
         return value
 
     @field_validator("overrides")

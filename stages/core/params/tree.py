@@ -4,15 +4,17 @@ Every section is a frozen pydantic model that forbids unknown keys. `load_params
 `ParamsError` line that names the key and lists what is allowed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from stages.core.base.errors import ParamsError
 from stages.core.base.layout import PARAMS_FILE
-from stages.core.params.explaining import explain
+from stages.core.params.brought import BroughtModel, check_brought_names
+from stages.core.params.explaining import explain, key_path
 from stages.core.params.names import check_name, check_names
 from stages.core.params.refining import PruneParams, QatParams, RefineParams
 from stages.core.params.section import Section
@@ -43,6 +45,7 @@ OF_THE_FIRST_TRAINING: dict[str, Any] = {
 class Params(Section):
     """The whole of params.yaml."""
 
+    brought: dict[str, BroughtModel] = Field(default_factory=dict)
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     schemes: Annotated[tuple[str, ...], Field(min_length=1)]
     prepare: PrepareParams = PrepareParams()
@@ -57,10 +60,16 @@ class Params(Section):
     gate: GateParams = GateParams()
     publish: PublishParams = PublishParams()
 
+    @field_validator("brought")
+    @classmethod
+    def _brought_names(cls, value: dict[str, BroughtModel]) -> dict[str, BroughtModel]:
+        check_brought_names(value)
+        return value
+
     @field_validator("models")
     @classmethod
-    def _models_in_the_table(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return check_names(value, "model", DETECTORS)
+    def _models_in_the_table(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return check_names(value, "model", [*DETECTORS, *info.data.get("brought", ())])
 
     @field_validator("schemes")
     @classmethod
@@ -69,15 +78,23 @@ class Params(Section):
 
     @field_validator("train")
     @classmethod
-    def _train_sections(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _train_sections(cls, value: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
+        brought = info.data.get("brought", ())
         for name in value:
-            check_name(name, "section", ["common", *DETECTORS])
+            check_name(name, "section", ["common", *DETECTORS, *brought])
+            if name in brought and value[name]:
+                raise ValueError(f"{name}: a brought model is not trained; expected {{}} (found {value[name]!r})")
         return value
 
     @model_validator(mode="after")
     def _every_training_is_valid(self) -> Self:
-        for name in sorted({*self.train, *self.models} - {"common"}):
+        for name in sorted({*self.train, *self.models} - {"common", *self.brought}):
             self.train_settings(name)
+        for name in self.gate.floors:
+            try:
+                check_name(name, "model", [*DETECTORS, *self.brought])
+            except ValueError as error:
+                raise ParamsError(f"params.yaml: gate.floors: {error}") from None
         return self
 
     def train_settings(self, model: str) -> TrainSettings:
@@ -90,8 +107,9 @@ class Params(Section):
         try:
             settings = TrainSettings.model_validate(merged)
         except ValidationError as error:
-            raise ParamsError(f"params.yaml: {explain(error, ('train', model), TrainSettings)}") from None
-        _check_what_the_model_has(settings, self.train.get(model, {}), DETECTORS[model])
+            where = ("train", _section_of(key_path(error), self.train, model))
+            raise ParamsError(f"params.yaml: {explain(error, where, TrainSettings)}") from None
+        _check_what_the_model_has(settings, self.train, DETECTORS[model])
         return settings
 
     def refine_settings(self, model: str, section: RefineParams) -> TrainSettings:
@@ -106,8 +124,28 @@ class Params(Section):
         return self.train_settings(model).model_copy(update={**changes, **OF_THE_FIRST_TRAINING})
 
 
-def _check_what_the_model_has(settings: TrainSettings, own: dict[str, Any], detector: Detector) -> None:
+def _section_of(key: Sequence[Any], train: dict[str, dict[str, Any]], model: str) -> str:
+    """Which of the two sections that were merged sets a key: the model's own, where it sets it at all."""
+    told: Any = train.get(model, {})
+    for part in key:
+        if not isinstance(told, dict) or part not in told:
+            return "common" if "common" in train else model
+        told = told[part]
+    return model
+
+
+def _check_what_the_model_has(settings: TrainSettings, train: dict[str, dict[str, Any]], detector: Detector) -> None:
     """Raises ParamsError for a parameter of something that the model does not have."""
+    own = train.get(detector.name, {})
+    if any(side % detector.size_step for side in settings.input_size):
+        raise ParamsError(
+            f"params.yaml: train.{_section_of(['input_size'], train, detector.name)}.input_size: "
+            f"{list(settings.input_size)}: both sides must be multiples of {detector.size_step} (the coarsest feature "
+            f"map's stride in {detector.name})"
+        )
+    kind, other = ("ssd_anchors", "anchors") if detector.has_ssd_anchors else ("anchors", "ssd_anchors")
+    if other in own:
+        raise ParamsError(f"params.yaml: train.{detector.name}.{other}: the anchors of a {detector.family} are {kind}")
     if "regions" in own and not detector.has_masks:
         models = ", ".join(name for name, row in DETECTORS.items() if row.has_masks)
         raise ParamsError(
@@ -117,7 +155,8 @@ def _check_what_the_model_has(settings: TrainSettings, own: dict[str, Any], dete
     if settings.width != 1 and not detector.has_width:
         models = ", ".join(name for name, row in DETECTORS.items() if row.has_width)
         raise ParamsError(
-            f"params.yaml: train.{detector.name}.width: {detector.backbone} has no factor on its channels; expected "
+            f"params.yaml: train.{_section_of(['width'], train, detector.name)}.width: "
+            f"{detector.backbone} has no factor on its channels; expected "
             f"1, found {settings.width:g} (it works for {models})"
         )
 
@@ -131,6 +170,26 @@ def merge_trees(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def check_sections(root: Path) -> None:
+    """Checks that params.yaml has every section that DVC tracks; what it says of an absent one names no remedy.
+
+    Raises:
+      ParamsError: naming the first that is absent.
+    """
+    tree = load_yaml(root / PARAMS_FILE)
+    params = parse_params(tree)
+    names = [field.alias or name for name, field in Params.model_fields.items() if name != "publish"]
+    paths = [(name,) for name in names] + [("train", name) for name in ("common", *params.models)]
+    for path in paths:
+        found: Any = tree
+        for key in path:
+            if not isinstance(found, dict) or key not in found:
+                raise ParamsError(
+                    f"params.yaml: no section {'.'.join(path)}, which dvc.yaml tracks; `{key}: {{}}` will do"
+                )
+            found = found[key]
 
 
 def load_params(root: Path) -> Params:

@@ -14,6 +14,8 @@ from official.vision.modeling.heads.dense_prediction_heads import RetinaNetHead,
 from official.vision.modeling.heads.instance_heads import DetectionHead, MaskHead
 from official.vision.modeling.layers.nn_blocks import BottleneckBlock, InvertedBottleneckBlock, TuckerConvBlock
 
+from stages.core.detectors.ssdlite_backbone import ExpandedBlock
+from stages.core.detectors.ssdlite_layers import SSDLiteHead
 from stages.core.quantizing.attach import is_fused
 
 layers = tf_keras.layers
@@ -99,6 +101,16 @@ def retinanet_head(head: Any) -> list[Chain]:
     return chains + [Chain(layer) for layer in tf.nest.flatten([head._classifier, head._box_regressor])]
 
 
+def ssdlite_head(head: Any) -> list[Chain]:
+    """For each map, a depthwise convolution and a predictor of the classes, and the same of the boxes."""
+    branches = [find(place) for place in range(len(head.levels)) for find in (head.class_branch, head.box_branch)]
+    return [
+        chain
+        for depthwise, norm, activation, predictor in branches
+        for chain in (Chain(depthwise, norm, activation), Chain(predictor))
+    ]
+
+
 def rpn_head(head: Any) -> list[Chain]:
     """One tower as in RetinaNet, two predictors."""
     chains = _shared_tower(head._convs, head._norms, head)
@@ -124,9 +136,11 @@ def mask_head(head: Any) -> list[Chain]:
 CUSTOM_LAYERS: dict[type, Callable[[Any], list[Chain]]] = {
     Conv2DBNBlock: conv_block,
     InvertedBottleneckBlock: inverted_bottleneck,
+    ExpandedBlock: inverted_bottleneck,
     TuckerConvBlock: tucker_block,
     BottleneckBlock: bottleneck_block,
     RetinaNetHead: retinanet_head,
+    SSDLiteHead: ssdlite_head,
     RPNHead: rpn_head,
     DetectionHead: detection_head,
     MaskHead: mask_head,

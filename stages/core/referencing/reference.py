@@ -12,6 +12,7 @@ from rich.progress import track
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.layout import SAVED_MODEL
 from stages.core.base.native_output import silence_native
+from stages.core.base.plain_paths import plain_path
 from stages.core.datasets.prepared import PreparedSplit, load_image
 from stages.core.datasets.subset import choose_subset
 from stages.core.processing.decode import drop_unused_rows
@@ -51,8 +52,8 @@ def load_float_model(folder: Path, interface: Interface) -> FloatModel:
     if not folder.is_dir():
         raise MissingResultError(f"{folder}: no such folder; run `export` first")
     try:
-        with silence_native():
-            model = tf.saved_model.load(str(folder))
+        with silence_native(), plain_path(folder) as plain:
+            model = tf.saved_model.load(str(plain))
             detect = model.signatures[interface.signature]
             raw_heads = model.signatures[RAW_SIGNATURE] if interface.raw_outputs else None
     except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:

@@ -3,9 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stages.core.base.errors import MissingResultError
 from stages.core.base.jsonfile import read_json
@@ -17,7 +17,7 @@ from stages.core.results.conversion import Conversion, Proof
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict
 from stages.core.results.training import TrainResult
-from stages.core.results.validation import AveragePrecision, Parity, Validation
+from stages.core.results.validation import ApIntervals, AveragePrecision, Interval, Parity, Validation
 
 T = TypeVar("T")
 
@@ -112,7 +112,11 @@ def cell_to_row(cell: Cell) -> Row:
     latency = benchmark.latency if timed else None
     box_class = worst_class(reference.box, accuracy.box) if accuracy and reference else (None, None)
     mask_class = worst_class(reference.mask, accuracy.mask) if accuracy and reference else (None, None)
-    return Row(
+    intervals: dict[str, Any] = {
+        **row_intervals("box", validation.box_intervals if judged else None, box_class[1]),
+        **row_intervals("mask", validation.mask_intervals if judged else None, mask_class[1]),
+    }
+    row = Row(
         model=cell.model,
         scheme=cell.scheme,
         backend=conversion.backend,
@@ -141,6 +145,16 @@ def cell_to_row(cell: Cell) -> Row:
         verdict=Verdict.FAIL,
         verdict_reasons=("no verdict yet",),
     )
+    return replace(row, **intervals)
+
+
+def row_intervals(kind: str, found: ApIntervals | None, worst: str | None) -> dict[str, Interval | None]:
+    """The intervals of one kind (box, mask) by the fields of `Row`; `worst` is the class that lost most."""
+    return {
+        f"{kind}_ap_interval": found.ap if found else None,
+        f"{kind}_ap_drop_interval": found.ap_drop if found else None,
+        f"{kind}_class_ap_drop_interval": found.class_ap_drop.get(worst) if found and worst is not None else None,
+    }
 
 
 def is_of_converted(cell: Cell) -> bool:

@@ -11,7 +11,7 @@ from stages.core.reporting.pictures import Picture
 from stages.core.reporting.plots import find_dominated
 from stages.core.reporting.tables import format_number
 from stages.core.results.status import Status
-from stages.core.results.table import Metrics, Row, Verdict
+from stages.core.results.table import Metrics, Row
 from stages.core.results.training import TrainResult
 from stages.core.results.validation import AveragePrecision
 
@@ -177,7 +177,7 @@ def _marks(content: Content, cost: str, gain: str, scale: float) -> list[Mark]:
 
 
 def _mark_kind(row: Row, dominated: bool) -> str:
-    if row.verdict is Verdict.FAIL:
+    if row.fails:
         return "red"
     return "dominated" if dominated else "best"
 
@@ -188,7 +188,7 @@ def _mark_title(row: Row, dominated: bool) -> str:
         lines[-1] += f", mask AP {format_number(row.mask_ap)}"
     size_mb = None if row.size_bytes is None else row.size_bytes / BYTES_PER_MB
     lines.append(f"{format_number(row.latency_p50_ms)} ms, {format_number(size_mb, 2)} MB")
-    if row.verdict is Verdict.FAIL:
+    if row.fails:
         lines.append("fails the gate")
     elif dominated:
         lines.append("dominated: another file is at least as good in both")

@@ -10,7 +10,7 @@ from stages.core.reporting.confusion import class_cards
 from stages.core.reporting.content import Content, heat_tables, provenance, scatter_cards, subset_notes, training_cards
 from stages.core.reporting.pictures import embed_image
 from stages.core.reporting.refinements import qat_notes, sparsity_cards
-from stages.core.reporting.tables import best_rows, columns_of, format_number, headline, row_remark
+from stages.core.reporting.tables import best_rows, columns_of, format_interval, format_number, headline, row_remark
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -25,6 +25,7 @@ def render_page(content: Content) -> str:
         lstrip_blocks=True,
     )
     environment.filters["num"] = format_number
+    environment.filters["interval"] = format_interval
     images = {picture.image.image_id: picture.image for picture in content.pictures}
     return environment.get_template("page.html.jinja").render(
         content=content,

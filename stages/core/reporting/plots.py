@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.base.jsonfile import write_json
-from stages.core.gating.gate import BYTES_PER_MB
+from stages.core.gating.gate import BYTES_PER_MB, failures
 from stages.core.reporting.curves import Curve
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict
@@ -24,7 +24,7 @@ def find_dominated(rows: Sequence[Row], cost: str, gain: str = "box_ap") -> froz
       Only rows with both numbers are compared, and only one that passes the gate can dominate: a file that may not be
       shipped is no reason to leave another one behind.
     """
-    points = [(index, getattr(row, cost), getattr(row, gain), row.verdict is Verdict.PASS) for index, row in _ok(rows)]
+    points = [(index, getattr(row, cost), getattr(row, gain), not row.fails) for index, row in _ok(rows)]
     points = [point for point in points if point[1] is not None and point[2] is not None]
     return frozenset(
         index
@@ -37,7 +37,9 @@ def find_dominated(rows: Sequence[Row], cost: str, gain: str = "box_ap") -> froz
 
 
 def write_metric_files(metrics: Metrics, folder: Path) -> None:
-    """`<model>/<scheme>.json`, flat: `dvc metrics show` prints one line per file and one column per number."""
+    """`summary.json`, and `<model>/<scheme>.json`, flat: `dvc metrics show` on them prints one line per file and one
+    column per number."""
+    write_json(summarize_rows(metrics), folder / "summary.json")
     for row in metrics.rows:
         write_json(row_to_numbers(row), folder / row.model / f"{row.scheme}.json")
 
@@ -51,9 +53,25 @@ def row_to_numbers(row: Row) -> dict[str, float]:
         "mask_ap_drop": row.mask_ap_drop,
         "latency_p50_ms": row.latency_p50_ms,
         "size_mb": None if row.size_bytes is None else row.size_bytes / BYTES_PER_MB,
-        "gate_passed": float(row.verdict is Verdict.PASS),
+        "gate_passed": None if row.verdict is Verdict.NOT_APPLICABLE else float(not row.fails),
     }
     return {key: round(value, 3) for key, value in numbers.items() if value is not None}
+
+
+def summarize_rows(metrics: Metrics) -> dict[str, Any]:
+    """The few numbers that `dvc exp show` and `dvc metrics diff` have a column for: the float model's AP, the largest
+    drop of any file that the gate lets pass, and how many rows fail; AP and drops in points."""
+    summary: dict[str, Any] = {"red": len(failures(metrics))}
+    for model in dict.fromkeys(row.model for row in metrics.rows):
+        rows = [row for row in metrics.rows if row.model == model]
+        drops = [drop for row in rows if not row.fails for drop in (row.box_ap_drop, row.mask_ap_drop)]
+        numbers = {
+            "box": next((row.box_ap_float for row in rows if row.box_ap_float is not None), None),
+            "mask": next((row.mask_ap_float for row in rows if row.mask_ap_float is not None), None),
+            "drop": max((drop for drop in drops if drop is not None), default=None),
+        }
+        summary[model] = {key: round(value, 2) for key, value in numbers.items() if value is not None}
+    return summary
 
 
 def write_plots(metrics: Metrics, curves: Mapping[str, Sequence[Curve]], folder: Path) -> None:
@@ -91,7 +109,7 @@ def accuracy_points(rows: Sequence[Row], cost: str) -> list[dict[str, Any]]:
 
 
 def _standing(row: Row, dominated: bool) -> str:
-    if row.verdict is Verdict.FAIL:
+    if row.fails:
         return "fails the gate"
     return "dominated" if dominated else "best"
 
@@ -100,12 +118,14 @@ def _ok(rows: Sequence[Row]) -> list[tuple[int, Row]]:
     return [(index, row) for index, row in enumerate(rows) if row.status is Status.OK]
 
 
-def _by_step(curves: Sequence[Curve], kind: str) -> list[dict[str, float]]:
-    """Curves of one kind as entries {step, name: value, ...}; `train/total_loss` is called `total_loss`."""
-    entries: dict[int, dict[str, float]] = {}
-    for curve in curves:
-        if getattr(curve, kind):
-            name = curve.name.rsplit("/", 1)[-1] if kind == "is_ap" else curve.name.removeprefix("train/")
-            for step, value in curve.points:
-                entries.setdefault(step, {"step": step})[name.replace("/", "_")] = value
+def _by_step(curves: Sequence[Curve], kind: str) -> list[dict[str, float | None]]:
+    """Curves of one kind as entries {step, name: value, ...}, named by what comes last in a curve's name.
+
+    Every entry has every name: DVC takes a list whose entries differ in their keys for no data at all.
+    """
+    chosen = {curve.name.rsplit("/", 1)[-1]: curve for curve in curves if getattr(curve, kind)}
+    entries: dict[int, dict[str, float | None]] = {}
+    for name, curve in chosen.items():
+        for step, value in curve.points:
+            entries.setdefault(step, {"step": step, **dict.fromkeys(chosen)})[name] = value
     return [entries[step] for step in sorted(entries)]

@@ -10,13 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stages.core.base.layout import PAGE_FILE
+from stages.core.base.layout import PAGE_FILE, show_path
 from stages.core.gating.gate import BYTES_PER_MB, failures
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row, Verdict
+from stages.core.results.validation import Interval
 
 ABSENT = "–"
-MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL"}
+MARKS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.UNSURE: "unsure", Verdict.NOT_APPLICABLE: "n/a"}
+
+STYLES = {Verdict.PASS: "green", Verdict.UNSURE: "yellow", Verdict.FAIL: "red", Verdict.NOT_APPLICABLE: "dim"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class Column:
       scale: What a value is divided by.
       is_drop: Whether it is a fall against the float model, which has a bound.
       masks: Whether only models with masks have it.
+      is_interval: Whether it is the 95 % interval of a number instead of a number.
       rank: In a narrow terminal the columns of the highest rank are left out first.
     """
 
@@ -40,6 +44,7 @@ class Column:
     is_drop: bool = False
     masks: bool = False
     rank: int = 0
+    is_interval: bool = False
 
     def value(self, row: Row) -> float | None:
         """The number in the column's unit, None where it is missing."""
@@ -47,14 +52,20 @@ class Column:
         return None if number is None else number / self.scale
 
     def text(self, row: Row) -> str:
+        if self.is_interval:
+            return format_interval(getattr(row, self.key), self.digits)
         return format_number(self.value(row), self.digits)
 
 
 COLUMNS = (
     Column(key="box_ap", title="box AP"),
+    Column(key="box_ap_interval", title="box AP 95 %", rank=5, is_interval=True),
     Column(key="box_ap_drop", title="box drop", digits=2, is_drop=True),
+    Column(key="box_ap_drop_interval", title="box drop 95 %", digits=2, rank=2, is_interval=True),
     Column(key="mask_ap", title="mask AP", masks=True),
+    Column(key="mask_ap_interval", title="mask AP 95 %", masks=True, rank=5, is_interval=True),
     Column(key="mask_ap_drop", title="mask drop", digits=2, is_drop=True, masks=True),
+    Column(key="mask_ap_drop_interval", title="mask drop 95 %", digits=2, masks=True, rank=2, is_interval=True),
     Column(key="agreement_f1", title="agree F1", digits=3, rank=2),
     Column(key="latency_p50_ms", title="p50 ms"),
     Column(key="latency_p90_ms", title="p90 ms", rank=3),
@@ -72,6 +83,13 @@ def format_number(value: float | None, digits: int = 1, *, signed: bool = False)
     return text.lstrip("+-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
+def format_interval(interval: Interval | None, digits: int) -> str:
+    """Both ends of an interval for people; a dash where there is none."""
+    if interval is None:
+        return ABSENT
+    return f"{format_number(interval.low, digits)} to {format_number(interval.high, digits)}"
+
+
 def columns_of(metrics: Metrics) -> tuple[Column, ...]:
     """The columns that say something: mask columns only where some row has masks."""
     masks = any(row.mask_ap is not None or row.mask_ap_float is not None for row in metrics.rows)
@@ -82,7 +100,9 @@ def headline(metrics: Metrics) -> str:
     """What the gate says, in one line."""
     total, red = len(metrics.rows), len(failures(metrics))
     rows = f"{total} row{'s' if total != 1 else ''}"
-    return f"The gate is red: {red} of {rows} fail." if red else f"The gate is green: {rows}, none fails."
+    unsure = sum(row.verdict is Verdict.UNSURE for row in metrics.rows)
+    doubt = f" {unsure} within noise of a bound." if unsure else ""
+    return (f"The gate is red: {red} of {rows} fail." if red else f"The gate is green: {rows}, none fails.") + doubt
 
 
 def row_remark(row: Row) -> str:
@@ -95,7 +115,7 @@ def best_rows(metrics: Metrics) -> tuple[tuple[str, Row], ...]:
 
     The AP of a row that was evaluated on fewer images than others does not compare with theirs.
     """
-    shippable = [row for row in metrics.rows if row.verdict is Verdict.PASS and row.status is Status.OK]
+    shippable = [row for row in metrics.rows if not row.fails and row.status is Status.OK]
     most = max((row.num_images or 0 for row in shippable), default=0)
     wanted: tuple[tuple[str, Callable[[Row], float | None]], ...] = (
         ("most accurate", lambda row: None if row.box_ap is None or row.num_images != most else -row.box_ap),
@@ -122,12 +142,16 @@ def metrics_to_markdown(metrics: Metrics, notes: Sequence[str] = ()) -> str:
     lines.append("| model | scheme | gate | " + " | ".join(column.title for column in columns) + " |")
     lines.append("|---|---|---|" + "---:|" * len(columns))
     for row in metrics.rows:
-        verdict = f"**{MARKS[row.verdict]}**" if row.verdict is Verdict.FAIL else _mark(row)
+        verdict = f"**{MARKS[row.verdict]}**" if row.fails else MARKS[row.verdict]
         lines.append(f"| {row.model} | {row.scheme} | {verdict} | " + " | ".join(c.text(row) for c in columns) + " |")
     remarks = [f"- `{row.model}/{row.scheme}`: {_one_line(row_remark(row))}" for row in metrics.rows if row_remark(row)]
     if remarks:
         lines += ["", "## What the gate says", "", *remarks]
     lines += ["", "AP in points (0..100); a drop is float model minus file under the same post-processing.", ""]
+    lines += [
+        "95 %: interval of the number over other images of this kind, by bootstrap; drops with both drawn alike.",
+        "",
+    ]
     return "\n".join([*lines, *(f"{_one_line(note)}\n" for note in notes)])
 
 
@@ -152,8 +176,8 @@ def print_table(metrics: Metrics, places: Sequence[tuple[str, str]], console: Co
         if index == 0 or metrics.rows[index - 1].model != row.model:
             table.add_section()
             table.add_row(f"[bold]{row.model}[/]")
-        style = "red" if row.verdict is Verdict.FAIL else "dim" if row.status is not Status.OK else "green"
-        table.add_row(f" {row.scheme}", f"[{style}]{_mark(row)}[/]", *(column.text(row) for column in columns))
+        style = "red" if row.fails else STYLES[row.verdict]
+        table.add_row(f" {row.scheme}", f"[{style}]{MARKS[row.verdict]}[/]", *(column.text(row) for column in columns))
     console.print(table)
     red = failures(metrics)
     console.print(f"[bold {'red' if red else 'green'}]{headline(metrics)}[/]")
@@ -164,10 +188,9 @@ def print_table(metrics: Metrics, places: Sequence[tuple[str, str]], console: Co
         console.print(f"{what:<{width}}  {escape(where)}", soft_wrap=True)
 
 
-def artifact_paths(root: Path, report: Path) -> tuple[tuple[str, str], ...]:
-    """Where the report page and the tracking UI are, for the end of a run; paths relative to the project's root."""
-    page = report / PAGE_FILE
-    return (("report", str(page.relative_to(root))), ("runs", "make ui  (MLflow on http://127.0.0.1:5000)"))
+def artifact_paths(report: Path) -> tuple[tuple[str, str], ...]:
+    """Where the report page and the tracking UI are, for the end of a run; paths as seen from the current folder."""
+    return (("report", show_path(report / PAGE_FILE)), ("runs", "make ui  (MLflow on http://127.0.0.1:5000)"))
 
 
 def fit_columns(columns: Sequence[Column], width: int) -> tuple[Column, ...]:
@@ -177,10 +200,6 @@ def fit_columns(columns: Sequence[Column], width: int) -> tuple[Column, ...]:
         highest = max(column.rank for column in kept)
         kept = tuple(column for column in kept if column.rank < highest)
     return kept
-
-
-def _mark(row: Row) -> str:
-    return "n/a" if row.status is Status.NOT_APPLICABLE else MARKS[row.verdict]
 
 
 def _one_line(text: str) -> str:

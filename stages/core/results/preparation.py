@@ -1,6 +1,6 @@
 """What `prepare` made of a folder of labelled images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -32,6 +32,8 @@ class PrepareReport:
 
     Attributes:
       objects_kept: With those that are ignored; `splits` says how many these are.
+      notes: What was taken in another way than it is written, or is not as it should be: one sentence each.
+      leaks: Two splits that the source gave common images (`train and val`), and how many; they were taken out.
     """
 
     source: str
@@ -48,6 +50,8 @@ class PrepareReport:
     splits: dict[str, SplitSummary]
     sha256: str
     """Hash over all splits."""
+    notes: tuple[str, ...] = ()
+    leaks: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

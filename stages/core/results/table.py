@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stages.core.results.status import Status
+from stages.core.results.validation import Interval
 
 
 class Verdict(StrEnum):
     """What the gate says of a row."""
 
     PASS = "pass"
+    UNSURE = "unsure"
     FAIL = "fail"
+    NOT_APPLICABLE = "not applicable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,8 @@ class Row:
     """One line of the results table (`metrics.json`: rows). AP in points 0..100, over `num_images` of the split.
 
     `box_class_ap_drop` and `mask_class_ap_drop` are the drops of the class that lost most, which `*_worst_class` names.
+    `*_interval` is the 95 % bootstrap interval of a number over the images; None where it cannot be said.
+    `unsure_fails` is what `gate.unsure` makes of a row whose verdict is `unsure`.
     """
 
     model: str
@@ -40,6 +45,12 @@ class Row:
     box_worst_class: str | None = None
     mask_class_ap_drop: float | None = None
     mask_worst_class: str | None = None
+    box_ap_interval: Interval | None = None
+    mask_ap_interval: Interval | None = None
+    box_ap_drop_interval: Interval | None = None
+    mask_ap_drop_interval: Interval | None = None
+    box_class_ap_drop_interval: Interval | None = None
+    mask_class_ap_drop_interval: Interval | None = None
     agreement_f1: float | None
     num_images: int | None = None
     latency_p50_ms: float | None
@@ -47,6 +58,12 @@ class Row:
     peak_rss_bytes: int | None
     verdict: Verdict
     verdict_reasons: tuple[str, ...]
+    unsure_fails: bool = False
+
+    @property
+    def fails(self) -> bool:
+        """Whether the gate is red because of this row."""
+        return self.verdict is Verdict.FAIL or (self.verdict is Verdict.UNSURE and self.unsure_fails)
 
 
 @dataclass(frozen=True, kw_only=True)

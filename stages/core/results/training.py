@@ -23,6 +23,49 @@ class FittedAnchors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitializedPart:
+    """What a part of a model took from an init checkpoint.
+
+    Attributes:
+      part: `backbone`, `decoder`, `head (class)`, ...
+      loaded: Variables that hold the checkpoint's values; variables: all that it has.
+      reason: Why the others do not, or what holds of those that do in part.
+    """
+
+    part: str
+    loaded: int
+    variables: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitRecord:
+    """What a training took from its init checkpoint.
+
+    Attributes:
+      source: What `init_checkpoint` says.
+      kind: Which kind of checkpoint that was.
+      sha256: Of the file, or of a TensorFlow checkpoint's index.
+      parts: By part of the model.
+      missing: Path of each variable that was not loaded, with the reason.
+      class_names_from: Where the names of its classes come from; empty if nobody says, or no class was loaded.
+      classes: Ours that it knew.
+      notes: What was adjusted, or does not agree.
+      unused: Variables of the checkpoint, without an optimizer's, that have no place here.
+    """
+
+    source: str
+    kind: str
+    sha256: str
+    parts: tuple[InitializedPart, ...]
+    missing: dict[str, str]
+    class_names_from: str
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+    unused: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """What training gave (`models/<variant>/<model>/result.json`).
 
@@ -38,6 +81,8 @@ class TrainResult:
         the val split with Model Garden's own NMS (`box_ap`, `box_ap50`, `mask_ap`, ...).
       initialized_from: Path or URL of the init checkpoint; None when trained from scratch.
       not_loaded: Variables that the init checkpoint did not provide.
+      initialization: What the init checkpoint gave, part by part; None without one.
+      class_names: Names of the foreground classes by id; empty in results of earlier versions.
       fitted_anchors: What `anchors.fit` found; None without it, and in what is trained on from other weights.
       data_sha256: Hash of the prepared data; config_sha256: of the resolved experiment.
       seconds: Wall time spent fitting, over all resumes.
@@ -57,6 +102,8 @@ class TrainResult:
     validation: dict[str, float | None]
     initialized_from: str | None = None
     not_loaded: tuple[str, ...] = ()
+    initialization: InitRecord | None = None
+    class_names: tuple[str, ...] = ()
     fitted_anchors: FittedAnchors | None = None
     data_sha256: str
     config_sha256: str

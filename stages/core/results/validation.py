@@ -36,6 +36,32 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Where a number lies on other images of the same kind, in its own unit."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApIntervals:
+    """Bootstrap intervals over the evaluated images, in points; None where the number itself is undefined.
+
+    Attributes:
+      ap, ap_float: Of the file, and of the float model on the same images.
+      ap_drop: Of the drop, both drawn alike; class_ap_drop: the same by class.
+      resamples: How often images were drawn; confidence: share of the draws inside an interval, 0..1.
+    """
+
+    ap: Interval | None
+    ap_float: Interval | None
+    ap_drop: Interval | None
+    class_ap_drop: dict[str, Interval | None]
+    resamples: int
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parity:
     """How close one raw output is to the float model's, over the parity images.
 
@@ -118,8 +144,9 @@ class Validation:
     """Accuracy of one converted file (`models/validated/<model>/<scheme>.json`).
 
     `accuracy` is the file's; `reference` the float model's under the same post-processing on the same images; a drop is
-    reference minus file, in points (negative: the file is better). `box_classes` and `mask_classes` are the file's,
-    class by class.
+    reference minus file, in points (negative: the file is better). `box_intervals` and `mask_intervals` say how well
+    these numbers are known; None where that cannot be said. `box_classes` and `mask_classes` are the file's, class by
+    class.
     """
 
     model: str
@@ -131,6 +158,8 @@ class Validation:
     reference: Accuracy | None = None
     box_ap_drop: float | None = None
     mask_ap_drop: float | None = None
+    box_intervals: ApIntervals | None = None
+    mask_intervals: ApIntervals | None = None
     box_classes: ClassResults | None = None
     mask_classes: ClassResults | None = None
     parity: tuple[Parity, ...] = ()

@@ -1,4 +1,4 @@
-"""Anchor boxes, between the API's three generators and `train.anchors`.
+"""Anchor boxes, between the API's three generators and `train.anchors` or an SSDLite's `train.ssd_anchors`.
 
 `anchors.size` is a box's side in strides of its feature map, at levels of strides 8 (Mask R-CNN: 4) to 64.
 """
@@ -15,12 +15,14 @@ FIRST_SSD_STRIDE = 16
 COARSEST_STRIDE = 64
 GRID_BASE = 256
 """Side in pixels of a grid generator's anchor of scale 1."""
+SSD_GENERATOR, NUM_MAPS = "ssd_anchor_generator", 6
+SQUARE = "a scale is a share of the input's shorter side, for height and width alike"
 SMALLEST_LEVEL, LARGEST_LEVEL = 2, 6
 """Of a Mask R-CNN on ResNet-50 here."""
 
 
 def import_anchors(conversion: ConfigConversion, input_side: int) -> None:
-    """Sets `train.anchors`.
+    """Sets `train.anchors`, or `train.ssd_anchors` for a row that has these.
 
     Args:
       input_side: The shorter side of the input in pixels.
@@ -28,6 +30,9 @@ def import_anchors(conversion: ConfigConversion, input_side: int) -> None:
     meta = conversion.counterpart.meta
     outer = f"model.{meta}.{'anchor_generator' if meta == 'ssd' else 'first_stage_anchor_generator'}"
     kind = conversion.one_of(outer)
+    if conversion.counterpart.detector.has_ssd_anchors:
+        _import_ssdlite(conversion, outer, kind)
+        return
     importers = {
         "ssd_anchor_generator": _import_ssd,
         "multiscale_anchor_generator": _import_multiscale,
@@ -40,6 +45,33 @@ def import_anchors(conversion: ConfigConversion, input_side: int) -> None:
         importers[kind](conversion, f"{outer}.{kind}", input_side)
     elif kind:
         conversion.excuse(f"{outer}.{kind}", "its anchors are no pyramid: the row's own are used")
+
+
+def _import_ssdlite(conversion: ConfigConversion, outer: str, kind: str) -> None:
+    path = f"{outer}.{SSD_GENERATOR}"
+    if kind != SSD_GENERATOR:
+        if kind:
+            conversion.excuse(f"{outer}.{kind}", "an SSDLite's anchors are those of an ssd_anchor_generator")
+        return
+    for name, default in (("min_scale", 0.2), ("max_scale", 0.95)):
+        conversion.give(f"{path}.{name}", f"train.ssd_anchors.{name}", conversion.number(f"{path}.{name}", default))
+    if ratios := conversion.numbers(f"{path}.aspect_ratios"):
+        conversion.give(f"{path}.aspect_ratios", "train.ssd_anchors.aspect_ratios", ratios)
+    key = f"{path}.interpolated_scale_aspect_ratio"
+    between = conversion.number(key, 1.0)
+    note = "" if between in (0.0, 1.0) else f"a square one, not of aspect ratio {between:g}"
+    conversion.give(key, "train.ssd_anchors.between_scales", between > 0, note)
+    key = f"{path}.reduce_boxes_in_lowest_layer"
+    conversion.give(key, "train.ssd_anchors.fewer_on_first_map", conversion.flag(key, True))
+    for name, is_row, reason in (
+        ("num_layers", conversion.integer(f"{path}.num_layers", NUM_MAPS) == NUM_MAPS, "the row has six maps"),
+        ("scales", False, "scales are evenly spaced, from min_scale to max_scale"),
+        *((f"base_anchor_{side}", conversion.number(f"{path}.base_anchor_{side}", 1.0) == 1, SQUARE)
+          for side in ("height", "width")),
+    ):  # fmt: skip
+        conversion.excuse(f"{path}.{name}", "as in the row" if is_row else reason)
+    for name in ("height_stride", "width_stride", "height_offset", "width_offset"):
+        conversion.excuse(f"{path}.{name}", "anchors lie in the middle of each cell")
 
 
 def _import_ssd(conversion: ConfigConversion, path: str, input_side: int) -> None:
@@ -75,13 +107,14 @@ def _import_grid(conversion: ConfigConversion, path: str, input_side: int) -> No
     conversion.give(f"{path}.scales", "train.anchors.num_scales", num_scales, note)
 
 
-def ssd_anchors(anchors: Mapping[str, Any], input_side: int) -> dict[str, Any]:
-    """Fields of an `ssd_anchor_generator`: anchors as near to the row's as six maps allow."""
-    smallest = _tidy(anchors["size"] * FIRST_SSD_STRIDE / input_side)
+def ssd_anchors(anchors: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of an `ssd_anchor_generator` that lays the anchors of `train.ssd_anchors`."""
     return {
-        "min_scale": smallest,
-        "max_scale": max(0.95, smallest),
-        "interpolated_scale_aspect_ratio": 1.0 if anchors["num_scales"] > 1 else 0.0,
+        "num_layers": NUM_MAPS,
+        "min_scale": float(anchors["min_scale"]),
+        "max_scale": float(anchors["max_scale"]),
+        "interpolated_scale_aspect_ratio": 1.0 if anchors["between_scales"] else 0.0,
+        "reduce_boxes_in_lowest_layer": anchors["fewer_on_first_map"],
         "aspect_ratios": [float(ratio) for ratio in anchors["aspect_ratios"]],
     }
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from stages.core.tables.detectors import DETECTORS
+from stages.core.tables.detectors import DETECTORS, Detector
 
-SSDLITE = "the API's SSD predicts from six maps at strides 16 and up, the row is a RetinaNet: FPN, strides 8 to 64"
+FULL_CONVOLUTIONS = (
+    "without use_depthwise, the API's extra maps and predictors are full convolutions, the row's separable"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,22 +28,28 @@ class Counterpart:
     exported: bool = False
 
     @property
+    def detector(self) -> Detector:
+        return DETECTORS[self.row]
+
+    @property
     def has_masks(self) -> bool:
-        return DETECTORS[self.row].has_masks
+        return self.detector.has_masks
 
 
 def _mobiledet(variant: str) -> Counterpart:
-    return Counterpart(
-        meta="ssd",
-        extractor=f"ssd_mobiledet_{variant}",
-        row=f"retinanet_mobiledet_{variant}",
-        differs=SSDLITE,
-        exported=True,
-    )
+    extractor, row = f"ssd_mobiledet_{variant}", f"ssdlite_mobiledet_{variant}"
+    return Counterpart(meta="ssd", extractor=extractor, row=row, differs="", exported=True)
 
 
-def _mobilenet(suffix: str, differs: str) -> Counterpart:
-    return Counterpart(meta="ssd", extractor=f"ssd_mobilenet_v2{suffix}", row="retinanet_mobilenetv2", differs=differs)
+def _mobilenet(suffix: str) -> Counterpart:
+    extractor, row = f"ssd_mobilenet_v2{suffix}", "ssdlite_mobilenetv2"
+    return Counterpart(meta="ssd", extractor=extractor, row=row, differs="", exported=not suffix)
+
+
+def _mobilenet_fpn(suffix: str) -> Counterpart:
+    differs = "the row's pyramid ends at stride 64, the API's at 128"
+    extractor = f"ssd_mobilenet_v2_fpn{suffix}"
+    return Counterpart(meta="ssd", extractor=extractor, row="retinanet_mobilenetv2", differs=differs)
 
 
 def _mask_rcnn(suffix: str, differs: str, *, exported: bool = False) -> Counterpart:
@@ -58,17 +66,14 @@ _ONE_MAP = "the API's Mask R-CNN has one feature map (conv4), the row a pyramid 
 
 COUNTERPARTS: tuple[Counterpart, ...] = (
     *(_mobiledet(variant) for variant in ("cpu", "edgetpu", "dsp", "gpu")),
-    *(_mobilenet(suffix, SSDLITE) for suffix in ("", "_keras")),
-    *(
-        _mobilenet(suffix, "the row's pyramid ends at stride 64, the API's at 128")
-        for suffix in ("_fpn", "_fpn_keras", "_fpn_sep_conv_keras")
-    ),
+    *(_mobilenet(suffix) for suffix in ("", "_keras")),
+    *(_mobilenet_fpn(suffix) for suffix in ("", "_keras", "_sep_conv_keras")),
     *(_mask_rcnn(suffix, _ONE_MAP, exported=not suffix) for suffix in ("", "_keras")),
     _mask_rcnn("_fpn_keras", ""),
 )
 
 NEAREST = {
-    "ssd_mobilenet": "retinanet_mobilenetv2",
+    "ssd_mobilenet": "ssdlite_mobilenetv2",
     "ssd_efficientnet": "retinanet_mobiledet_gpu",
     "ssd": "retinanet_mobiledet_gpu",
     "faster_rcnn": "maskrcnn_resnet50",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stages.core.tables.detectors import Family
 from stages.core.tfod.conversion import ConfigConversion, symbol
 
 MOST_DETECTIONS = 300
@@ -47,16 +48,22 @@ def _suppression(outer: str) -> tuple[Pair, ...]:
 _OBJECTS = Pair(path="train_config.max_number_of_boxes", parameter=f"{PARSER}.max_num_instances", default=100, row=100)
 _MATCHER, _FOCAL = "matcher.argmax_matcher", "loss.classification_loss.weighted_sigmoid_focal"
 
-PAIRS: Mapping[str, tuple[Pair, ...]] = {
-    "ssd": (
+
+def _one_stage(alpha: float, gamma: float) -> tuple[Pair, ...]:
+    return (
         *_suppression("post_processing"),
-        Pair(path=f"{_FOCAL}.alpha", parameter=f"{LOSSES}.focal_loss_alpha", default=None, row=0.25),
-        Pair(path=f"{_FOCAL}.gamma", parameter=f"{LOSSES}.focal_loss_gamma", default=None, row=1.5),
+        Pair(path=f"{_FOCAL}.alpha", parameter=f"{LOSSES}.focal_loss_alpha", default=None, row=alpha),
+        Pair(path=f"{_FOCAL}.gamma", parameter=f"{LOSSES}.focal_loss_gamma", default=None, row=gamma),
         Pair(path=f"{_MATCHER}.matched_threshold", parameter=f"{PARSER}.match_threshold", default=0.5, row=0.5),
         Pair(path=f"{_MATCHER}.unmatched_threshold", parameter=f"{PARSER}.unmatched_threshold", default=0.5, row=0.5),
         _OBJECTS,
-    ),
-    "faster_rcnn": (
+    )
+
+
+PAIRS: Mapping[Family, tuple[Pair, ...]] = {
+    Family.RETINANET: _one_stage(alpha=0.25, gamma=1.5),
+    Family.SSDLITE: _one_stage(alpha=0.75, gamma=2.0),
+    Family.MASKRCNN: (
         *_suppression("second_stage_post_processing"),
         Pair(path="first_stage_max_proposals", parameter="export.num_proposals", default=300),
         Pair(
@@ -77,7 +84,7 @@ PAIRS: Mapping[str, tuple[Pair, ...]] = {
         _OBJECTS,
     ),
 }
-"""Meta-architecture to its pairs."""
+"""Family of the row to its pairs."""
 
 
 def full_path(pair: Pair, meta: str) -> str:
@@ -88,7 +95,7 @@ def full_path(pair: Pair, meta: str) -> str:
 def import_heads(conversion: ConfigConversion) -> None:
     """Sets post-processing, losses, matching and sampling."""
     meta = conversion.counterpart.meta
-    for pair in PAIRS[meta]:
+    for pair in PAIRS[conversion.counterpart.detector.family]:
         path = full_path(pair, meta)
         if pair.default is not None or conversion.find(path) is not None:
             _import_pair(conversion, pair, path)
@@ -124,19 +131,19 @@ def _import_ssd_losses(conversion: ConfigConversion) -> None:
     The API sums the Huber loss over a box's four numbers, or takes their mean if `normalize_loc_loss_by_codesize`;
     Model Garden takes the mean. Both divide by the number of matched anchors.
     """
-    coder = "model.ssd.box_coder.faster_rcnn_box_coder"
+    coder, row = "model.ssd.box_coder.faster_rcnn_box_coder", ROW_LOSSES[conversion.counterpart.detector.family]
     if conversion.one_of("model.ssd.box_coder") == "faster_rcnn_box_coder":
         weights = [conversion.number(f"{coder}.{name}", 10.0 if name in SCALES[:2] else 5.0) for name in SCALES]
         for name in SCALES:
-            conversion.give(f"{coder}.{name}", CODER, weights, write=set(weights) != {1.0})
+            conversion.give(f"{coder}.{name}", CODER, weights, write=tuple(weights) != row.coder)
     kind = conversion.one_of(f"{SSD_LOSS}.localization_loss")
     path = f"{SSD_LOSS}.localization_loss.{kind}"
     if kind == "weighted_giou":
         conversion.give(path, "train.losses.box", "giou")
     elif kind == "weighted_smooth_l1":
         delta = conversion.number(f"{path}.delta", 1.0)
-        conversion.give(f"{path}.delta", f"{LOSSES}.huber_loss_delta", delta, write=delta != ROW_DELTA)
-        _import_loss_weights(conversion)
+        conversion.give(f"{path}.delta", f"{LOSSES}.huber_loss_delta", delta, write=delta != row.delta)
+        _import_loss_weights(conversion, row)
     elif kind:
         conversion.excuse(path, "box losses here: Huber (smooth L1), GIoU, CIoU")
     kind = conversion.one_of(f"{SSD_LOSS}.classification_loss")
@@ -145,11 +152,26 @@ def _import_ssd_losses(conversion: ConfigConversion) -> None:
         conversion.excuse(f"{SSD_LOSS}.classification_loss.{kind}", reason)
 
 
-ROW_DELTA, ROW_BOX_WEIGHT = 0.1, 50
-"""Model Garden's Huber delta and weight of RetinaNet's box loss."""
+@dataclass(frozen=True, kw_only=True)
+class RowLosses:
+    """What a row's configuration has unless `overrides` say otherwise.
+
+    Attributes:
+      delta: Of the Huber loss. weight: Of the box loss. coder: Weights of the box codes.
+    """
+
+    delta: float
+    weight: int
+    coder: tuple[float, float, float, float]
 
 
-def _import_loss_weights(conversion: ConfigConversion) -> None:
+ROW_LOSSES: Mapping[Family, RowLosses] = {
+    Family.RETINANET: RowLosses(delta=0.1, weight=50, coder=(1.0, 1.0, 1.0, 1.0)),
+    Family.SSDLITE: RowLosses(delta=1.0, weight=1, coder=(10.0, 10.0, 5.0, 5.0)),
+}
+
+
+def _import_loss_weights(conversion: ConfigConversion, row: RowLosses) -> None:
     boxes, classes = (
         conversion.number(f"{SSD_LOSS}.{kind}_weight", 1.0) for kind in ("localization", "classification")
     )
@@ -161,27 +183,29 @@ def _import_loss_weights(conversion: ConfigConversion) -> None:
     note = "" if is_mean else "times 4: Model Garden takes the mean over a box's four numbers"
     if abs(weight - exact) > 1e-6:
         note = f"{f'{note}; ' if note else ''}whole numbers only, {exact:g} asked for"
-    write = weight != ROW_BOX_WEIGHT
+    write = weight != row.weight
     for path in (f"{SSD_LOSS}.localization_weight", "model.ssd.normalize_loc_loss_by_codesize"):
         conversion.give(path, f"{LOSSES}.box_loss_weight", weight, note, write=write)
     conversion.give(f"{SSD_LOSS}.classification_weight", f"{LOSSES}.loss_weight", classes, write=classes != 1.0)
 
 
-def ssd_loss_message(settings: Mapping[str, Any]) -> dict[str, Any]:
+def ssd_loss_message(settings: Mapping[str, Any], family: Family) -> dict[str, Any]:
     """Fields of the API's `ssd` message that state the losses and the box codes of a row.
 
     Args:
       settings: `train.<model>`, with its overrides.
+      family: Of the row.
     """
+    row = ROW_LOSSES[family]
     task = settings["overrides"].get("task", {})
     losses = task.get("losses", {})
-    weights = task.get("model", {}).get("detection_generator", {}).get("box_coder_weights") or [1.0] * 4
+    weights = task.get("model", {}).get("detection_generator", {}).get("box_coder_weights") or row.coder
     scale = losses.get("loss_weight", 1.0)
-    box = {"weighted_smooth_l1": {"delta": losses.get("huber_loss_delta", ROW_DELTA)}}
+    box = {"weighted_smooth_l1": {"delta": losses.get("huber_loss_delta", row.delta)}}
     return {
         "box_coder.faster_rcnn_box_coder": dict(zip(SCALES, map(float, weights), strict=True)),
         "loss.localization_loss": {"weighted_giou": {}} if settings["losses"]["box"] == "giou" else box,
-        "loss.localization_weight": float(losses.get("box_loss_weight", ROW_BOX_WEIGHT) * scale),
+        "loss.localization_weight": float(losses.get("box_loss_weight", row.weight) * scale),
         "loss.classification_weight": float(scale),
         "normalize_loc_loss_by_codesize": True,
     }

@@ -1,7 +1,7 @@
 """From a `pipeline.config` of the Object Detection API to parameters, with every field of it accounted for."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from stages.core.params.tree import parse_params
 from stages.core.tfod.anchors import import_anchors
 from stages.core.tfod.augmentations import import_augmentation
 from stages.core.tfod.conversion import ConfigConversion, Use, print_value
-from stages.core.tfod.families import COUNTERPARTS, Counterpart, find_counterpart, nearest_row
+from stages.core.tfod.editing import find_fields
+from stages.core.tfod.families import COUNTERPARTS, FULL_CONVOLUTIONS, Counterpart, find_counterpart, nearest_row
 from stages.core.tfod.files import read_text
 from stages.core.tfod.heads import import_heads
 from stages.core.tfod.inputs import import_data, import_size
@@ -23,6 +24,7 @@ from stages.core.tfod.training import import_training
 
 SCHEMES = {"ssd": ("float32", "int8", "int8_postprocess_op"), "faster_rcnn": ("float32", "int8")}
 """What an imported model is converted to: what the API's own export to TFLite makes, and the plain files."""
+TRUE = ("true", "True", "1")
 UNKNOWN_FIELD = "not a field of the API (--ignore-unknown)"
 
 
@@ -136,6 +138,8 @@ def find_model(message: Message, name: str) -> Counterpart:
     what = f"{meta.name} with feature extractor {extractor!r}" if extractor else meta.name
     if found and found.has_masks and not _has_masks(value):
         found, what = None, f"{what} without masks (number_of_stages: 3 and predict_instance_masks: true)"
+    if found and found.detector.has_ssd_anchors and not _is_separable(value):
+        found = replace(found, differs=FULL_CONVOLUTIONS)
     if found is None:
         row = nearest_row(meta.name, extractor)
         known = ", ".join(dict.fromkeys(row.extractor for row in COUNTERPARTS))
@@ -191,10 +195,17 @@ def _extractor(meta: Message) -> tuple[str, int] | None:
     return None
 
 
+def _is_separable(meta: Message) -> bool:
+    """Whether the predictors of a one-stage model are depthwise separable convolutions: SSDLite and not SSD."""
+    paths = ("feature_extractor.use_depthwise", "box_predictor.convolutional_box_predictor.use_depthwise")
+    flags = [field for path in paths for field in find_fields(meta, path)]
+    return len(flags) == len(paths) and all(print_value(flag.value) in TRUE for flag in flags)
+
+
 def _has_masks(meta: Message) -> bool:
     """Whether a two-stage model has its third stage, and masks in it."""
     stages = [field.value for field in meta.all("number_of_stages")]
     text = [field for field in meta.all("second_stage_box_predictor") if isinstance(field.value, Message)]
     predictors = [inner.value for field in text for inner in field.value.all("mask_rcnn_box_predictor")]  # type: ignore[union-attr]
     flags = [flag for found in predictors if isinstance(found, Message) for flag in found.all("predict_instance_masks")]
-    return stages == [3] and [print_value(flag.value) for flag in flags] in (["true"], ["True"], ["1"])
+    return stages == [3] and [print_value(flag.value) for flag in flags] in ([text] for text in TRUE)

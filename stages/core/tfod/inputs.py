@@ -4,14 +4,11 @@ import math
 from pathlib import Path
 
 from stages.core.base.errors import ForeignConfigError
-from stages.core.base.layout import ANNOTATIONS_FILE
 from stages.core.tfod.conversion import ConfigConversion, is_placeholder
 from stages.core.tfod.label_map import read_label_map
 
-STRIDE = 64
-"""Of the coarsest feature map of every row: sides are multiples of it."""
 FIXED, KEPT = "fixed_shape_resizer", "keep_aspect_ratio_resizer"
-NO_RECORDS = "`prepare` reads COCO JSON or Pascal VOC: name yours in prepare.source, path and annotations"
+ELSEWHERE = "put it below prepare.path: `prepare` depends on that folder alone"
 
 
 def import_size(conversion: ConfigConversion) -> None:
@@ -44,9 +41,10 @@ def import_size(conversion: ConfigConversion) -> None:
         )
     if min(asked) < 1:
         raise ForeignConfigError(f"{conversion.name}: {keys[0]}: expected sides above 0, found {asked}")
-    size = [math.ceil(side / STRIDE) * STRIDE for side in asked]
+    step = conversion.counterpart.detector.size_step
+    size = [math.ceil(side / step) * step for side in asked]
     if size != asked:
-        notes.insert(0, f"sides are multiples of {STRIDE}")
+        notes.insert(0, f"sides are multiples of {step}")
     for key in keys:
         conversion.give(key, "train.input_size", size, "; ".join(notes))
 
@@ -64,8 +62,8 @@ def import_data(conversion: ConfigConversion, folders: tuple[Path, ...]) -> dict
     field, num_classes = conversion.find(path), conversion.integer(path, 0)
     if field is None or num_classes < 1:
         raise ForeignConfigError(f"{conversion.name}: {path}: expected a number above 0, found {num_classes or 'none'}")
-    # The API's records have no reader here; a synthetic set in their place would train on something else unnoticed.
-    conversion.tree["prepare"] = {"source": "coco", "path": "data/raw", "annotations": ANNOTATIONS_FILE}
+    # A synthetic set in the records' place would train on something else unnoticed.
+    conversion.tree["prepare"] = {"source": "tfrecord", "path": "data/raw"}
     if num_classes == 1:
         conversion.give(path, "prepare.min_classes", 1)
     else:
@@ -73,7 +71,7 @@ def import_data(conversion: ConfigConversion, folders: tuple[Path, ...]) -> dict
     labels: dict[int, str] = {}
     for reader in ("train_input_reader", "eval_input_reader"):
         given = conversion.text(f"{reader}.label_map_path")
-        conversion.excuse(f"{reader}.label_map_path", "a placeholder" if is_placeholder(given) else NO_RECORDS)
+        conversion.excuse(f"{reader}.label_map_path", "a placeholder" if is_placeholder(given) else ELSEWHERE)
         if given and not is_placeholder(given):
             labels = labels or read_label_map(_locate(conversion, f"{reader}.label_map_path", given, folders))
     if labels and max(labels) > num_classes:

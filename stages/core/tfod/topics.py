@@ -10,6 +10,7 @@ from stages.core.params.averaging import average_decay
 from stages.core.params.needed import why_not_needed
 from stages.core.params.tree import Params
 from stages.core.results.kinds import Variant
+from stages.core.tables.detectors import DETECTORS, Family
 from stages.core.tfod.anchors import grid_anchors, ssd_anchors
 from stages.core.tfod.augmentations import OPTIONS, augmentation_options
 from stages.core.tfod.families import Counterpart
@@ -21,7 +22,6 @@ AUGMENTATION = (
     "horizontal_flip", "scale_min", "scale_max", "policy", "orientation_free", "color_jitter", "random_crop", "mosaic",
     "mix_up", "copy_paste",
 )  # fmt: skip
-SHARED_LAYERS = "the API's SSD has two scales at most"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +66,18 @@ def list_topics(params: Params, counterpart: Counterpart, *, num_classes: int, p
             parameters=("train.gradient_clip_norm",),
             edits={"train_config.gradient_clipping_by_norm": float(settings["gradient_clip_norm"])},
         ),
-        *(_pair(pair, values, meta) for pair in PAIRS[meta]),
+        *(_pair(pair, values, meta) for pair in PAIRS[counterpart.detector.family]),
     ]
-    return [*topics, _ssd_losses(settings)] if meta == "ssd" else topics
+    return [*topics, _ssd_losses(settings, counterpart.detector.family)] if meta == "ssd" else topics
 
 
 def resolve_params(params: Params, row: str) -> dict[str, Any]:
-    """`train`, `export` and `qat` of a row with all defaults; `steps` with and without quantization."""
+    """`train`, `export` and `qat` of a row with all defaults; `steps` with and without quantization.
+
+    Of the two kinds of anchors, `train` has those of the row.
+    """
     settings = params.train_settings(row).model_dump(mode="json")
+    del settings["anchors" if DETECTORS[row].has_ssd_anchors else "ssd_anchors"]
     quantized = not why_not_needed(params, row, Variant.QAT)
     qat = params.qat.model_dump(mode="json") if quantized else {}
     steps = settings["steps"] + qat.get("steps", 0)
@@ -124,16 +128,12 @@ def _size(settings: Mapping[str, Any], meta: str) -> Topic:
 
 
 def _anchors(settings: Mapping[str, Any], meta: str) -> Topic:
-    anchors, missing = settings["anchors"], {}
     if meta == "ssd":
-        outer = "model.ssd.anchor_generator"
-        message = {"ssd_anchor_generator": {"num_layers": 6, **ssd_anchors(anchors, min(settings["input_size"]))}}
-        if anchors["num_scales"] > 2:
-            missing = {"train.anchors.num_scales": SHARED_LAYERS}
-    else:
-        outer = "model.faster_rcnn.first_stage_anchor_generator"
-        message = {"grid_anchor_generator": {**grid_anchors(anchors), "height_stride": 16, "width_stride": 16}}
-    return Topic(parameters=("train.anchors", "train.input_size"), edits={outer: message}, missing=missing)
+        message = {"ssd_anchor_generator": ssd_anchors(settings["ssd_anchors"])}
+        return Topic(parameters=("train.ssd_anchors",), edits={"model.ssd.anchor_generator": message})
+    message = {"grid_anchor_generator": {**grid_anchors(settings["anchors"]), "height_stride": 16, "width_stride": 16}}
+    outer = "model.faster_rcnn.first_stage_anchor_generator"
+    return Topic(parameters=("train.anchors", "train.input_size"), edits={outer: message})
 
 
 def _steps(values: Mapping[str, Any]) -> Topic:
@@ -208,7 +208,7 @@ def _pair(pair: Pair, values: Mapping[str, Any], meta: str) -> Topic:
     return Topic(parameters=(pair.parameter,), edits=edits)
 
 
-def _ssd_losses(settings: Mapping[str, Any]) -> Topic:
+def _ssd_losses(settings: Mapping[str, Any], family: Family) -> Topic:
     losses = settings["losses"]
     reasons = {
         "train.losses.box": ("the API has Huber and GIoU", losses["box"] == "ciou"),
@@ -221,6 +221,6 @@ def _ssd_losses(settings: Mapping[str, Any]) -> Topic:
             CODER,
             *(f"{LOSSES}.{name}" for name in ("huber_loss_delta", "box_loss_weight", "loss_weight")),
         ),
-        edits={f"model.ssd.{path}": value for path, value in ssd_loss_message(settings).items()},
+        edits={f"model.ssd.{path}": value for path, value in ssd_loss_message(settings, family).items()},
         missing={key: reason for key, (reason, is_missing) in reasons.items() if is_missing},
     )

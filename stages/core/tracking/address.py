@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from stages.core.base.errors import ParamsError
 
@@ -33,9 +33,17 @@ def resolve_uri(uri: str, root: Path, environ: Mapping[str, str]) -> str:
         raise ParamsError(
             f"{origin}: {hide_password(chosen)!r} is no tracking URI (known kinds: {', '.join(STORE_KINDS)})"
         )
-    if chosen.startswith(_SQLITE) and not chosen.startswith(_SQLITE + "/"):
-        return f"{_SQLITE}{root / chosen.removeprefix(_SQLITE)}"
-    return chosen
+    if not chosen.startswith(_SQLITE) or chosen.startswith(f"{_SQLITE}/"):
+        return chosen
+    name, mark, options = chosen.removeprefix(_SQLITE).partition("?")
+    # SQLAlchemy ends the path at a question mark, and takes what stands behind a percent sign for a code.
+    folder = str(root).replace("%", "%25").replace("?", "%3F")
+    return f"{_SQLITE}{folder}/{name}{mark}{options}"
+
+
+def sqlite_path(uri: str) -> Path:
+    """The file of a SQLite store, as SQLAlchemy reads the address: options left out, codes decoded."""
+    return Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0]))
 
 
 def is_local(uri: str) -> bool:
@@ -47,7 +55,7 @@ def artifact_root(uri: str) -> str | None:
     """Where a new experiment keeps its files: beside a SQLite store, as URI; None: a server decides for itself."""
     if not uri.startswith(_SQLITE):
         return None
-    return (Path(uri.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
+    return (sqlite_path(uri).resolve().parent / "mlartifacts").as_uri()
 
 
 def hide_password(uri: str) -> str:
@@ -66,7 +74,7 @@ def probe_store(uri: str, timeout_s: float) -> str:
     """
     if uri.startswith(("http:", "https:")):
         return _probe_server(uri, timeout_s)
-    return _probe_sqlite(Path(uri.removeprefix(_SQLITE)), timeout_s) if uri.startswith(_SQLITE) else ""
+    return _probe_sqlite(sqlite_path(uri), timeout_s) if uri.startswith(_SQLITE) else ""
 
 
 def _probe_server(uri: str, timeout_s: float) -> str:

@@ -47,12 +47,12 @@ class ModelPlan:
 
 
 def plan_model(cell: Cell, row: Row, split: Path) -> ModelPlan | None:
-    """The model of a row that passes the gate; None for the others.
+    """The model of a row because of which the gate is not red; None for the others.
 
     Args:
       split: Folder of the evaluation split, whose first image is the example.
     """
-    if row.verdict is not Verdict.PASS or not (cell.folder / RESULT_FILE).is_file():
+    if row.fails or row.verdict is Verdict.NOT_APPLICABLE or not (cell.folder / RESULT_FILE).is_file():
         return None
     versions = read_versions(*PACKAGES, *RUNTIME_PACKAGES[Backend(row.backend)])
     return ModelPlan(

@@ -3,13 +3,13 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from stages.core.reporting.collect import Cell, worst_parity
 from stages.core.results.classes import ClassResults
 from stages.core.results.table import Row
-from stages.core.results.validation import AveragePrecision
+from stages.core.results.validation import AveragePrecision, Interval
 
 
 def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
@@ -21,6 +21,10 @@ def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
     numbers: dict[str, Any] = {
         name: value for name, value in asdict(row).items() if isinstance(value, int | float) and name != "status"
     }
+    for name, value in ((field.name, getattr(row, field.name)) for field in fields(row)):
+        if isinstance(value, Interval):
+            stem = name.removesuffix("_interval")
+            numbers |= {f"{stem}_low": value.low, f"{stem}_high": value.high}
     for side, accuracy in (("", cell.validation.accuracy), ("float_", cell.validation.reference)):
         for kind in ("box", "mask"):
             if accuracy and (ap := getattr(accuracy, kind)):

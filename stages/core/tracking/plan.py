@@ -23,7 +23,7 @@ from stages.core.params.tree import Params, load_yaml
 from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics
 from stages.core.reporting.curves import Curve
 from stages.core.reporting.trainings import read_training_curves, read_trainings
-from stages.core.results.table import Metrics, Row, Verdict
+from stages.core.results.table import Metrics, Row
 from stages.core.results.training import TrainResult
 from stages.core.tables.schemes import SCHEMES
 from stages.core.tracking.address import artifact_root
@@ -103,7 +103,7 @@ def plan_publication(layout: Layout, state: ProjectState, params: Params, uri: s
                 state,
                 cell,
                 rows[cell.model, cell.scheme],
-                {**shared, "train": params.train_settings(cell.model).model_dump(mode="json")},
+                {**shared, "train": resolved_training(params, cell.model)},
                 split=layout.split(params.validation.split),
             )
             for cell in cells
@@ -159,6 +159,11 @@ def plan_parent(
     )
 
 
+def resolved_training(params: Params, model: str) -> dict[str, Any]:
+    """The settings that a model was trained with; none for one that was brought."""
+    return {} if model in params.brought else params.train_settings(model).model_dump(mode="json")
+
+
 def plan_child(
     layout: Layout, state: ProjectState, cell: Cell, row: Row, params: Mapping[str, Any], *, split: Path
 ) -> RunPlan:
@@ -197,7 +202,7 @@ def plan_child(
         },
         model=plan_model(cell, row, split),
         artifacts=_cell_files(layout, cell),
-        failed=row.verdict is Verdict.FAIL,
+        failed=row.fails,
     )
 
 

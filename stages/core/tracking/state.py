@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stages.core.base.errors import MissingResultError
 from stages.core.base.hashing import hash_file
+from stages.core.base.layout import PROJECT_VARIABLE
 
 UNKNOWN = "unknown"
 EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
@@ -40,12 +41,13 @@ def read_state(root: Path, *, dvc_lock: Path, metrics: Path) -> ProjectState:
     """
     if not metrics.exists():
         raise MissingResultError(f"{metrics}: no such file; run `dvc repro` or `python -m stages.report` first")
+    checkout = Path(os.environ.get(PROJECT_VARIABLE, root))
     lock_sha256 = hash_file(dvc_lock) if dvc_lock.exists() else None
     return ProjectState(
         key=lock_sha256 or f"metrics-{hash_file(metrics)}",
         dvc_lock_sha256=lock_sha256,
-        git_sha=_git(root, "rev-parse", "HEAD") or UNKNOWN,
-        git_dirty=bool(_git(root, "status", "--porcelain", "--", ".", ":!dvc.lock")),
+        git_sha=_git(checkout, "rev-parse", "HEAD") or UNKNOWN,
+        git_dirty=bool(_git(checkout, "status", "--porcelain", "--", ".", ":!dvc.lock")),
         experiment=os.environ.get(EXPERIMENT_VARIABLE, ""),
     )
 

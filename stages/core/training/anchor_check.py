@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from stages.core.detectors.anchors import level_anchors
+from stages.core.detectors.ssd_anchors import SsdAnchorConfig
 
 MIN_IOU = 0.5
 """Overlap from which an anchor counts as an object's: RetinaNet's threshold for positives (Lin et al., ICCV 2017)."""
 MAX_MISSED = 0.02
 SIZES = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Values of `anchors.size` that are tried for the advice."""
+MIN_SCALES = (0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3)
+"""The same of `ssd_anchors.min_scale`."""
 MOST_OBJECTS = 2000
 CHUNK = 100
 
@@ -41,11 +44,14 @@ def check_anchors(task: Any, annotations: Path, section: str) -> str:
     reached = f"anchors: {100 * recall:.1f} % of {len(boxes)} objects overlap one by IoU {MIN_IOU} or more"
     if 1 - recall <= MAX_MISSED:
         return reached
-    recalls = {size: anchor_recall(boxes, all_anchors(config, input_size, size=size)) for size in SIZES}
-    best = max(recalls, key=lambda size: (round(recalls[size], 3), -abs(size - config.anchor.anchor_size)))
+    is_ssd = isinstance(config.anchor, SsdAnchorConfig)
+    name, values = ("min_scale", MIN_SCALES) if is_ssd else ("anchor_size", SIZES)
+    parameter = f"{section}.{'ssd_anchors.min_scale' if is_ssd else 'anchors.size'}"
+    recalls = {value: anchor_recall(boxes, all_anchors(config, input_size, **{name: value})) for value in values}
+    best = max(recalls, key=lambda value: (round(recalls[value], 3), -abs(value - getattr(config.anchor, name))))
     if recalls[best] <= recall + 0.005:
-        return f"warning: {reached}; no other {section}.anchors.size reaches more: a larger input_size may"
-    return f"warning: {reached}; {section}.anchors.size {best:g} reaches {100 * recalls[best]:.1f} %"
+        return f"warning: {reached}; no other {parameter} reaches more: a larger input_size may"
+    return f"warning: {reached}; {parameter} {best:g} reaches {100 * recalls[best]:.1f} %"
 
 
 def read_boxes(annotations: Path, input_size: tuple[int, int], *, resize: str) -> np.ndarray:
@@ -67,10 +73,16 @@ def read_boxes(annotations: Path, input_size: tuple[int, int], *, resize: str) -
     return np.concatenate([low, low + side], axis=1)
 
 
-def all_anchors(config: Any, input_size: tuple[int, int], *, size: float | None = None) -> np.ndarray:
-    """Every anchor, of another base size if one is given: float32 [A, 4], [y_min, x_min, y_max, x_max] in pixels."""
-    if size is not None:
-        config = config.replace(anchor=replace(config.anchor, anchor_size=size))
+def all_anchors(config: Any, input_size: tuple[int, int], **changes: float) -> np.ndarray:
+    """Every anchor: float32 [A, 4], [y_min, x_min, y_max, x_max] in pixels.
+
+    Args:
+      config: `task.model` of the experiment.
+      input_size: (height, width) in pixels.
+      changes: To fields of `config.anchor`.
+    """
+    if changes:
+        config = config.replace(anchor=replace(config.anchor, **changes))
     return np.concatenate(list(level_anchors(config, input_size).values()))
 
 

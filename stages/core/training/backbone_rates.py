@@ -16,7 +16,9 @@ def list_stages(backbone: Any) -> list[list[Any]]:
     stages: dict[tuple[int, int], list[Any]] = {}
     for layer in backbone.layers:
         if layer.trainable_variables:
-            height, width = layer.output_shape[1:3]
+            shape = layer.output_shape
+            # A block that also gives what is inside of it gives its result first.
+            height, width = (shape[0] if isinstance(shape, list) else shape)[1:3]
             stages.setdefault((height, width), []).extend(layer.trainable_variables)
     return list(stages.values())
 

@@ -16,12 +16,13 @@ from official.core import train_lib
 from official.modeling import optimization
 
 from stages.core.base.errors import TrainingError, UserError
+from stages.core.base.stopping import Stopped
 from stages.core.results.history import Entry
 from stages.core.training.backbone_rates import FrozenBackbone, scale_learning_rates, stage_factors
 from stages.core.training.clock import TrainingLength
 from stages.core.training.history import HistoryLog, format_ap, to_points
 from stages.core.training.hooks import TaskHook, attach_hook
-from stages.core.training.interrupts import Interrupted, Interrupts
+from stages.core.training.interrupts import Interrupts
 from stages.core.training.progress import TrainingView
 from stages.core.training.recalibration import recalibrate_batch_norms
 from stages.core.training.tasks import TrainingSetup, build_training_task
@@ -190,7 +191,7 @@ def fit(
     """Trains to the end, evaluating at every interval from `settled_step` on and at the end.
 
     Raises:
-      Interrupted: on SIGTERM or Ctrl-C, after saving a checkpoint.
+      Stopped: on SIGTERM or Ctrl-C, after saving a checkpoint.
       TrainingError: if a loss is not finite.
     """
     interval = config.trainer.validation_interval
@@ -213,7 +214,7 @@ def fit(
                 runner.controller.train(backbone.limit(watch.next_stop(interval)))
             except TimeIsUp:
                 runner.controller.save_checkpoint()
-            except Interrupted:
+            except Stopped:
                 runner.controller.save_checkpoint()
                 view.note(f"saved at step {_global_step(runner)}; run the same command again to go on from there")
                 raise

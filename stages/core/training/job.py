@@ -16,7 +16,7 @@ from stages.core.results.kinds import MAKERS, Variant
 from stages.core.tables.detectors import Detector
 from stages.core.training.anchor_fit import AnchorFit, fit_anchors
 from stages.core.training.clock import TrainingLength
-from stages.core.training.fetch import fetch_checkpoint
+from stages.core.training.initializing.origin import InitCheckpoint, open_init_checkpoint
 from stages.core.training.refinement import Refinement, read_source
 from stages.core.training.tasks import TrainingSetup
 from stages.core.training.workspace import work_folder
@@ -30,7 +30,7 @@ class TrainingJob:
       detector, settings, data: Row, parameters, prepared data.
       config: Resolved configuration, with paths relative to the project's root.
       anchors: What `anchors.fit` found, already in `config`; None without it.
-      init_prefix: Init checkpoint on this machine; None when training from scratch, or from a refinement's source.
+      init: Init checkpoint; None when training from scratch, or from a refinement's source.
       refinement: How the training differs from a first one; None for a first one.
       key: See `training_key`; a training is resumed only under the same key.
       folder: Work folder.
@@ -42,7 +42,7 @@ class TrainingJob:
     data: TrainingData
     config: cfg.ExperimentConfig
     anchors: AnchorFit | None
-    init_prefix: Path | None
+    init: InitCheckpoint | None
     refinement: Refinement | None
     key: str
     folder: Path
@@ -70,7 +70,7 @@ def plan_training(
 
     Raises:
       ParamsError: for bad overrides.
-      CheckpointError: if the init checkpoint is missing.
+      CheckpointError: if the init checkpoint is missing, or of no kind that is known.
       TrainingError: if a batch is larger than the data.
     """
     register_experiments()
@@ -80,16 +80,18 @@ def plan_training(
     else:
         config = refine_experiment(refinement.source, detector, settings, data)
     check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
-    init_prefix = start = None
+    init = start_sha256 = None
     if refinement is not None:
         start = refinement.source / read_source(refinement.source, detector.name).checkpoint
-        say(f"{detector.name}: {refinement.variant} from {refinement.source.relative_to(layout.root)}")
+        # The index holds the checksum of every tensor: its hash is the hash of the weights.
+        start_sha256 = hash_file(Path(f"{start}.index"))
+        say(f"{detector.name}: {refinement.variant} from {below_root(refinement.source, layout)}")
     elif config.task.init_checkpoint:
         downloads = layout.work / "downloads"
-        init_prefix = fetch_checkpoint(config.task.init_checkpoint, root=layout.root, downloads=downloads, say=say)
-        start = init_prefix
-    # The index holds the checksum of every tensor: its hash is the hash of the weights.
-    start_sha256 = None if start is None else hash_file(Path(f"{start}.index"))
+        init = open_init_checkpoint(
+            config.task.init_checkpoint, settings.init_labels, root=layout.root, downloads=downloads, say=say
+        )
+        start_sha256 = init.key
     key = training_key(config, settings, data.sha256, start_sha256, refinement)
     return TrainingJob(
         layout=layout,
@@ -98,11 +100,16 @@ def plan_training(
         data=data,
         config=config,
         anchors=anchors,
-        init_prefix=init_prefix,
+        init=init,
         refinement=refinement,
         key=key,
         folder=work_folder(layout, detector.name, key),
     )
+
+
+def below_root(folder: Path, layout: Layout) -> Path:
+    """A folder as seen from the project's root, which either path may go to by a link."""
+    return folder.resolve().relative_to(layout.root.resolve())
 
 
 def _first_experiment(
@@ -110,7 +117,7 @@ def _first_experiment(
 ) -> tuple[cfg.ExperimentConfig, AnchorFit | None]:
     """The configuration of a first training, with fitted anchors where they are asked for."""
     config = build_experiment(detector, settings, data)
-    if not settings.anchors.fit:
+    if not settings.anchors.fit or detector.has_ssd_anchors:
         return config, None
     annotations, section = layout.annotations("train"), f"train.{detector.name}"
     fit = fit_anchors(config.task, settings.anchors, annotations, seed=settings.seed, section=section)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from stages.core.base.layout import Layout
 from stages.core.base.native_output import redirect_output
+from stages.core.base.plain_paths import plain_path
+from stages.core.base.stopping import Stopped
 from stages.core.detectors.data import check_batch_size, read_training_data
 from stages.core.params.training import TrainSettings
 from stages.core.results.kinds import MAKERS, Variant
 from stages.core.tables.detectors import Detector
 from stages.core.training.history import format_ap
-from stages.core.training.interrupts import Interrupted, die_with_parent
 from stages.core.training.refinement import Refinement
 
 
@@ -27,7 +28,6 @@ def run_training(
     Args:
       refine: Makes the refinement of a later training; called when TensorFlow may be imported.
     """
-    die_with_parent()
     data = read_training_data(layout, detector)
     check_batch_size(detector.name, settings.batch_size, data.num_train)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -35,12 +35,15 @@ def run_training(
         # Read by oneDNN at its first operation. Where the processor has no bfloat16 it computes as ever.
         os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     try:
-        with redirect_output(layout.work / detector.name / f"{variant}-{os.getpid()}.log") as log:
+        log_path = layout.work / detector.name / f"{variant}-{os.getpid()}.log"
+        with redirect_output(log_path) as log, plain_path(layout.root) as root:
             # TensorFlow takes ten seconds to import and is loud: what is wrong with the above is said before.
             from stages.core.training.train import train_detector
 
-            result = train_detector(layout, detector, settings, data, log, refinement=refine() if refine else None)
-    except Interrupted as stop:
+            result = train_detector(
+                Layout(root), detector, settings, data, log, refinement=refine() if refine else None
+            )
+    except Stopped as stop:
         print(f"{MAKERS[variant]} {detector.name}: {stop}", file=sys.stderr)
         return stop.status
     ap = format_ap(result.validation)

@@ -9,10 +9,12 @@ import tensorflow as tf
 from official.vision.dataloaders import maskrcnn_input, retinanet_input
 from official.vision.ops import box_ops, preprocess_ops
 
+from stages.core.detectors.ssd_anchors import SsdAnchorConfig
 from stages.core.training.augmenting.sample import BOXES, IS_CROWD, Sample, frame_of
 from stages.core.training.losses.assigners import ASSIGNERS, assign_by_iou, assign_nothing
 from stages.core.training.losses.labeler import TargetLabeler, ignore_crowds, ignore_crowds_in_proposals
 from stages.core.training.losses.roi_sampling import CROWD, PADDING
+from stages.core.training.tracing import anchor_generator
 
 Parse = Callable[[Sample], tuple[tf.Tensor, dict[str, Any]]]
 
@@ -36,12 +38,12 @@ class _Witness:
 
 
 def retinanet_parser(config: Any, params: Any) -> Parse:
-    """Parser of training samples for a RetinaNet. Anchors in crowds are ignored, as the evaluation does.
+    """Parser of training samples for a one-stage detector. Anchors in crowds are ignored, as the evaluation does.
 
     Horizontal flips are left to the augmentation before it: what flips here moves objects only, not crowds.
 
     Args:
-      config: `RetinaNetTraining`.
+      config: `RetinaNetTraining` or `SSDLiteTraining`.
       params: Its `train_data`.
     """
     model, settings = config.model, params.parser
@@ -54,12 +56,14 @@ def retinanet_parser(config: Any, params: Any) -> Parse:
         keep_aspect_ratio=settings.keep_aspect_ratio,
     )
     row = ASSIGNERS[config.methods.assigner]
+    # None: a pyramid, which the parser lays itself.
+    lay_anchors = anchor_generator(model) if isinstance(model.anchor, SsdAnchorConfig) else None
     labeler = TargetLabeler(assign=_assign_in_pipeline(config, settings), box_coder_weights=weights)
     most = settings.max_num_instances
 
     def parse(sample: Sample) -> tuple[tf.Tensor, dict[str, Any]]:
         witness = _Witness(labeler)
-        image, labels = parser._parse_train_data(sample, anchor_labeler=witness)
+        image, labels = parser._parse_train_data(sample, anchor_labeler=witness, input_anchor=lay_anchors)
         anchors = tf.concat([tf.reshape(level, [-1, 4]) for level in labels["anchor_boxes"].values()], axis=0)
         crowds = _crowds_in_input(sample, labels["image_info"])
         labels["cls_weights"] = ignore_crowds(anchors, labels["cls_weights"], labels["box_weights"], crowds)

@@ -3,7 +3,7 @@
 Model, metrics, evaluation and training step are Model Garden's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ import tensorflow as tf
 import tf_keras
 from official.core import config_definitions as cfg
 from official.vision.dataloaders import tf_example_decoder
-from official.vision.tasks import maskrcnn, retinanet
+from official.vision.tasks import maskrcnn
 
 from stages.core.detectors.region_sampling import SampledMaskRCNNTask
-from stages.core.detectors.training_config import RetinaNetTraining
+from stages.core.detectors.retinanet_task import PlainRetinaNetTask
+from stages.core.detectors.ssdlite_task import SSDLiteTask
+from stages.core.detectors.training_config import MaskRCNNTraining, RetinaNetTraining, SSDLiteTraining
 from stages.core.training.augmentation import augment_dataset
 from stages.core.training.augmenting.patch import FITS, InputFrame
 from stages.core.training.clock import ClockSchedule, TrainingLength
@@ -26,7 +28,7 @@ from stages.core.training.losses.mask_losses import MaskLoss
 from stages.core.training.losses.roi_sampling import CrowdAwareSampler
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
 from stages.core.training.sampling import repeat_factors
-from stages.core.training.stretching import resize_as
+from stages.core.training.tracing import traced_as
 from stages.core.training.weighting import balance_classes
 
 
@@ -106,21 +108,25 @@ class _TrainingTask:
         return balance_classes(self.setup.annotations, num_classes=config.model.num_classes)
 
 
-class RetinaNetTrainingTask(_TrainingTask, retinanet.RetinaNetTask):  # type: ignore[misc]
-    """RetinaNet by `RetinaNetTraining`."""
+class _OneStageTask(_TrainingTask):
+    """What RetinaNet and SSDLite do in the same way."""
+
+    counts_one_more = True
+    """Whether losses are divided by the number of positives plus 1, or by that number."""
 
     def build_inputs(self, params: Any, input_context: Any = None) -> tf.data.Dataset:
         """Batches of images and labels; those of the evaluation are Model Garden's."""
-        if not params.is_training or not _is_plain(params):
-            return super().build_inputs(params, input_context)
-        parse = retinanet_parser(self.task_config, params)
-        return self._build_dataset(params, parse, input_context, with_masks=False)
+        with traced_as(self.task_config):
+            if not params.is_training or not _is_plain(params):
+                return super().build_inputs(params, input_context)  # type: ignore[misc]
+            parse = retinanet_parser(self.task_config, params)
+            return self._build_dataset(params, parse, input_context, with_masks=False)
 
     def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:
         """Total, class, box and model loss."""
         config = self.task_config
         if config.model.head.attribute_heads:  # only by `overrides`, and only Model Garden's losses know them
-            return super().build_losses(outputs, labels, aux_losses)
+            return super().build_losses(outputs, labels, aux_losses)  # type: ignore[misc]
         model_loss, class_loss, box_loss = self._losses(has_objects="gt_boxes" in labels)(outputs, labels)
         total = model_loss + (tf.reduce_sum(aux_losses) if aux_losses else 0.0)
         return config.losses.loss_weight * total, class_loss, box_loss, model_loss
@@ -141,7 +147,18 @@ class RetinaNetTrainingTask(_TrainingTask, retinanet.RetinaNetTask):  # type: ig
             focal_gamma=config.losses.focal_loss_gamma if is_focal else None,
             huber_delta=config.losses.huber_loss_delta,
             box_coder_weights=tuple(weights) if weights else None,
+            counts_one_more=self.counts_one_more,
         )
+
+
+class RetinaNetTrainingTask(_OneStageTask, PlainRetinaNetTask):
+    """RetinaNet by `RetinaNetTraining`."""
+
+
+class SSDLiteTrainingTask(_OneStageTask, SSDLiteTask):
+    """SSDLite by `SSDLiteTraining`."""
+
+    counts_one_more = False
 
 
 class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[misc]
@@ -149,7 +166,7 @@ class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[
 
     def build_inputs(self, params: Any, input_context: Any = None, dataset_fn: Any = None) -> tf.data.Dataset:
         """Batches of images and labels; those of the evaluation are Model Garden's."""
-        with resize_as(self.task_config.resize):  # parsers are traced here
+        with traced_as(self.task_config):
             if not params.is_training or not _is_plain(params) or dataset_fn is not None:
                 return super().build_inputs(params, input_context, dataset_fn)
             parse = maskrcnn_parser(self.task_config, params)
@@ -174,10 +191,17 @@ class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[
         return MaskLoss(name=self.task_config.methods.mask)(outputs["mask_outputs"], outputs["mask_targets"], classes)
 
 
+TASKS: dict[type, Callable[..., Any]] = {
+    RetinaNetTraining: RetinaNetTrainingTask,
+    SSDLiteTraining: SSDLiteTrainingTask,
+    MaskRCNNTraining: MaskRCNNTrainingTask,
+}
+"""By the task's configuration."""
+
+
 def build_training_task(config: cfg.ExperimentConfig, setup: TrainingSetup, *, logging_dir: Path) -> Any:
     """The task that trains `config`."""
-    is_retinanet = isinstance(config.task, RetinaNetTraining)
-    task = (RetinaNetTrainingTask if is_retinanet else MaskRCNNTrainingTask)(config.task, logging_dir=str(logging_dir))
+    task = TASKS[type(config.task)](config.task, logging_dir=str(logging_dir))
     task.setup = setup
     return task
 

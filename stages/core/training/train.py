@@ -32,7 +32,7 @@ from stages.core.detectors.build import (
 from stages.core.detectors.data import TrainingData
 from stages.core.params.training import TrainSettings
 from stages.core.results.history import write_history
-from stages.core.results.training import TrainResult
+from stages.core.results.training import InitRecord, TrainResult
 from stages.core.tables.detectors import Detector
 from stages.core.training.advice import advise, read_empty_classes
 from stages.core.training.anchor_check import check_anchors
@@ -40,18 +40,20 @@ from stages.core.training.augmentation import check_augmentation
 from stages.core.training.checkpoints import read_step, settle_best, settle_checkpoints
 from stages.core.training.fit import FitResult, LoopWatch, create_runner, fit
 from stages.core.training.history import HistoryLog
-from stages.core.training.initialize import initialize_model
+from stages.core.training.initializing.load import load_weights
+from stages.core.training.initializing.summary import describe_initialization
 from stages.core.training.input_pipeline import decoded_size_mb, describe_cache
 from stages.core.training.interrupts import Interrupts
-from stages.core.training.job import TrainingJob, make_setup, plan_training
+from stages.core.training.job import TrainingJob, below_root, make_setup, plan_training
 from stages.core.training.progress import open_view
 from stages.core.training.refinement import Refinement
 from stages.core.training.strategy import create_strategy
 from stages.core.training.tasks import TrainingSetup
 from stages.core.training.workspace import lock_folder, move_into_place
 
+INIT_FILE = "initialization.json"
+"""In the work folder."""
 PACKAGES = ("tensorflow", "tf-keras", "tf-models-official", "numpy")
-SHOWN_MISSING = 5
 
 
 def train_detector(
@@ -72,7 +74,7 @@ def train_detector(
       ParamsError: for bad overrides.
       CheckpointError: if the init checkpoint is missing or nothing of it fits.
       TrainingError: if a batch is larger than the data, the loss diverges, or the strategy cannot be set up.
-      Interrupted: on SIGTERM or Ctrl-C, after saving.
+      Stopped: on SIGTERM or Ctrl-C, after saving.
     """
 
     def say(text: str) -> None:
@@ -156,24 +158,25 @@ def _runtime_config(job: TrainingJob, *, resumed_step: int) -> cfg.ExperimentCon
             data.input_path = str(root / data.input_path)
     task.annotation_file = str(root / task.annotation_file)
     task.train_data.seed = (task.train_data.seed or 0) + resumed_step
-    task.init_checkpoint = None  # loaded here, not by the task: see initialize.py
+    task.init_checkpoint = None  # loaded here, not by the task: see initializing/load.py
     return config
 
 
 def _initialize(job: TrainingJob, runner: Any, say: Callable[[str], None]) -> None:
-    """Loads the init checkpoint, says what it did not provide, and notes that for the result."""
-    missing: dict[str, str] = {}
-    if job.init_prefix is not None:
+    """Loads the init checkpoint, says what it gave, and notes that for the result."""
+    record = None
+    if job.init is not None:
         modules = job.config.task.init_checkpoint_modules
         with runner.strategy.scope():
-            found = initialize_model(runner.trainer.model, str(job.init_prefix), modules)
-        missing = found.missing
-        say(f"initialized {len(found.loaded)} variables from {job.init_prefix}; {len(missing)} not loaded")
-        for name, reason in list(missing.items())[:SHOWN_MISSING]:
-            say(f"  not loaded: {name} ({reason})")
-        if len(missing) > SHOWN_MISSING:
-            say(f"  ... and {len(missing) - SHOWN_MISSING} more (all in result.json)")
-    write_json(missing, job.folder / "not_loaded.json")
+            record = load_weights(runner.trainer.model, job.detector, job.init, modules, job.data.labels)
+        for line in describe_initialization(record):
+            say(line)
+    write_json([] if record is None else [record], job.folder / INIT_FILE)
+
+
+def _read_initialization(job: TrainingJob) -> InitRecord | None:
+    """What `_initialize` noted, in this process or in the one that was stopped."""
+    return next(iter(read_json(list[InitRecord], job.folder / INIT_FILE)), None)
 
 
 def _keep(job: TrainingJob, done: FitResult, history: HistoryLog, log: OutputLog) -> TrainResult:
@@ -205,7 +208,8 @@ def _keep(job: TrainingJob, done: FitResult, history: HistoryLog, log: OutputLog
 def _result(job: TrainingJob, done: FitResult, history: HistoryLog, best_step: int, out: Path) -> TrainResult:
     judged = next(entry for entry in history.history.validation if entry["step"] == best_step)
     height, width = job.config.task.model.input_size[:2]
-    source = job.refinement and str(job.refinement.source.relative_to(job.layout.root))
+    record = _read_initialization(job)
+    source = job.refinement and str(below_root(job.refinement.source, job.layout))
     return TrainResult(
         model=job.detector.name,
         variant=job.variant,
@@ -218,7 +222,9 @@ def _result(job: TrainingJob, done: FitResult, history: HistoryLog, best_step: i
         stopped_early=done.stopped_early,
         validation={name: value for name, value in judged.items() if name != "step"},
         initialized_from=source or job.config.task.init_checkpoint,
-        not_loaded=tuple(read_json(dict[str, str], job.folder / "not_loaded.json")),
+        not_loaded=tuple(record.missing) if record else (),
+        initialization=record,
+        class_names=tuple(job.data.labels.get(number, "") for number in range(1, job.data.num_classes + 1)),
         fitted_anchors=job.anchors.record if job.anchors else None,
         data_sha256=job.data.sha256,
         config_sha256=job.key,

@@ -24,6 +24,7 @@ from stages.core.running.artifact import DamagedFileError, read_artifact
 from stages.core.running.isolated import IsolatedRunner
 from stages.core.running.open import RUNTIME_PACKAGES
 from stages.core.validating.agreement import measure_agreement
+from stages.core.validating.bootstrap import measure_intervals
 from stages.core.validating.class_results import measure_classes
 from stages.core.validating.coco_ap import IOU_RANGE, MAX_DETECTIONS, measure_accuracy
 from stages.core.validating.gathering import Gathered, choose_evaluated, decode_reference, run_images, stack_outputs
@@ -100,9 +101,10 @@ def read_reference(path: Path, split: PreparedSplit) -> StoredOutputs:
 def compare_models(
     conversion: Conversion, found: Gathered, floats: Gathered, annotations: Path, *, agreement_score: float
 ) -> Validation:
-    """AP of both, drops, the file class by class, parity and agreement."""
+    """AP of both, drops, how far they are known, the file class by class, parity and agreement."""
     box, mask = found.results.compare(annotations)
-    accuracy, float_accuracy = measure_accuracy(box, mask), floats.results.measure(annotations)
+    float_box, float_mask = floats.results.compare(annotations)
+    accuracy, float_accuracy = measure_accuracy(box, mask), measure_accuracy(float_box, float_mask)
     pairs = [(floats.raw_outputs[image_id], raw) for image_id, raw in found.raw_outputs.items()]
     return Validation(
         model=conversion.model,
@@ -113,6 +115,8 @@ def compare_models(
         reference=float_accuracy,
         box_ap_drop=ap_drop(float_accuracy.box, accuracy.box),
         mask_ap_drop=ap_drop(float_accuracy.mask, accuracy.mask),
+        box_intervals=measure_intervals(box, float_box),
+        mask_intervals=None if mask is None or float_mask is None else measure_intervals(mask, float_mask),
         box_classes=measure_classes(box, score_threshold=agreement_score),
         mask_classes=None if mask is None else measure_classes(mask, score_threshold=agreement_score),
         parity=measure_parity(pairs),

@@ -103,7 +103,7 @@ def test_missing_size_is_left_to_the_file(size: Tree, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("box", [None, [1, 2, 3], ["1", "2", "3", "4"], "1,2,3,4", [1, 2, 10**400, 4]])
+@pytest.mark.parametrize("box", [None, [], [1, 2, 3], [1, 2, None, 4], [1, 2, 10**400, 4]])
 def test_unreadable_box_is_left_to_checking(box: Any, tmp_path: Path) -> None:
     assert read(tmp_path, coco_tree(annotations=[coco_annotation(bbox=box)]))[0].objects[0].box_xyxy is None
 

@@ -45,6 +45,74 @@ def test_list_with_a_second_column_and_an_image_without_xml(tmp_path: Path) -> N
     assert ("77", "no_annotation") in [(fate.file, fate.reason) for fate in source.fates]
 
 
+LISTS = [
+    pytest.param("0\n1\n2\n3\n".encode("utf-16"), id="utf_16"),
+    pytest.param("0\r\n1\r\n2\r\n3\r\n".encode("utf-8-sig"), id="byte_order_mark"),
+    pytest.param(b"0.jpg\n1.JPG\n2.xml\n3\n", id="suffixes"),
+    pytest.param(b"JPEGImages/0.jpg\n/home/me/1.jpg\nC:\\set\\2.jpg\n3\n", id="paths"),
+    pytest.param(b"0 1\n1  1\n2\t-1\n 3 0 \n\n0\n", id="columns_and_blanks"),
+]
+
+
+@pytest.mark.parametrize("data", LISTS)
+def test_lists_as_tools_write_them(data: bytes, tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=4)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_bytes(data)
+    source, images = read(tmp_path)
+    assert [(image.file, image.split) for image in images] == [(f"{index}.jpg", "train") for index in range(4)]
+    assert not source.fates
+
+
+def test_names_with_blanks_and_dots_in_lists(tmp_path: Path) -> None:
+    names = ["IMG (0)", "IMG (1)", "a 1", "v1.2"]
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    for name in names:
+        (tmp_path / f"{name}.jpg").write_bytes(encode(picture()))
+        (tmp_path / f"{name}.xml").write_text(voc_xml(f"{name}.jpg", voc_object()))
+    (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("IMG (0) 1\nIMG (1)\na 1\nv1.2\n")
+    assert [image.file for image in read(tmp_path)[1]] == [f"{name}.jpg" for name in names]
+
+
+def test_a_list_that_is_no_text(tmp_path: Path) -> None:
+    write_voc(tmp_path)
+    (tmp_path / "ImageSets" / "Main" / "val.txt").write_bytes(b"0\n\xff\xff\n")
+    with pytest.raises(DataError, match=r"val\.txt: line 2: byte 2 is not UTF-8"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("flag", ["2", "maybe"])
+def test_a_flag_that_is_none(flag: str, tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=2)
+    (tmp_path / "Annotations" / "0.xml").write_text(voc_xml("0.jpg", voc_object(difficult=flag)))
+    with pytest.raises(DataError, match=rf"0\.xml: object 1: difficult is '{flag}': text, expected 0 or 1"):
+        read(tmp_path)
+
+
+def mask() -> bytes:
+    return encode(picture()[..., 0], "PNG")
+
+
+def test_filename_tells_picture_and_mask_apart(tmp_path: Path) -> None:
+    for index in range(2):
+        (tmp_path / f"{index}.jpg").write_bytes(encode(picture()))
+        (tmp_path / f"{index}.png").write_bytes(mask())
+        (tmp_path / f"{index}.xml").write_text(voc_xml(("0.jpg", "D:\\set\\1.JPG")[index], voc_object()))
+    source, images = read(tmp_path)
+    assert [image.file for image in images] == ["0.jpg", "1.jpg"]
+    assert not source.fates
+
+
+@pytest.mark.parametrize("listed", ["", "0", "other.jpg"])
+def test_several_candidates_that_filename_does_not_tell_apart(listed: str, tmp_path: Path) -> None:
+    write_voc(tmp_path, num_images=2)
+    (tmp_path / "JPEGImages" / "0.png").write_bytes(mask())
+    (tmp_path / "Annotations" / "0.xml").write_text(voc_xml(listed, voc_object()))
+    refusal = read(tmp_path)[1][0].refusal
+    assert refusal is not None
+    assert refusal.reason == "several_images"
+    assert "0.jpg, JPEGImages/0.png: which is the picture?" in refusal.detail
+
+
 def test_image_without_xml_is_counted(tmp_path: Path) -> None:
     write_voc(tmp_path)
     (tmp_path / "JPEGImages" / "extra.jpg").write_bytes(encode(picture(9)))

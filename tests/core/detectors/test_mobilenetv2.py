@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, PostProcessingSettings
+from stages.core.exporting.graph import PostProcessingSettings, normalize_pixels
 from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, build_retinanet_graph
 from stages.core.params.steps import ExportParams
 from stages.core.pruning.kernels import KernelKind, Pattern, choose_kernels, list_kernels
 from stages.core.quantizing.attach import walk_layers
 from stages.core.quantizing.model import put_weights_on_grid, quantize_model
+from stages.core.tables.detectors import SIGNED
 from tests.exported_project import SIZE, random_model
 from tests.quantized_model import observe, run_heads
 from tests.run_graph import run_graph
@@ -19,7 +20,7 @@ from tests.run_graph import run_graph
 pytestmark = pytest.mark.slow
 
 PIXELS = np.floor(np.random.default_rng(0).uniform(0, 256, (1, SIZE, SIZE, 3))).astype(np.float32)
-PICTURE = tf.constant((PIXELS - np.asarray(MEAN_RGB)) / np.asarray(STDDEV_RGB), tf.float32)
+PICTURE = normalize_pixels(tf.constant(PIXELS), SIGNED)
 SETTINGS = PostProcessingSettings(**ExportParams().model_dump())
 
 

@@ -9,10 +9,11 @@ from official.vision.ops import box_ops
 
 from stages.core.base.errors import ArtifactError
 from stages.core.detectors.anchors import level_anchors
-from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, DeploymentGraph, PostProcessingSettings
+from stages.core.exporting.graph import DeploymentGraph, PostProcessingSettings, normalize_pixels
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, build_retinanet_graph
 from stages.core.params.steps import ExportParams
+from stages.core.tables.detectors import SIGNED
 from tests.core.exporting.test_boxes import iou, suppress_by_hand
 from tests.exported_project import SIZE, random_model
 from tests.run_graph import run_graph
@@ -32,7 +33,7 @@ def picture(seed: int) -> np.ndarray:
 
 
 def normalized(pixels: np.ndarray) -> tf.Tensor:
-    return tf.constant((pixels - np.asarray(MEAN_RGB)) / np.asarray(STDDEV_RGB), tf.float32)
+    return normalize_pixels(tf.constant(pixels), SIGNED)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from stages.core.converting.fake_quant import KEEPS_RANGE, complete_ranges, stri
 from stages.core.converting.recipes import KINDS_BETWEEN
 from stages.core.converting.selection import select_ops
 from stages.core.exporting.export import GRAPHS
-from stages.core.exporting.graph import MEAN_RGB, STDDEV_RGB, PostProcessingSettings
+from stages.core.exporting.graph import PostProcessingSettings, normalize_pixels
 from stages.core.exporting.tflite import convert_functions
 from stages.core.graphs.flatbuffer import Graph, read_graph
 from stages.core.params.steps import ExportParams
@@ -33,7 +33,7 @@ def simulated(request: pytest.FixtureRequest) -> tuple[bytes, Any]:
     """(file with roundings, deployment graph) of one tiny model."""
     config, model = random_model(request.param)
     quantize_model(model)
-    observe(model, tf.constant((PIXELS - np.asarray(MEAN_RGB)) / np.asarray(STDDEV_RGB), tf.float32))
+    observe(model, normalize_pixels(tf.constant(PIXELS), config.task.model.pixels))
     put_weights_on_grid(model)
     graph = GRAPHS[DETECTORS[request.param].family](config.task.model, model, SETTINGS)
     return convert_functions({SIGNATURE: graph.detect}), graph

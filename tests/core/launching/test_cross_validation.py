@@ -3,15 +3,14 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
+import builders
 import pytest
 import yaml
 
 from stages.core.base.errors import ParamsError
 from stages.core.launching.cross_validation import Spread, collect_folds, cross_validate, folds_to_text
-from stages.core.results.status import Status
-from stages.core.results.table import Metrics, Row, Verdict
+from stages.core.results.table import Metrics, Row
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
@@ -25,22 +24,7 @@ json.dump({"split": "val", "num_images": 3, "rows": [row]}, open("metrics.json",
 
 
 def row(box_ap: float | None, mask_ap: float | None = None, scheme: str = "float32") -> Row:
-    values: dict[str, Any] = dict.fromkeys(Row.__dataclass_fields__)
-    values |= {
-        "model": "retinanet_mobiledet_tiny",
-        "scheme": scheme,
-        "backend": "tflite",
-        "source": "trained",
-        "reason": "",
-    }
-    values |= {
-        "status": Status.OK,
-        "verdict": Verdict.PASS,
-        "verdict_reasons": (),
-        "box_ap": box_ap,
-        "mask_ap": mask_ap,
-    }
-    return Row(**values)
+    return builders.row(model="retinanet_mobiledet_tiny", scheme=scheme, box_ap=box_ap, mask_ap=mask_ap)
 
 
 def metrics(*rows: Row) -> Metrics:

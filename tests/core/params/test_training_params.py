@@ -1,11 +1,13 @@
 """Mistakes in the parameters of a training are one line that says what was found and what is allowed."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from stages.core.base.errors import ParamsError
-from stages.core.params.tree import parse_params
+from stages.core.params.tree import check_sections, parse_params
 
 MODEL = "retinanet_mobiledet_tiny"
 
@@ -100,3 +102,40 @@ def test_refinements_are_not_by_the_clock() -> None:
     params = parse_params({"models": [MODEL], "schemes": ["float32"], "train": {MODEL: {"max_minutes": 5}}})
     assert params.train_settings(MODEL).max_minutes == 5
     assert params.refine_settings(MODEL, params.qat).max_minutes is None
+
+
+SECTIONS = {
+    "key misspelt in common": ({"common": {"stepz": 5}, MODEL: {}}, "train.common.stepz: unknown key"),
+    "key misspelt in the model's own": ({"common": {}, MODEL: {"stepz": 5}}, f"train.{MODEL}.stepz: unknown key"),
+    "nested, in common": (
+        {"common": {"augmentation": {"mosaik": 1}}, MODEL: {"augmentation": {"mosaic": 0.5}}},
+        "train.common.augmentation.mosaik: unknown key",
+    ),
+    "value wrong in common": ({"common": {"steps": -5}, MODEL: {}}, "train.common.steps: "),
+    "value wrong in both": ({"common": {"steps": -5}, MODEL: {"steps": -6}}, f"train.{MODEL}.steps: "),
+    "value of a list in common": ({"common": {"input_size": [128, "x"]}}, "train.common.input_size"),
+    "rule of a field in common": ({"common": {"input_size": [100, 100]}, MODEL: {}}, "train.common.input_size: [100"),
+    "no section common": ({MODEL: {"stepz": 5}}, f"train.{MODEL}.stepz"),
+}
+
+
+@pytest.mark.parametrize(("train", "expected"), SECTIONS.values(), ids=SECTIONS)
+def test_a_mistake_is_reported_where_it_is_written(train: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        parse_params({"models": [MODEL], "schemes": ["int8"], "train": train})
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["prepare", "gate", "validate", "train", "train.common", f"train.{MODEL}", "qat"])
+def test_a_section_that_dvc_tracks_is_missed_by_name(path: str, tmp_path: Path) -> None:
+    tree = yaml.safe_load((Path(__file__).resolve().parents[3] / "params.yaml").read_text()) | {"models": [MODEL]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
+    check_sections(tmp_path)
+    section = tree
+    *parents, key = path.split(".")
+    for parent in parents:
+        section = section[parent]
+    del section[key]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(ParamsError, match=f"no section {path}, which dvc.yaml tracks"):
+        check_sections(tmp_path)

@@ -1,8 +1,11 @@
 import json
 from pathlib import Path
 
+import pytest
+from dvc.render.converter.vega import _lists as dvc_data_lists
+
 from stages.core.reporting.curves import Curve
-from stages.core.reporting.plots import find_dominated, write_metric_files, write_plots
+from stages.core.reporting.plots import find_dominated, summarize_rows, write_metric_files, write_plots
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Verdict
 from tests.builders import row
@@ -57,8 +60,8 @@ def test_plot_files_are_lists_of_flat_entries(tmp_path: Path) -> None:
     write_plots(metrics, {"retinanet_mobiledet_edgetpu": curves}, tmp_path)
     loss = json.loads((tmp_path / "training_loss" / "retinanet_mobiledet_edgetpu.json").read_text())
     assert loss == [
-        {"step": 10, "total_loss": 2.0},
-        {"step": 20, "total_loss": 1.0, "validation_validation_loss": 1.5},
+        {"step": 10, "total_loss": 2.0, "validation_loss": None},
+        {"step": 20, "total_loss": 1.0, "validation_loss": 1.5},
     ]
     assert json.loads((tmp_path / "training_ap" / "retinanet_mobiledet_edgetpu.json").read_text()) == [
         {"step": 20, "box_ap": 30.0}
@@ -66,3 +69,50 @@ def test_plot_files_are_lists_of_flat_entries(tmp_path: Path) -> None:
     points = json.loads((tmp_path / "accuracy_latency.json").read_text())
     assert [point["row"] for point in points] == ["retinanet_mobiledet_edgetpu/int8"]
     assert points[0]["standing"] == "best"
+
+
+RAGGED = {
+    "validation loss from the second entry on": (
+        Curve("train/total_loss", ((10, 2.0), (20, 1.0))),
+        Curve("validation/validation_loss", ((20, 1.5),)),
+    ),
+    "validated between two entries": (
+        Curve("train/total_loss", ((10, 2.0), (20, 1.0))),
+        Curve("validation/validation_loss", ((15, 1.5),)),
+    ),
+    "a loss that was not finite at first": (
+        Curve("train/total_loss", ((20, 1.0),)),
+        Curve("train/cls_loss", ((10, 1.0), (20, 0.5))),
+    ),
+    "AP of boxes before that of masks": (
+        Curve("validation/box_ap", ((10, 1.0), (20, 2.0))),
+        Curve("validation/mask_ap", ((20, 1.0),)),
+    ),
+}
+
+
+@pytest.mark.parametrize("curves", RAGGED.values(), ids=RAGGED)
+def test_dvc_finds_the_curves_of_a_ragged_history(curves: tuple[Curve, ...], tmp_path: Path) -> None:
+    write_plots(Metrics(split="val", num_images=6, rows=()), {"m": curves}, tmp_path)
+    found = {}
+    for kind in ("training_loss", "training_ap"):
+        entries = json.loads((tmp_path / kind / "m.json").read_text())
+        if entries:
+            (seen,) = dvc_data_lists({"file": entries})
+            found |= {name: [entry for entry in seen if entry[name] is not None] for name in entries[0]}
+    for curve in curves:
+        assert len(found[curve.name.split("/")[1]]) == len(curve.points)
+
+
+def test_the_summary_is_a_few_short_numbers() -> None:
+    rows = (
+        row(scheme="float32", box_ap_drop=0.0),
+        row(box_ap_drop=0.9),
+        row(scheme="float16", box_ap_drop=7.0, verdict=Verdict.FAIL),
+        row(model="maskrcnn_mobiledet", mask_ap_float=59.8, mask_ap_drop=1.25),
+    )
+    assert summarize_rows(Metrics(split="val", num_images=6, rows=rows)) == {
+        "red": 1,
+        "retinanet_mobiledet_edgetpu": {"box": 65.2, "drop": 0.9},
+        "maskrcnn_mobiledet": {"box": 65.2, "mask": 59.8, "drop": 1.25},
+    }

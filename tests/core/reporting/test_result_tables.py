@@ -22,6 +22,7 @@ ABSENT = row(
     status=Status.NOT_APPLICABLE,
     box_ap=None,
     latency_p50_ms=None,
+    verdict=Verdict.NOT_APPLICABLE,
     verdict_reasons=("not applicable: x | y\nz",),
 )
 

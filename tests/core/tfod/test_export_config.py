@@ -38,10 +38,11 @@ def params(model: str, **train: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "model",
     [
-        "retinanet_mobiledet_cpu",
-        "retinanet_mobiledet_edgetpu",
-        "retinanet_mobiledet_dsp",
-        "retinanet_mobiledet_gpu",
+        "ssdlite_mobiledet_cpu",
+        "ssdlite_mobiledet_edgetpu",
+        "ssdlite_mobiledet_dsp",
+        "ssdlite_mobiledet_gpu",
+        "ssdlite_mobilenetv2",
         "maskrcnn_resnet50",
     ],
 )
@@ -53,7 +54,7 @@ def test_a_config_of_every_row_that_the_api_has(model: str, tmp_path: Path) -> N
     assert imported.labels == {1: "class 1", 2: "class 2"}
     told = "\n".join(describe_export(exported))
     values = resolve_params(parse_params(params(model)), model)
-    unsaid = [key for key in in_use(values) if key not in told and not key.startswith("train.anchors.")]
+    unsaid = [key for key in in_use(values) if key not in told and "anchors." not in key]
     assert not unsaid
 
 
@@ -62,11 +63,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.0001, "ema_decay": 0.0, "learning_rate": 0.05,
         "schedule": "constant", "warmup_steps": 0, "steps": 700, "batch_size": 3, "gradient_clip_norm": 2.5,
         "input_size": [192, 320], "resize": "stretch",
-        "anchors": {"num_scales": 2, "aspect_ratios": [1.0, 3.0], "size": 2.5},
+        "ssd_anchors": {"min_scale": 0.1, "max_scale": 0.9, "aspect_ratios": [1.0, 3.0]},
     },
     "augmented": {
         "optimizer": "adamw", "weight_decay": 0.0, "ema_decay": 0.99, "schedule": "constant", "warmup_steps": 0,
-        "anchors": {"num_scales": 1, "aspect_ratios": [1.0], "size": 3.0},
+        "ssd_anchors": {"between_scales": False, "fewer_on_first_map": False},
         "augmentation": {
             "horizontal_flip": False, "scale_min": 0.5, "scale_max": 1.5, "orientation_free": True, "color_jitter": 0.3,
             "random_crop": 0.6, "policy": "autoaug",
@@ -78,13 +79,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_parameters_come_back(name: str, tmp_path: Path) -> None:
-    tree = params("retinanet_mobiledet_cpu", **SETTINGS[name])
+    tree = params("ssdlite_mobiledet_cpu", **SETTINGS[name])
     tree["export"] = {"max_detections": 17, "score_threshold": 0.25, "class_agnostic_nms": True}
-    exported = export_config(project(tmp_path, tree), "retinanet_mobiledet_cpu")
+    exported = export_config(project(tmp_path, tree), "ssdlite_mobiledet_cpu")
     back = resolve_params(
-        parse_params(convert_config(exported.text, "it", folders=(tmp_path,)).tree), "retinanet_mobiledet_cpu"
+        parse_params(convert_config(exported.text, "it", folders=(tmp_path,)).tree), "ssdlite_mobiledet_cpu"
     )
-    assert back == resolve_params(parse_params(tree), "retinanet_mobiledet_cpu")
+    assert back == resolve_params(parse_params(tree), "ssdlite_mobiledet_cpu")
 
 
 @pytest.mark.parametrize("text", [SSD, MASK_RCNN], ids=["ssd", "mask_rcnn"])
@@ -102,14 +103,14 @@ def test_what_a_config_says_comes_back(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", sorted(LEARNING_RATES))
 def test_schedules_and_optimizers_come_back(rate: str, optimizer: str, tmp_path: Path) -> None:
     first = convert_config(with_optimizer(rate, optimizer), "it.config")
-    exported = export_config(project(tmp_path, first.tree), "retinanet_mobiledet_dsp")
+    exported = export_config(project(tmp_path, first.tree), "ssdlite_mobiledet_dsp")
     assert convert_config(exported.text, "exported", folders=(tmp_path,)).tree == first.tree
 
 
 def test_an_edited_config_keeps_its_comments_and_everything_else(tmp_path: Path) -> None:
     tree = convert_config(SSD, "it.config").tree
-    tree["train"]["retinanet_mobiledet_dsp"] |= {"batch_size": 4, "learning_rate": 0.01}
-    exported = export_config(project(tmp_path, tree), "retinanet_mobiledet_dsp", like=("it.config", SSD))
+    tree["train"]["ssdlite_mobiledet_dsp"] |= {"batch_size": 4, "learning_rate": 0.01}
+    exported = export_config(project(tmp_path, tree), "ssdlite_mobiledet_dsp", like=("it.config", SSD))
     before, after = SSD.splitlines(), exported.text.splitlines()
     assert "batch_size: 4" in exported.text
     assert "num_steps: 5000  # a night" in exported.text
@@ -120,14 +121,12 @@ def test_an_edited_config_keeps_its_comments_and_everything_else(tmp_path: Path)
         *before[start : before.index('  fine_tune_checkpoint: "weights/ckpt-0"')],
     }
     unchanged = convert_config(SSD, "it.config").tree
-    assert export_config(project(tmp_path, unchanged), "retinanet_mobiledet_dsp", like=("it.config", SSD)).text == SSD
+    assert export_config(project(tmp_path, unchanged), "ssdlite_mobiledet_dsp", like=("it.config", SSD)).text == SSD
 
 
 def test_what_the_api_cannot_say_is_listed(tmp_path: Path) -> None:
-    tree = params(
-        "retinanet_mobiledet_cpu", losses={"box": "ciou", "classes": "varifocal"}, augmentation={"mosaic": 0.5}
-    )
-    missing = export_config(project(tmp_path, tree), "retinanet_mobiledet_cpu").missing
+    tree = params("ssdlite_mobiledet_cpu", losses={"box": "ciou", "classes": "varifocal"}, augmentation={"mosaic": 0.5})
+    missing = export_config(project(tmp_path, tree), "ssdlite_mobiledet_cpu").missing
     assert missing["train.losses.box"] == "the API has Huber and GIoU"
     assert missing["train.losses.classes"] == "the API has focal loss"
     assert missing["train.augmentation.mosaic"] == "the API has no such augmentation"
@@ -139,12 +138,12 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"maskrcnn_mobiledet: the Object Detection API has no such model"):
         export_config(project(tmp_path, params("maskrcnn_mobiledet")), "maskrcnn_mobiledet")
     with pytest.raises(
-        UsageError, match=r"its model is ssd_mobiledet_dsp \(retinanet_mobiledet_dsp\), not retinanet_mobiledet_cpu"
+        UsageError, match=r"its model is ssd_mobiledet_dsp \(ssdlite_mobiledet_dsp\), not ssdlite_mobiledet_cpu"
     ):
-        export_config(project(tmp_path, params("retinanet_mobiledet_cpu")), "retinanet_mobiledet_cpu", like=("it", SSD))
+        export_config(project(tmp_path, params("ssdlite_mobiledet_cpu")), "ssdlite_mobiledet_cpu", like=("it", SSD))
     (tmp_path / "data" / "prepared" / "labels.json").unlink()
     with pytest.raises(MissingResultError, match="run the stage that writes it first"):
-        export_config(tmp_path, "retinanet_mobiledet_cpu")
+        export_config(tmp_path, "ssdlite_mobiledet_cpu")
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="DETECTION_SAMPLES is not set")

@@ -11,7 +11,7 @@ from api_config import MASK_RCNN, SSD, with_optimizer
 from stages.core.base.errors import ForeignConfigError
 from stages.core.params.tree import load_params
 from stages.core.tables.detectors import DETECTORS
-from stages.core.tfod.families import COUNTERPARTS, NEAREST
+from stages.core.tfod.families import COUNTERPARTS, FULL_CONVOLUTIONS, NEAREST
 from stages.core.tfod.import_config import ImportedConfig, convert_config, describe, import_config, render_params
 from stages.core.tfod.schema import leaves
 from stages.core.tfod.textformat import parse_text
@@ -43,20 +43,21 @@ def all_accounted_for(imported: ImportedConfig, text: str) -> None:
 def test_a_one_stage_detector() -> None:
     imported = convert_config(SSD, "it.config")
     train = section(imported)
-    assert imported.tree["models"] == ["retinanet_mobiledet_dsp"]
+    assert imported.tree["models"] == ["ssdlite_mobiledet_dsp"]
     assert "qat_int8" in imported.tree["schemes"]
-    assert train["input_size"] == [320, 320]
+    assert train["input_size"] == [300, 320]
     assert (train["steps"], train["batch_size"], train["gradient_clip_norm"]) == (4000, 16, 0.0)
     assert (train["optimizer"], train["momentum"], train["weight_decay"]) == ("sgd", 0.95, 4e-5)
     assert (train["learning_rate"], train["schedule"], train["warmup_steps"]) == (0.08, "cosine", 500)
-    assert train["anchors"] == {"aspect_ratios": [1.0, 2.0, 0.5], "size": 3.0, "num_scales": 2}
+    assert train["ssd_anchors"] == {
+        "min_scale": 0.15, "max_scale": 0.95, "aspect_ratios": [1.0, 2.0, 0.5], "between_scales": True,
+        "fewer_on_first_map": True,
+    }  # fmt: skip
     assert (train["init_checkpoint"], train["init_modules"]) == ("weights/ckpt-0", ["backbone"])
     assert train["augmentation"] == {
         "horizontal_flip": True, "scale_min": 1.0, "scale_max": 1.0, "random_crop": 1.0
     }  # fmt: skip
-    assert train["overrides"]["task"]["losses"] == {
-        "focal_loss_alpha": 0.75, "focal_loss_gamma": 2.0, "huber_loss_delta": 1.0, "box_loss_weight": 1.0
-    }  # fmt: skip
+    assert "task" not in train["overrides"]  # losses and box codes are the row's
     assert imported.tree["export"] == {
         "score_threshold": 1e-8, "nms_iou_threshold": 0.6, "max_detections": 50, "class_agnostic_nms": False
     }  # fmt: skip
@@ -68,6 +69,16 @@ def test_a_one_stage_detector() -> None:
     assert told["train_config.data_augmentation_options.random_rgb_to_gray"].startswith("no augmentation")
     assert told["train_input_reader.label_map_path"] == "a placeholder"
     assert "graph_rewriter.quantization.weight_bits" in told
+
+
+def test_only_separable_predictors_make_it_an_ssdlite() -> None:
+    assert convert_config(SSD, "it.config").counterpart.differs == FULL_CONVOLUTIONS
+    predictor = "box_predictor { convolutional_box_predictor { use_depthwise: true } }"
+    lite = SSD.replace("feature_extractor {", f"{predictor} feature_extractor {{ use_depthwise: true ")
+    assert convert_config(lite, "it.config").counterpart.differs == ""
+    assert convert_config(lite.replace("ssd_mobiledet_dsp", "ssd_mobilenet_v2"), "it").tree["models"] == [
+        "ssdlite_mobilenetv2"
+    ]
 
 
 def test_a_detector_with_masks() -> None:
@@ -178,7 +189,7 @@ def test_mistakes_have_a_line(text: str, at: str, says: str) -> None:
     ("text", "says"),
     [
         (SSD.replace("fixed_shape_resizer { height: 300 width: 320 }", "identity_resizer { }"), "found identity_r"),
-        (SSD.replace("batch_size: 16", "batch_size: 0"), "train.retinanet_mobiledet_dsp.batch_size"),
+        (SSD.replace("batch_size: 16", "batch_size: 0"), "train.ssdlite_mobiledet_dsp.batch_size"),
         (SSD.replace("num_classes: 2", ""), "num_classes: expected a number above 0, found none"),
         (SSD.replace("momentum_optimizer {", "nothing {").replace("nothing", "[a.b]"), "expected one of momentum"),
     ],

@@ -2,11 +2,15 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from mlflow.utils.file_utils import local_file_uri_to_path
+from sqlalchemy import create_engine, text
 
 from stages.core.base.errors import ParamsError
-from stages.core.tracking.address import hide_password, is_local, probe_store, resolve_uri
+from stages.core.tracking.address import artifact_root, hide_password, is_local, probe_store, resolve_uri, sqlite_path
+from tests.builders import AWKWARD
 
 ROOT = Path("/somewhere/project")
+NAMES = ["br[1]", "ques?tion", "a b", "100%", "%3F", "hash#", "com,ma", "ümläut", "back\\slash", "dol$lar", AWKWARD]
 
 
 @pytest.mark.parametrize(
@@ -22,6 +26,31 @@ ROOT = Path("/somewhere/project")
 )
 def test_the_variable_wins_and_paths_are_absolute(uri: str, environ: dict[str, str], expected: str) -> None:
     assert resolve_uri(uri, ROOT, environ) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_database_is_where_its_folder_is_whatever_that_is_called(name: str, tmp_path: Path) -> None:
+    root = tmp_path / name / "inner"
+    root.mkdir(parents=True)
+    uri = resolve_uri("sqlite:///mlflow.db", root, {})
+    assert resolve_uri("sqlite:///x.db", tmp_path, {"MLFLOW_TRACKING_URI": uri}) == uri, "a child process gets it so"
+    assert sqlite_path(uri) == root / "mlflow.db"
+    assert probe_store(uri, 1) == ""
+    engine = create_engine(uri)  # as MLflow opens it
+    with engine.connect() as database:
+        database.execute(text("CREATE TABLE t (x INTEGER)"))
+    engine.dispose()
+    root_of_files = artifact_root(uri)
+    assert root_of_files is not None
+    assert local_file_uri_to_path(root_of_files) == str(root / "mlartifacts")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / name]
+    assert [path.name for path in root.iterdir()] == ["mlflow.db"]
+
+
+def test_options_of_a_database_stay() -> None:
+    assert resolve_uri("sqlite:///m.db?timeout=5", ROOT, {}) == "sqlite:////somewhere/project/m.db?timeout=5"
+    inside = resolve_uri("sqlite:///m.db?timeout=5", ROOT / "a?b", {})
+    assert inside == "sqlite:////somewhere/project/a%3Fb/m.db?timeout=5"
 
 
 @pytest.mark.parametrize(

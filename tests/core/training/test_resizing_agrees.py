@@ -17,10 +17,11 @@ from stages.core.exporting.graph import padding_color
 from stages.core.params.steps import PrepareParams
 from stages.core.processing.preprocess import preprocess_image
 from stages.core.results.interface import ImageInput
+from stages.core.tables.detectors import SIGNED
 from stages.core.training.clock import TrainingLength
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
-from stages.core.training.stretching import resize_as
 from stages.core.training.tasks import TrainingSetup, build_training_task
+from stages.core.training.tracing import traced_as
 from tests.dataset_builder import coco_annotation, coco_tree, encode, picture, polygon, write_coco
 from tests.experiment_builder import experiment
 
@@ -66,8 +67,8 @@ def config_of(layout: Layout, model: str, resize: str) -> Any:
 
 
 def to_pixels(image: Any) -> np.ndarray:
-    """Undoes Model Garden's normalisation: 0..255."""
-    return np.asarray(image) * np.asarray(preprocess_ops.STDDEV_RGB) + np.asarray(preprocess_ops.MEAN_RGB)
+    """Undoes the rows' pixel scaling: 0..255."""
+    return np.asarray(image) * np.asarray(SIGNED.deviation) + np.asarray(SIGNED.mean)
 
 
 def inference(layout: Layout, split: str, image_id: int, resize: str) -> np.ndarray:
@@ -76,7 +77,7 @@ def inference(layout: Layout, split: str, image_id: int, resize: str) -> np.ndar
         shape=(1, *SIZE, 3),
         dtype="float32",
         resize=RESIZES[resize],
-        pad_value=padding_color(),
+        pad_value=padding_color(SIGNED),
         normalization="inside",
     )
     tensor, _ = preprocess_image(load_image(read_split(layout.split(split)).by_id[image_id].path), spec)
@@ -117,7 +118,7 @@ def test_training_sees_what_a_user_feeds_and_boxes_and_masks_follow(layout: Layo
     records = tf.data.TFRecordDataset(sorted(map(str, layout.split("train").glob("*.tfrecord"))))
     for record in records:
         sample = decoder.decode(record)
-        with resize_as(resize):
+        with traced_as(config.task):
             image, labels = parse(dict(sample))
         wanted = inference(layout, "train", int(sample["source_id"].numpy()), resize)
         assert np.abs(to_pixels(image) - wanted).max() <= ONE_LEVEL
@@ -144,14 +145,15 @@ def test_one_parameter_alone_says_how_images_are_resized(overrides: dict[str, An
         experiment(overrides={"task": overrides})
 
 
-def test_model_gardens_function_is_its_own_again_after_an_error() -> None:
-    original = preprocess_ops.resize_and_crop_image
+def test_model_gardens_functions_are_its_own_again_after_an_error() -> None:
+    names = ("resize_and_crop_image", "normalize_image")
+    originals = [getattr(preprocess_ops, name) for name in names]
 
     def fail() -> None:
-        with resize_as("stretch"):
-            assert preprocess_ops.resize_and_crop_image is not original
+        with traced_as(experiment(resize="stretch").task):
+            assert all(getattr(preprocess_ops, name) not in originals for name in names)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    assert preprocess_ops.resize_and_crop_image is original
+    assert [getattr(preprocess_ops, name) for name in names] == originals

@@ -52,6 +52,8 @@ class DetectionLosses:
       focal_alpha, focal_gamma: Of the class loss; None for its row's.
       huber_delta: Where `huber` turns from quadratic to linear.
       box_coder_weights: Factors of the four encoded numbers; None for ones.
+      counts_one_more: Whether sums are divided by the number of positives plus 1, as in Model Garden, or by that number
+        if there are any, as in the TF Object Detection API.
 
     Raises:
       ValueError: for a name that is in no table, with those that are, or a wrong number of weights.
@@ -67,6 +69,7 @@ class DetectionLosses:
     focal_gamma: float | None = None
     huber_delta: float = 0.1
     box_coder_weights: tuple[float, ...] | None = None
+    counts_one_more: bool = True
 
     def __post_init__(self) -> None:
         check_name(self.assigner, "assigner", ASSIGNERS)
@@ -94,7 +97,7 @@ class DetectionLosses:
 
         Returns:
           Model loss (class loss + weight * box loss), class loss, box loss: float32 scalars. They are sums, divided by
-          the number of positives plus 1, or for soft targets by the sum of these, if that is above 1.
+          the number of positives (see `counts_one_more`), or for soft targets by the sum of these, if that is above 1.
         """
         logits = tf.cast(loss_utils.multi_level_flatten(outputs["cls_outputs"], last_dim=self.num_classes), tf.float32)
         codes = tf.cast(loss_utils.multi_level_flatten(outputs["box_outputs"], last_dim=4), tf.float32)
@@ -116,7 +119,7 @@ class DetectionLosses:
         class_loss = self._class_loss(logits, targets, pairs)
         row = BOX_LOSSES[self.box_loss]
         box_losses = row.function(pairs, self.huber_delta) * targets.box_weights
-        box_loss = tf.reduce_sum(box_losses) / _divisor(targets, targets.box_weights)
+        box_loss = tf.reduce_sum(box_losses) / self._divisor(targets, targets.box_weights)
         weight = row.weight if self.box_loss_weight is None else self.box_loss_weight
         return class_loss + weight * box_loss, class_loss, box_loss
 
@@ -135,7 +138,7 @@ class DetectionLosses:
         gamma = row.gamma if self.focal_gamma is None else self.focal_gamma
         losses = row.function(logits, scores, alpha, gamma)
         weights = targets.class_weights * self._imbalance_weights(targets.classes)
-        return tf.reduce_sum(losses * weights[..., None]) / _divisor(targets, positive_scores)
+        return tf.reduce_sum(losses * weights[..., None]) / self._divisor(targets, positive_scores)
 
     def _imbalance_weights(self, classes: tf.Tensor) -> tf.Tensor:
         """Factor of each anchor's class loss, [B, A] or 1."""
@@ -197,13 +200,13 @@ class DetectionLosses:
             qualities=positive_qualities,
         )
 
+    def _divisor(self, targets: _Targets, amounts: tf.Tensor) -> tf.Tensor:
+        """What a loss is divided by: the positives' weights, or the sum of their soft targets."""
+        if targets.qualities is not None:
+            return tf.maximum(tf.reduce_sum(amounts), 1.0)
+        weights = tf.reduce_sum(targets.box_weights)
+        return weights + 1.0 if self.counts_one_more else tf.maximum(weights, 1.0)
+
     @property
     def _coder_weights(self) -> list[float] | None:
         return list(self.box_coder_weights) if self.box_coder_weights else None
-
-
-def _divisor(targets: _Targets, amounts: tf.Tensor) -> tf.Tensor:
-    """What a loss is divided by: the positives' weights plus 1 as in Model Garden, or the sum of their soft targets."""
-    if targets.qualities is None:
-        return tf.reduce_sum(targets.box_weights) + 1.0
-    return tf.maximum(tf.reduce_sum(amounts), 1.0)

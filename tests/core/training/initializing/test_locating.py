@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.base.errors import CheckpointError
-from stages.core.training.fetch import fetch_checkpoint
+from stages.core.training.initializing.locating import locate_checkpoint
 
 
 def write_checkpoint(folder: Path, name: str = "ckpt-7", *, shards: int = 1) -> None:
@@ -40,7 +40,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def fetch(source: str, tmp_path: Path, said: list[str] | None = None) -> Path:
     say = (said if said is not None else []).append
-    return fetch_checkpoint(source, root=tmp_path, downloads=tmp_path / "downloads", say=say)
+    return locate_checkpoint(source, None, root=tmp_path, downloads=tmp_path / "downloads", say=say)
 
 
 @pytest.mark.parametrize("source", ["model/ckpt-7", "model/ckpt-7.index", "model", "model/ckpt-7.data-00000-of-00001"])
