@@ -11,8 +11,9 @@ NO_CLASS = "???"
 
 def label_list(interface: Interface) -> str:
     """Line n, from 0, names the class for which the output `detection_classes` holds n."""
-    names = {int(key) - interface.class_offset: " ".join(name.split()) for key, name in interface.labels.items()}
-    return "".join(f"{names.get(line, NO_CLASS)}\n" for line in range(max(names) + 1))
+    names = {int(key): " ".join(name.split()) for key, name in interface.labels.items()}
+    categories = interface.class_map or range(interface.class_offset, max(names) + 1)
+    return "".join(f"{names.get(category, NO_CLASS)}\n" for category in categories)
 
 
 def write_label_list(interface: Interface, folder: Path) -> None:

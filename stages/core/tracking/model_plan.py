@@ -48,7 +48,7 @@ class ModelPlan:
 
 
 def plan_model(cell: Cell, row: Row, split: Path) -> ModelPlan | None:
-    """The model of a row that passes the gate; None for the others.
+    """The model of a row because of which the gate is not red; None for the others.
 
     Args:
       split: Folder of the evaluation split, whose first image is the example.

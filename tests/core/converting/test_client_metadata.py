@@ -149,6 +149,11 @@ def test_a_line_is_what_the_class_output_says(labels: dict[str, str], offset: in
     assert label_list(interface).splitlines() == lines
 
 
+def test_a_map_of_classes_names_the_lines() -> None:
+    interface = detector_interface(labels={"1": "cat", "2": "dog"}, class_map=(0, 2, 0, 1))
+    assert label_list(interface).splitlines() == ["???", "dog", "???", "cat"]
+
+
 def shuffled_detector() -> bytes:
     """The detector with its outputs in another order."""
     model = parse_model(build_detector(), "hand made")
