@@ -8,6 +8,7 @@ from stages.core.base.layout import Layout
 from stages.core.command_line import parse_args, run_stage
 from stages.core.params.tree import load_params
 from stages.core.tracking.address import hide_password, resolve_uri
+from stages.core.tracking.moved import settle_moved
 from stages.core.tracking.outcome import TrackingUnavailableError
 from stages.core.tracking.plan import plan_publication
 from stages.core.tracking.publish import publish_in_time
@@ -21,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args("publish", argv, about=__doc__, flags=FLAGS)
     params, layout = load_params(args.root), Layout(args.root)
     uri = resolve_uri(params.publish.tracking_uri, args.root, os.environ)
+    if moved := settle_moved(uri):
+        print(moved, file=sys.stderr)
     if args.uri:
         print(uri)
         return 0

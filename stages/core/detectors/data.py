@@ -1,7 +1,8 @@
 """What a detector's configuration must know of the prepared data, and whether the two fit. Needs no TensorFlow."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from stages.core.base.errors import DataError, TrainingError
 from stages.core.base.layout import Layout
@@ -18,6 +19,7 @@ class TrainingData:
       val_annotations: COCO JSON that the evaluator compares with.
       num_classes: Foreground classes; category ids are 1..num_classes.
       num_train, num_val: Images of each split.
+      labels: Category id to name.
       sha256: Hash of all splits, from `prepare`'s report.
     """
 
@@ -28,6 +30,7 @@ class TrainingData:
     num_train: int
     num_val: int
     sha256: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_training_data(layout: Layout, detector: Detector) -> TrainingData:
@@ -53,6 +56,7 @@ def read_training_data(layout: Layout, detector: Detector) -> TrainingData:
         num_train=len(train.images),
         num_val=len(val.images),
         sha256=report.sha256,
+        labels={str(key): name for key, name in labels.items()},
     )
 
 

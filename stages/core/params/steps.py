@@ -222,6 +222,14 @@ class PublishParams(Section):
 
     tracking_uri: str = "sqlite:///mlflow.db"
     """A relative sqlite path is taken from the project's root. The variable MLFLOW_TRACKING_URI, when set, wins."""
-    experiment: str = "detectors"
+    experiment: Annotated[str, Field(max_length=500)] = "detectors"
+    """Name of the MLflow experiment."""
     timeout_s: Positive = 20
     """What a dead server may cost in all."""
+
+    @field_validator("experiment")
+    @classmethod
+    def _has_a_name(cls, value: str) -> str:
+        if not value.strip() or value != value.strip() or not value.isprintable():
+            raise ValueError(f"{value!r}: expected a name, without blanks at its ends")
+        return value

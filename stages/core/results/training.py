@@ -1,6 +1,6 @@
 """What a training leaves behind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stages.core.results.status import Status
 
@@ -39,6 +39,7 @@ class TrainResult:
       initialized_from: Path or URL of the init checkpoint; None when trained from scratch.
       not_loaded: Variables that the init checkpoint did not provide.
       fitted_anchors: What `anchors.fit` found; None without it, and in what is trained on from other weights.
+      labels: Category id (from 1) to name, as trained on; empty in results from before they were noted.
       data_sha256: Hash of the prepared data; config_sha256: of the resolved experiment.
       seconds: Wall time spent fitting, over all resumes.
       versions: Package name to version.
@@ -62,5 +63,6 @@ class TrainResult:
     config_sha256: str
     seconds: float
     versions: dict[str, str]
+    labels: dict[str, str] = field(default_factory=dict)
     status: Status = Status.OK
     reason: str = ""

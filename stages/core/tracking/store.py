@@ -21,6 +21,7 @@ from mlflow.utils.validation import (
 )
 
 from stages.core.base.errors import UserError
+from stages.core.tracking.address import is_local
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
 from stages.core.tracking.plan import Publication, RunPlan
 
@@ -28,6 +29,8 @@ KEY_TAG, CONTENT_TAG, PARENT_TAG = "run_key", "published_sha256", "mlflow.parent
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 """Opens the experiment on its runs: MLflow's UI takes an experiment of unknown kind for one about language models."""
 CUT = "…"
+MAX_SAID = 500
+"""Characters of an error that are shown: a proxy answers with a page."""
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -69,14 +72,20 @@ def publish_runs(publication: Publication, uri: str, progress: Progress = lambda
             finish_run(session, child_id, child)
             outcome += done
         finish_run(session, parent_id, publication.parent)
-    except MlflowException as error:
-        if error.error_code in _OUR_MISTAKES:
-            raise
-        raise TrackingUnavailableError(_first_line(error)) from error
-    except OSError as error:
-        raise TrackingUnavailableError(_first_line(error)) from error
     except ImportError as error:
         raise UserError(f"publish.tracking_uri: this kind of store needs a package that is absent: {error}") from None
+    except MlflowException as error:
+        # What a server says of a question need not come from MLflow: a proxy may have answered.
+        if error.error_code in _OUR_MISTAKES and is_local(uri):
+            raise
+        raise TrackingUnavailableError(_first_line(error)) from error
+    except UserError:
+        raise
+    except Exception as error:
+        if is_local(uri) and not isinstance(error, OSError):
+            raise
+        # Whatever an answer that is none of MLflow's leads to in its client.
+        raise TrackingUnavailableError(_first_line(error)) from error
     return outcome
 
 
@@ -191,4 +200,4 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return cut(lines[0], MAX_SAID) if lines else type(error).__name__

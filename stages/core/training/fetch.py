@@ -6,7 +6,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from stages.core.base.errors import CheckpointError
 from stages.core.base.hashing import hash_value
@@ -57,8 +57,9 @@ def _find_in_folder(folder: Path, source: str) -> Path:
     found = sorted(file.with_suffix("") for file in folder.rglob("*.index"))
     state = folder / "checkpoint"
     if len(found) > 1 and state.is_file():
+        # Written on another machine, it may hold absolute paths, and separators of the other kind.
         newest = state.read_text().partition('"')[2].partition('"')[0]
-        found = [prefix for prefix in found if prefix.name == Path(newest).name and prefix.parent == folder]
+        found = [prefix for prefix in found if prefix.name == PureWindowsPath(newest).name and prefix.parent == folder]
     if len(found) != 1:
         names = ", ".join(prefix.name for prefix in found[:5]) or "none"
         raise CheckpointError(f"init_checkpoint {source}: expected one checkpoint in the folder, found {names}")

@@ -220,6 +220,7 @@ def _result(job: TrainingJob, done: FitResult, history: HistoryLog, best_step: i
         initialized_from=source or job.config.task.init_checkpoint,
         not_loaded=tuple(read_json(dict[str, str], job.folder / "not_loaded.json")),
         fitted_anchors=job.anchors.record if job.anchors else None,
+        labels=dict(job.data.labels),
         data_sha256=job.data.sha256,
         config_sha256=job.key,
         seconds=history.seconds,
