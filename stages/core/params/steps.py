@@ -190,6 +190,9 @@ class GateParams(Section):
     """Scheme to largest fall of box or mask AP in points; a scheme not named here keeps the bound of MAX_AP_DROP."""
     floors: dict[str, FloorParams] = Field(default_factory=dict)
     """Model to lowest AP."""
+    max_export_drop: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Largest fall from the AP that `train` measured, with Model Garden's own post-processing, to that of the float
+    model under the exported one, in points. None: no bound. Judged where both are on the whole of val."""
     max_class_ap_drop: Annotated[float, Field(ge=0, le=100)] | None = None
     """Largest fall of any single class's box or mask AP, in points. None: no bound; AP of a class with a few objects
     moves by points for one of them."""

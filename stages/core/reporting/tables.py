@@ -62,10 +62,14 @@ COLUMNS = (
     Column(key="box_ap_interval", title="box AP 95 %", rank=5, is_interval=True),
     Column(key="box_ap_drop", title="box drop", digits=2, is_drop=True),
     Column(key="box_ap_drop_interval", title="box drop 95 %", digits=2, rank=2, is_interval=True),
+    Column(key="box_ap_trained", title="box trained", rank=5),
+    Column(key="box_trained_drop", title="box drop trained", digits=2, rank=3),
     Column(key="mask_ap", title="mask AP", masks=True),
     Column(key="mask_ap_interval", title="mask AP 95 %", masks=True, rank=5, is_interval=True),
     Column(key="mask_ap_drop", title="mask drop", digits=2, is_drop=True, masks=True),
     Column(key="mask_ap_drop_interval", title="mask drop 95 %", digits=2, masks=True, rank=2, is_interval=True),
+    Column(key="mask_ap_trained", title="mask trained", masks=True, rank=5),
+    Column(key="mask_trained_drop", title="mask drop trained", digits=2, masks=True, rank=3),
     Column(key="agreement_f1", title="agree F1", digits=3, rank=2),
     Column(key="latency_p50_ms", title="p50 ms"),
     Column(key="latency_p90_ms", title="p90 ms", rank=3),
@@ -148,6 +152,7 @@ def metrics_to_markdown(metrics: Metrics, notes: Sequence[str] = ()) -> str:
     if remarks:
         lines += ["", "## What the gate says", "", *remarks]
     lines += ["", "AP in points (0..100); a drop is float model minus file under the same post-processing.", ""]
+    lines += ["Trained: the same weights as `train` measured them, with Model Garden's own post-processing.", ""]
     lines += [
         "95 %: interval of the number over other images of this kind, by bootstrap; drops with both drawn alike.",
         "",
