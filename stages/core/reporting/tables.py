@@ -62,20 +62,20 @@ COLUMNS = (
     Column(key="box_ap_interval", title="box AP 95 %", rank=5, is_interval=True),
     Column(key="box_ap_drop", title="box drop", digits=2, is_drop=True),
     Column(key="box_ap_drop_interval", title="box drop 95 %", digits=2, rank=2, is_interval=True),
-    Column(key="box_ap_trained", title="box trained", rank=5),
-    Column(key="box_trained_drop", title="box drop trained", digits=2, rank=3),
     Column(key="mask_ap", title="mask AP", masks=True),
     Column(key="mask_ap_interval", title="mask AP 95 %", masks=True, rank=5, is_interval=True),
     Column(key="mask_ap_drop", title="mask drop", digits=2, is_drop=True, masks=True),
     Column(key="mask_ap_drop_interval", title="mask drop 95 %", digits=2, masks=True, rank=2, is_interval=True),
-    Column(key="mask_ap_trained", title="mask trained", masks=True, rank=5),
-    Column(key="mask_trained_drop", title="mask drop trained", digits=2, masks=True, rank=3),
     Column(key="agreement_f1", title="agree F1", digits=3, rank=2),
     Column(key="latency_p50_ms", title="p50 ms"),
     Column(key="latency_p90_ms", title="p90 ms", rank=3),
     Column(key="size_bytes", title="size MB", digits=2, scale=BYTES_PER_MB),
     Column(key="gzip_bytes", title="gzip MB", digits=2, scale=BYTES_PER_MB, rank=4),
     Column(key="peak_rss_bytes", title="peak MB", digits=0, scale=BYTES_PER_MB, rank=1),
+    Column(key="box_ap_trained", title="box trained", rank=5),
+    Column(key="box_trained_drop", title="box drop trained", digits=2, rank=3),
+    Column(key="mask_ap_trained", title="mask trained", masks=True, rank=5),
+    Column(key="mask_trained_drop", title="mask drop trained", digits=2, masks=True, rank=3),
 )
 
 
@@ -95,9 +95,8 @@ def format_interval(interval: Interval | None, digits: int) -> str:
 
 
 def columns_of(metrics: Metrics) -> tuple[Column, ...]:
-    """The columns that say something: mask columns only where some row has masks."""
-    masks = any(row.mask_ap is not None or row.mask_ap_float is not None for row in metrics.rows)
-    return tuple(column for column in COLUMNS if masks or not column.masks)
+    """The columns that say something: those in which some row has a value."""
+    return tuple(column for column in COLUMNS if any(getattr(row, column.key) is not None for row in metrics.rows))
 
 
 def headline(metrics: Metrics) -> str:
@@ -131,6 +130,17 @@ def best_rows(metrics: Metrics) -> tuple[tuple[str, Row], ...]:
         ranked = [(value, index) for index, row in enumerate(shippable) if (value := rank(row)) is not None]
         if ranked:
             found.append((title, shippable[min(ranked)[1]]))
+    return tuple(found)
+
+
+def highest_ap(metrics: Metrics) -> tuple[tuple[str, Row, float], ...]:
+    """Box AP and mask AP: title, the row that has the highest, whether it passes or not, and the number."""
+    found = []
+    for title, key in (("box AP", "box_ap"), ("mask AP", "mask_ap")):
+        known = [(getattr(row, key), row) for row in metrics.rows if getattr(row, key) is not None]
+        if known:
+            number, row = max(known, key=lambda entry: entry[0])
+            found.append((title, row, number))
     return tuple(found)
 
 

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,11 +21,13 @@ from mlflow.utils.validation import (
 )
 
 from stages.core.base.errors import UserError
+from stages.core.base.hashing import hash_file, hash_value
 from stages.core.tracking.address import is_local
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
 from stages.core.tracking.plan import Publication, RunPlan
 
 KEY_TAG, CONTENT_TAG, PARENT_TAG = "run_key", "published_sha256", "mlflow.parentRunId"
+FILES_TAG = "published_files_sha256"
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 """Opens the experiment on its runs: MLflow's UI takes an experiment of unknown kind for one about language models."""
 CUT = "…"
@@ -151,15 +153,20 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
     for tag_batch in batched(tags, MAX_PARAMS_TAGS_PER_BATCH):
         client.log_batch(run_id, tags=tag_batch)
         session.progress(0)
-    for metric_batch in batched(plan_to_metrics(plan, timestamp_ms), MAX_METRICS_PER_BATCH):
+    known = run.data.metrics if CONTENT_TAG in run.data.tags else {}
+    for metric_batch in batched(plan_to_metrics(plan, timestamp_ms, known), MAX_METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=metric_batch)
         session.progress(0)
+    files = hash_artifacts(plan.artifacts)
+    if run.data.tags.get(FILES_TAG) == files:
+        return
     for path, folder in plan.artifacts:
         session.progress(count_bytes(path))
         if path.is_dir():
             client.log_artifacts(run_id, str(path), f"{folder}/{path.name}")
         else:
             client.log_artifact(run_id, str(path), folder)
+    client.set_tag(run_id, FILES_TAG, files)
     session.progress(0)
 
 
@@ -171,11 +178,27 @@ def finish_run(session: Session, run_id: str, plan: RunPlan) -> None:
     session.progress(0)
 
 
-def plan_to_metrics(plan: RunPlan, timestamp_ms: int) -> Iterator[Metric]:
-    """Numbers at step 0, and every point of every curve at its own step."""
+def hash_artifacts(artifacts: Sequence[tuple[Path, str]]) -> str:
+    """sha256 over the files and where they go: a run that has them already is sent none again."""
+    found = []
+    for path, folder in artifacts:
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        found += [[folder, file.relative_to(path.parent).as_posix(), hash_file(file)] for file in files]
+    return hash_value(found)
+
+
+def plan_to_metrics(plan: RunPlan, timestamp_ms: int, known: Mapping[str, float]) -> Iterator[Metric]:
+    """Numbers at step 0, and every point of every curve at its own step.
+
+    Args:
+      known: Latest values of a run that was complete: what is the same is not sent again, which would double it.
+    """
     for name, value in plan.metrics.items():
-        yield Metric(name, value, timestamp_ms, 0)
+        if known.get(name) != value:
+            yield Metric(name, value, timestamp_ms, 0)
     for curve in plan.curves:
+        if curve.points and known.get(curve.name) == curve.points[-1][1]:
+            continue
         for step, value in curve.points:
             yield Metric(curve.name, value, timestamp_ms, step)
 
