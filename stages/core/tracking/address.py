@@ -14,6 +14,8 @@ from stages.core.base.errors import ParamsError
 STORE_KINDS = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks")
 """Kinds of tracking store that MLflow knows."""
 
+UI_ADDRESS = "http://127.0.0.1:5000"
+"""Where `make ui` serves."""
 ARTIFACTS_FOLDER = "mlartifacts"
 """Beside a SQLite store: the files of its runs."""
 
@@ -77,6 +79,27 @@ def artifact_root(uri: str) -> str | None:
     if not uri.startswith(_SQLITE):
         return None
     return (sqlite_path(uri).resolve().parent / ARTIFACTS_FOLDER).as_uri()
+
+
+def runs_page(uri: str, experiment: str) -> str:
+    """Address of an experiment's table of runs in MLflow's UI; of the UI itself where the experiment is not known yet.
+
+    MLflow opens an experiment on an overview that is empty for trainings.
+
+    Args:
+      uri: Tracking store: a server, or a SQLite file that `make ui` serves.
+    """
+    if not uri.startswith(_SQLITE):
+        return uri if uri.startswith(("http:", "https:")) else UI_ADDRESS
+    path, found = sqlite_path(uri), None
+    if path.is_file():
+        try:
+            with closing(sqlite3.connect(path)) as database:
+                query = "SELECT experiment_id FROM experiments WHERE name = ?"
+                found = database.execute(query, (experiment,)).fetchone()
+        except sqlite3.Error:
+            found = None
+    return f"{UI_ADDRESS}/#/experiments/{found[0]}/runs" if found else UI_ADDRESS
 
 
 def hide_password(uri: str) -> str:

@@ -7,7 +7,16 @@ from sqlalchemy import create_engine, text
 
 from stages.core.base.errors import ParamsError
 from stages.core.params.tree import parse_params
-from stages.core.tracking.address import artifact_root, hide_password, is_local, probe_store, resolve_uri, sqlite_path
+from stages.core.tracking.address import (
+    UI_ADDRESS,
+    artifact_root,
+    hide_password,
+    is_local,
+    probe_store,
+    resolve_uri,
+    runs_page,
+    sqlite_path,
+)
 from tests.builders import AWKWARD
 
 ROOT = Path("/somewhere/project")
@@ -100,3 +109,15 @@ def test_an_address_that_names_no_place_is_one_clear_line(uri: str) -> None:
 def test_an_experiment_has_a_name(name: str) -> None:
     with pytest.raises(ParamsError, match=r"publish\.experiment: "):
         parse_params({"models": ["maskrcnn_tiny"], "schemes": ["int8"], "publish": {"experiment": name}})
+
+
+def test_the_page_of_the_runs(tmp_path: Path) -> None:
+    uri = resolve_uri("sqlite:///mlflow.db", tmp_path, {})
+    assert runs_page(uri, "detectors") == UI_ADDRESS, "nothing is published yet"
+    assert not list(tmp_path.iterdir())
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT)")
+        database.execute("INSERT INTO experiments VALUES (0, 'Default'), (7, 'detectors')")
+    assert runs_page(uri, "detectors") == f"{UI_ADDRESS}/#/experiments/7/runs"
+    assert runs_page(uri, "smoke") == UI_ADDRESS
+    assert runs_page("http://host:5000", "detectors") == "http://host:5000"
