@@ -57,6 +57,8 @@ table: $(VENV)/.ready ## print the results table again
 	@python -m stages.report --table
 
 ui: $(VENV)/.ready ## open MLflow on the results (http://127.0.0.1:5000)
+	@page=$$(python -m stages.publish --page) && echo "runs: $$page" && \
+	  { (sleep 5; python -m webbrowser -t "$$page" > /dev/null 2>&1) & }
 	@mlflow server --backend-store-uri "$$(python -m stages.publish --uri)" --host 127.0.0.1 --port 5000
 
 pull: $(VENV)/.ready ## fetch data and results from the DVC remote, also those of other commits (none set: says so)

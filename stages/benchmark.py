@@ -10,6 +10,7 @@ from stages.core.command_line import parse_args, run_stage
 from stages.core.datasets.prepared import read_evaluation_split
 from stages.core.params.tree import load_params
 from stages.core.results.conversion import Conversion
+from stages.core.results.kinds import Variant
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     benchmark = measure_cost(
         read_json(Conversion, folder / RESULT_FILE),
         folder=folder,
+        exported=layout.exported(args.model, Variant.TRAINED),
         images=[image.path for image in split.images[: settings.images]],
         runs=settings.runs,
         warmup=settings.warmup,

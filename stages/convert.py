@@ -4,11 +4,13 @@ import sys
 from collections.abc import Sequence
 
 from stages.core.base.hashing import hash_file
-from stages.core.base.layout import Layout
+from stages.core.base.jsonfile import read_json
+from stages.core.base.layout import INTERFACE_FILE, Layout
 from stages.core.command_line import parse_args, run_stage
 from stages.core.converting.convert import convert_model
-from stages.core.datasets.prepared import read_calibration
+from stages.core.datasets.prepared import check_labels, read_calibration
 from stages.core.params.tree import load_params
+from stages.core.results.interface import read_interface
 from stages.core.results.status import Status
 from stages.core.tables.schemes import SCHEMES
 
@@ -18,9 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args("convert", argv, about=__doc__, model=True, scheme=True)
     params, layout = load_params(args.root), Layout(args.root)
     scheme = SCHEMES[args.scheme]
+    exported = layout.exported(args.model, scheme.source)
+    if (exported / INTERFACE_FILE).is_file():
+        labels = read_json(dict[str, str], layout.labels)
+        check_labels(read_interface(exported).labels, labels, exported / INTERFACE_FILE)
     conversion = convert_model(
         scheme,
-        exported=layout.exported(args.model, scheme.source),
+        exported=exported,
         images=read_calibration(layout.calibration, limit=params.convert.calibration_images),
         calibration_sha256=hash_file(layout.calibration),
         out_dir=layout.converted(args.model, scheme.name),

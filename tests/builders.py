@@ -1,6 +1,7 @@
 """Values with defaults for tests, and a whole project tree of believable results."""
 
 import json
+import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,13 @@ NO_OTHER_FORM = "TFLite_Detection_PostProcess ends one-stage detectors only: it 
 
 AWKWARD = "br[1] q?s*,100%#é$'\\x"
 """A folder's name that holds what patterns, lists, addresses and shells give a meaning to."""
+
+
+def plain(path: Path) -> str:
+    """A path that TensorFlow finds, to a file or checkpoint below such a folder; for tests that read it."""
+    link = Path(tempfile.mkdtemp(prefix="plain-"), "folder")
+    link.symlink_to(path.parent.absolute(), target_is_directory=True)
+    return str(link / path.name)
 
 
 def row(**changes: Any) -> Row:

@@ -15,7 +15,7 @@ from stages.core.processing.stored_outputs import load_outputs
 from stages.core.results.interface import read_interface
 from stages.core.running.open import open_runner
 from stages.export import main
-from tests.builders import LABELS
+from tests.builders import LABELS, plain
 from tests.exported_project import EXPORT, MODELS, SIZE
 from tests.tiny_project import write_artifact
 
@@ -115,7 +115,7 @@ def test_saved_model_computes_what_the_interface_says(
 
     folder = exported_project.exported(model, "trained")
     interface = read_interface(folder)
-    loaded = tf.saved_model.load(str(folder / "saved_model"))
+    loaded = tf.saved_model.load(plain(folder / "saved_model"))
     assert set(loaded.signatures) == signatures
     image = tf.random.uniform([1, SIZE, SIZE, 3], maxval=255.0, seed=1)
     for name, outputs in {"serving_default": interface.outputs, "raw_heads": interface.raw_outputs}.items():

@@ -21,7 +21,7 @@ from stages.core.results.kinds import Variant
 from stages.core.results.status import Status
 from stages.core.results.training import TrainResult
 from tests import refined_project
-from tests.builders import AWKWARD
+from tests.builders import AWKWARD, plain
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +116,7 @@ def masks_of(checkpoint: Path) -> dict[str, np.ndarray]:
     """Masks in a checkpoint, by the place of their kernel."""
     import tensorflow as tf
 
-    reader, mark = tf.train.load_checkpoint(str(checkpoint)), "model/pruning/masks/"
+    reader, mark = tf.train.load_checkpoint(plain(checkpoint)), "model/pruning/masks/"
     names = [name for name in reader.get_variable_to_shape_map() if name.startswith(mark)]
     return {
         name.removeprefix(mark).split("/.ATTRIBUTES")[0].replace(".S", "/"): reader.get_tensor(name) for name in names
@@ -151,7 +151,7 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
     assert result.checkpoint_sha256 == hash_file(folder / f"{result.checkpoint}.data-00000-of-00001")
 
     def stored(variant: Variant) -> dict[str, list[int]]:
-        return dict(tf.train.list_variables(str(project.variant(MODEL, variant) / "checkpoint" / "ckpt")))
+        return dict(tf.train.list_variables(plain(project.variant(MODEL, variant) / "checkpoint" / "ckpt")))
 
     assert stored(Variant.PRUNED) == stored(Variant.TRAINED)
     _, model = load_trained(folder)

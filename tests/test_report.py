@@ -17,7 +17,8 @@ ROW_KEYS = """
 model scheme backend source status reason artifact sha256 size_bytes gzip_bytes box_ap mask_ap box_ap_float
 mask_ap_float box_ap_drop mask_ap_drop box_class_ap_drop box_worst_class mask_class_ap_drop mask_worst_class
 box_ap_interval mask_ap_interval box_ap_drop_interval mask_ap_drop_interval box_class_ap_drop_interval
-mask_class_ap_drop_interval agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict
+mask_class_ap_drop_interval box_ap_trained mask_ap_trained box_trained_drop mask_trained_drop
+agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict
 verdict_reasons unsure_fails
 """
 

@@ -25,7 +25,7 @@ from stages.core.base.layout import Layout
 from stages.core.params.tree import merge_trees
 from stages.core.results.history import read_history
 from stages.core.results.training import TrainResult
-from tests.builders import AWKWARD
+from tests.builders import AWKWARD, plain
 
 pytestmark = pytest.mark.slow
 
@@ -145,7 +145,7 @@ def test_history_has_every_step_once(trained: Layout) -> None:
 def test_loading_gives_the_kept_weights(trained: Layout, trained_weights: dict[str, np.ndarray]) -> None:
     import tensorflow as tf
 
-    kept = tf.train.load_checkpoint(str(trained.variant(MODEL, "trained") / "checkpoint" / "ckpt"))
+    kept = tf.train.load_checkpoint(plain(trained.variant(MODEL, "trained") / "checkpoint" / "ckpt"))
     assert len(trained_weights) > 300
     for place, value in trained_weights.items():
         np.testing.assert_array_equal(kept.get_tensor(f"{place}/.ATTRIBUTES/VARIABLE_VALUE"), value)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from stages.core.base.errors import UsageError, UserError
 from stages.core.base.layout import PARAMS_FILE
 from stages.core.base.stopping import Stopped, received_stop, stop_on_signals
+from stages.core.base.system_errors import describe_system_error
 from stages.core.params.names import check_name
 from stages.core.params.tree import load_yaml
 from stages.core.tables.detectors import DETECTORS
@@ -214,6 +215,10 @@ def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
     except BaseException as error:
         # Native code may make another error of the stop.
         stop = error if isinstance(error, Stopped) else received_stop()
+        problem = describe_system_error(error) if isinstance(error, Exception) else None
+        if stop is None and problem is not None:
+            print(f"error: {problem}", file=sys.stderr)
+            sys.exit(EXIT_USER_ERROR)
         if stop is None:
             raise
         print(f"{name}: {stop}", file=sys.stderr, flush=True)

@@ -149,7 +149,15 @@ def test_a_bound_that_is_broken_turns_the_gate_red(smoke: SmokeRun) -> None:
 def test_metrics_and_plots_are_known_to_dvc(smoke: SmokeRun) -> None:
     shown = smoke.call("dvc", "metrics", "show", "--json")
     assert shown.returncode == 0, shown.stderr
-    assert "box_ap" in shown.stdout
+    assert '"red"' in shown.stdout
+    rows = smoke.call("dvc", "metrics", "show", f"models/report/metrics/{MODELS[0]}/float32.json", "--json")
+    assert '"box_ap"' in rows.stdout, rows.stderr
+
+
+def test_dvc_commands_that_ask_git_work(smoke: SmokeRun) -> None:
+    for command in (("params", "diff"), ("exp", "show", "--only-changed")):
+        done = smoke.call("dvc", *command)
+        assert done.returncode == 0, done.stderr
 
 
 STALE = {

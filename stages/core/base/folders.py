@@ -1,9 +1,21 @@
-"""Replacing a folder in one move: readers see the old content or the new, never half of either."""
+"""Replacing a file or folder in one move: readers see the old content or the new, never half of either."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; the file replaces `path` when the block ends well, and goes away when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from stages.core.base.errors import ArtifactError, MissingResultError
+from stages.core.base.folders import replaced_file
 
 T = TypeVar("T")
 
@@ -15,11 +16,9 @@ def write_json(value: Any, path: Path) -> None:
 
     Non-finite floats become null: a NaN that a reader takes for a number is worse than a missing one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     data: bytes = TypeAdapter(type(value)).dump_json(value, indent=2)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data + b"\n")
-    partial.replace(path)
+    with replaced_file(path) as partial:
+        partial.write_bytes(data + b"\n")
 
 
 def to_text(value: Any) -> str:

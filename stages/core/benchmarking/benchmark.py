@@ -5,10 +5,11 @@ from pathlib import Path
 
 from stages.core.base.errors import ArtifactError, InferenceError
 from stages.core.base.processes import ProcessFailedError, run_in_child
+from stages.core.benchmarking.beside import PairRequest, measure_beside, reference_file
 from stages.core.benchmarking.machine import read_machine
 from stages.core.benchmarking.measure import CostRequest, measure_file
 from stages.core.benchmarking.memory import measure_gzip_bytes
-from stages.core.results.benchmark import Benchmark
+from stages.core.results.benchmark import Benchmark, Beside
 from stages.core.results.conversion import Conversion
 from stages.core.results.status import Status
 from stages.core.running.artifact import DamagedFileError, read_artifact
@@ -20,6 +21,7 @@ def measure_cost(
     conversion: Conversion,
     *,
     folder: Path,
+    exported: Path,
     images: Sequence[Path],
     runs: int,
     warmup: int,
@@ -30,6 +32,7 @@ def measure_cost(
 
     Args:
       conversion: result.json of the cell; folder: where it is.
+      exported: Folder of the float model, whose file the latency is also compared with, in turns.
       images: Real images, timed in turn.
       runs, warmup: Timed and untimed inferences.
       max_seconds: A slow file is timed for so long, and fewer times.
@@ -50,6 +53,7 @@ def measure_cost(
     try:
         # In a process of its own: peak memory is then the file's, and a crash takes nothing else down.
         sample = run_in_child(measure_file, request, timeout_s=TIMEOUT_S, doing="measuring")
+        beside = _measure_beside(request, exported)
     except (ArtifactError, InferenceError, ProcessFailedError) as error:
         return _unmeasured(conversion, Status.FAILED, str(error), num_threads)
     return Benchmark(
@@ -58,6 +62,7 @@ def measure_cost(
         status=Status.OK,
         artifact_sha256=artifact.sha256,
         latency=sample.latency,
+        beside=beside,
         num_images=len(images),
         mean_detections=sample.mean_detections,
         init_ms=sample.init_ms,
@@ -71,6 +76,22 @@ def measure_cost(
         slow_ops=sample.slow_ops,
         machine=read_machine(),
     )
+
+
+def _measure_beside(request: CostRequest, exported: Path) -> Beside | None:
+    """In another process than the cost: the memory of two files would be in its peak. None without a reference file."""
+    if not reference_file(exported).is_file():
+        return None
+    pairs = PairRequest(
+        folder=request.folder,
+        exported=exported,
+        images=request.images,
+        pairs=request.runs,
+        warmup=request.warmup,
+        max_seconds=request.max_seconds,
+        num_threads=request.num_threads,
+    )
+    return run_in_child(measure_beside, pairs, timeout_s=TIMEOUT_S, doing="measuring beside the float model")
 
 
 def _unmeasured(conversion: Conversion, status: Status, reason: str, num_threads: int) -> Benchmark:

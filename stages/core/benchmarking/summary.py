@@ -12,4 +12,6 @@ def summarize_benchmark(benchmark: Benchmark) -> str:
     latency = benchmark.latency
     found = "" if benchmark.mean_detections is None else f" ({benchmark.mean_detections:.1f} objects)"
     times = f"p50 {latency.p50_ms:.1f} ms, p90 {latency.p90_ms:.1f} ms{found}"
+    if beside := benchmark.beside:
+        times += f", {beside.ratio:.2f} ({beside.low:.2f} to {beside.high:.2f}) of the float model's"
     return f"{cell}: {times}, peak {peak:.1f} MB, file {size:.1f} MB"

@@ -13,6 +13,7 @@ from stages.core.base.hashing import hash_files
 from stages.core.base.jsonfile import read_json, write_json
 from stages.core.base.layout import MODEL_FILES, PROOF_FILE, RESULT_FILE
 from stages.core.base.processes import ProcessFailedError, run_in_child
+from stages.core.base.system_errors import describe_system_error
 from stages.core.base.versions import read_versions
 from stages.core.converting.applicability import why_not_applicable
 from stages.core.converting.job import ConversionJob, Made
@@ -142,6 +143,8 @@ def _make_and_check(job: ConversionJob, timeout_s: float) -> tuple[Made, str]:
     except ModuleNotFoundError:
         raise
     except Exception as error:
+        if describe_system_error(error):
+            raise  # a full disk says nothing of the scheme
         # A quantizer's or runtime's own kind of refusal; a bug of ours would show its traceback here.
         print(*getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         return Made(), f"{type(error).__name__}: {' '.join(str(error).split())}"

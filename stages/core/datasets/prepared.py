@@ -1,6 +1,7 @@
 """Reading what `prepare` wrote: the only door through which later stages see images, labels and ground truth."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,11 +38,13 @@ class PreparedSplit:
       name: train, val or test.
       annotations: COCO JSON of the split.
       images: Ordered by image id.
+      labels: Category id (from 1) to name.
     """
 
     name: str
     annotations: Path
     images: tuple[PreparedImage, ...]
+    labels: Mapping[str, str]
 
     @cached_property
     def by_id(self) -> dict[int, PreparedImage]:
@@ -63,6 +66,7 @@ def read_split(folder: Path) -> PreparedSplit:
     annotations = folder / ANNOTATIONS_FILE
     try:
         tree = json.loads(annotations.read_bytes())
+        labels = {str(int(entry["id"])): str(entry["name"]) for entry in tree["categories"]}
         images = tuple(
             PreparedImage(entry["id"], folder / "images" / entry["file_name"], entry["height"], entry["width"])
             for entry in sorted(tree["images"], key=lambda entry: int(entry["id"]))
@@ -71,7 +75,7 @@ def read_split(folder: Path) -> PreparedSplit:
         raise MissingResultError(f"{annotations}: no such file; run `prepare` first") from None
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{annotations}: not the COCO JSON that `prepare` writes: {error!r}") from None
-    return PreparedSplit(folder.name, annotations, images)
+    return PreparedSplit(folder.name, annotations, images, labels)
 
 
 def read_evaluation_split(folder: Path) -> PreparedSplit:
@@ -87,6 +91,28 @@ def read_evaluation_split(folder: Path) -> PreparedSplit:
             f"(prepare.split.{folder.name}, or one that the source brings) and run `prepare` again"
         )
     return split
+
+
+def check_labels(trained: Mapping[str, str], prepared: Mapping[str, str], weights: Path) -> None:
+    """Checks that weights are used on the classes that they were trained on.
+
+    Args:
+      trained, prepared: Category id to name, of the weights and of the prepared data. Where the weights' are not known
+        (results from before they were noted), there is nothing to compare.
+      weights: For the message: the file that states theirs.
+
+    Raises:
+      DataError: naming the first class that differs.
+    """
+    if not trained or dict(trained) == dict(prepared):
+        return
+    keys = sorted({*trained, *prepared}, key=int)
+    first = next(key for key in keys if trained.get(key) != prepared.get(key))
+    raise DataError(
+        f"{weights}: class {first} is {trained.get(first, 'none')!r} in these weights ({len(trained)} classes), and "
+        f"{prepared.get(first, 'none')!r} in the prepared data ({len(prepared)}): trained on other labels; run `train` "
+        "again, or `prepare` the data that they were trained on"
+    )
 
 
 def load_image(path: Path) -> np.ndarray:

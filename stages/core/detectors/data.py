@@ -19,8 +19,8 @@ class TrainingData:
       val_annotations: COCO JSON that the evaluator compares with.
       num_classes: Foreground classes; category ids are 1..num_classes.
       num_train, num_val: Images of each split.
-      sha256: Hash of all splits, from `prepare`'s report.
       labels: Category id to name.
+      sha256: Hash of all splits, from `prepare`'s report.
     """
 
     train_records: str

@@ -9,6 +9,7 @@ from stages.core.base.folders import replaced_folder
 from stages.core.base.jsonfile import read_json
 from stages.core.base.layout import RESULT_FILE, SAVED_MODEL
 from stages.core.base.native_output import silence_native
+from stages.core.datasets.prepared import check_labels
 from stages.core.exporting.graph import (
     INPUT_NAME,
     DeploymentGraph,
@@ -60,6 +61,7 @@ def export_model(
         raise DataError(
             f"{path}: trained on {result.num_classes} classes, labels.json has {len(labels)}; run `train` again"
         )
+    check_labels(result.labels, {str(key): name for key, name in labels.items()}, path)
     with replaced_folder(out_dir) as partial:
         with silence_native():
             config, graph = build_graph(trained, settings)
@@ -110,4 +112,5 @@ def describe_graph(
             nms_iou_threshold=settings.nms_iou_threshold,
         ),
         checkpoint_sha256=result.checkpoint_sha256,
+        trained_data_sha256=result.data_sha256,
     )

@@ -32,6 +32,8 @@ class Bounds:
       min_box_ap, min_mask_ap: Floors, in points.
       max_class_ap_drop: Largest fall of any single class's AP, in points; None: no bound.
       max_size_mb, max_peak_rss_mb: Megabytes (10^6 bytes); None: no bound.
+      max_export_drop: Largest fall from what `train` measured to the float model under the exported post-processing, in
+        points; None: no bound.
       allow_zero_ap: Whether a file, or the float model, may find nothing.
       has_masks: Whether the mask numbers must exist.
     """
@@ -42,6 +44,7 @@ class Bounds:
     max_class_ap_drop: float | None = None
     max_size_mb: float | None = None
     max_peak_rss_mb: float | None = None
+    max_export_drop: float | None = None
     allow_zero_ap: bool = False
     has_masks: bool = False
 
@@ -60,6 +63,7 @@ def bounds_of(model: str, scheme: str, gate: GateParams, *, float_masks: bool = 
         max_class_ap_drop=gate.max_class_ap_drop,
         max_size_mb=gate.max_size_mb,
         max_peak_rss_mb=gate.max_peak_rss_mb,
+        max_export_drop=gate.max_export_drop,
         allow_zero_ap=gate.allow_zero_ap,
         has_masks=DETECTORS[model].has_masks if model in DETECTORS else float_masks,
     )
@@ -152,6 +156,11 @@ def _judge_bounds(row: Row, bounds: Bounds) -> tuple[Reason, ...]:
             _named("peak_rss", _megabytes(row.peak_rss_bytes), "MB"), bounds.max_peak_rss_mb, "gate.max_peak_rss_mb"
         ),
     ]
+    export_key = "gate.max_export_drop"
+    checks += [
+        _judge(_named(f"{kind}_export_drop", _export_drop(row, kind), "points"), bounds.max_export_drop, export_key)
+        for kind in kinds
+    ]
     class_key = "gate.max_class_ap_drop"
     checks += [
         _judge_ap(row, f"{kind}_class_ap_drop", bounds.max_class_ap_drop, class_key, most=True) for kind in kinds
@@ -167,6 +176,11 @@ class _Measured:
     value: float | None
     unit: str
     interval: Interval | None = None
+
+
+def _export_drop(row: Row, kind: str) -> float | None:
+    trained, exported = getattr(row, f"{kind}_ap_trained"), getattr(row, f"{kind}_ap_float")
+    return None if trained is None or exported is None else float(trained - exported)
 
 
 def _named(name: str, value: float | None, unit: str) -> _Measured:

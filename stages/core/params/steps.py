@@ -205,6 +205,9 @@ class GateParams(Section):
     """Scheme to largest fall of box or mask AP in points; a scheme not named here keeps the bound of MAX_AP_DROP."""
     floors: dict[str, FloorParams] = Field(default_factory=dict)
     """Model to lowest AP. Which models there are is checked with the whole of params.yaml."""
+    max_export_drop: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Largest fall from the AP that `train` measured, with Model Garden's own post-processing, to that of the float
+    model under the exported one, in points. None: no bound. Judged where both are on the whole of val."""
     max_class_ap_drop: Annotated[float, Field(ge=0, le=100)] | None = None
     """Largest fall of any single class's box or mask AP, in points. None: no bound; AP of a class with a few objects
     moves by points for one of them."""
@@ -230,9 +233,17 @@ class PublishParams(Section):
 
     tracking_uri: str = "sqlite:///mlflow.db"
     """A relative sqlite path is taken from the project's root. The variable MLFLOW_TRACKING_URI, when set, wins."""
-    experiment: str = "detectors"
+    experiment: Annotated[str, Field(max_length=500)] = "detectors"
+    """Name of the MLflow experiment."""
     timeout_s: Positive = 20
     """What a dead server may cost in all."""
+
+    @field_validator("experiment")
+    @classmethod
+    def _has_a_name(cls, value: str) -> str:
+        if not value.strip() or value != value.strip() or not value.isprintable():
+            raise ValueError(f"{value!r}: expected a name, without blanks at its ends")
+        return value
 
 
 class PromoteParams(Section):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.base.errors import ArtifactError, MissingResultError
+from stages.core.base.folders import replaced_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +51,8 @@ def save_outputs(stored: StoredOutputs, path: Path) -> None:
     for name, array in stored.outputs.items():
         arrays[f"output.{name}"] = to_stored(name, array)
     arrays |= {f"raw.{name}": array for name, array in stored.raw_outputs.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with replaced_file(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
 
 
 def load_outputs(path: Path) -> StoredOutputs:

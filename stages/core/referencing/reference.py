@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import track
 
 from stages.core.base.errors import ArtifactError, MissingResultError
-from stages.core.base.layout import SAVED_MODEL
+from stages.core.base.layout import INTERFACE_FILE, SAVED_MODEL
 from stages.core.base.native_output import silence_native
 from stages.core.base.plain_paths import plain_path
-from stages.core.datasets.prepared import PreparedSplit, load_image
+from stages.core.datasets.prepared import PreparedSplit, check_labels, load_image
 from stages.core.datasets.subset import choose_subset
 from stages.core.processing.decode import drop_unused_rows
 from stages.core.processing.preprocess import preprocess_image
@@ -36,12 +36,15 @@ def compute_reference(exported: Path, split: PreparedSplit) -> StoredOutputs:
 
     Raises:
       MissingResultError, ArtifactError: if the exported folder is missing or damaged.
+      DataError: if the model was trained on other labels.
     """
     interface = read_interface(exported)
     facts = read_brought_facts(exported)
     if facts is not None and facts.finished:
         run = load_finished(exported / facts.finished, Backend(facts.kind), interface)
         return run_split(run, split, interface)
+    if facts is None:
+        check_labels(interface.labels, split.labels, exported / INTERFACE_FILE)
     return run_split(load_float_model(exported / SAVED_MODEL, interface), split, interface)
 
 

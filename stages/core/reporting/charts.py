@@ -79,8 +79,8 @@ class Chart:
 
 
 def scatter_chart(marks: Sequence[Mark], *, x_title: str, y_title: str) -> Chart | None:
-    """Points on a cost axis (less is better) and an accuracy axis; None where there is nothing to draw."""
-    if not marks:
+    """Points on a cost axis (less is better) and an accuracy axis; None for fewer than two, which compare nothing."""
+    if len(marks) < 2:
         return None
     x_of, x_ticks = _cost_axis([mark.x for mark in marks])
     y_of, y_ticks = _linear_axis([mark.y for mark in marks], (HEIGHT - BOTTOM, TOP), pad=0.12)
@@ -97,8 +97,8 @@ def scatter_chart(marks: Sequence[Mark], *, x_title: str, y_title: str) -> Chart
 
 
 def line_chart(curves: Sequence[Curve], *, y_title: str) -> Chart | None:
-    """Curves over steps; None where no curve has a point."""
-    curves = [curve for curve in curves if curve.points]
+    """Curves over steps; None where no curve has two points. A curve with one is left out: it has no course."""
+    curves = [curve for curve in curves if len(curve.points) > 1]
     if not curves:
         return None
     steps = [step for curve in curves for step, _ in curve.points]

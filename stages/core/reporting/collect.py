@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,13 +88,20 @@ def read_record(kind: type[T], path: Path, command: str) -> T:
         raise MissingResultError(f"{path}: no such file; run `dvc repro` or `python -m {command}` first") from None
 
 
-def cells_to_metrics(cells: Iterable[Cell], gate: GateParams) -> Metrics:
-    """The results table, judged by the bounds of params.yaml."""
+def cells_to_metrics(
+    cells: Iterable[Cell], gate: GateParams, trainings: Mapping[str, TrainResult] | None = None
+) -> Metrics:
+    """The results table, judged by the bounds of params.yaml.
+
+    Args:
+      trainings: By model; without them nothing is said of what export cost.
+    """
     cells = tuple(cells)
+    rows = [add_trained(cell_to_row(cell), cell, (trainings or {}).get(cell.model)) for cell in cells]
     protocols = [cell.validation.protocol for cell in cells if cell.validation.protocol]
     splits = Counter((protocol.split, protocol.split_images) for protocol in protocols)
     split, num_images = splits.most_common(1)[0][0] if splits else ("unknown", None)
-    return Metrics(split=split, num_images=num_images, rows=judge_rows(map(cell_to_row, cells), gate))
+    return Metrics(split=split, num_images=num_images, rows=judge_rows(rows, gate))
 
 
 def cell_to_row(cell: Cell) -> Row:
@@ -146,6 +153,21 @@ def cell_to_row(cell: Cell) -> Row:
         verdict_reasons=("no verdict yet",),
     )
     return replace(row, **intervals)
+
+
+def add_trained(row: Row, cell: Cell, training: TrainResult | None) -> Row:
+    """The row with what `train` measured of the same weights, where that was on the same images."""
+    protocol = cell.validation.protocol
+    if training is None or protocol is None or protocol.split != "val" or protocol.subset:
+        return row
+    box, mask = (training.validation.get(name) for name in ("box_ap", "mask_ap"))
+    return replace(
+        row,
+        box_ap_trained=box,
+        mask_ap_trained=mask,
+        box_trained_drop=None if box is None or row.box_ap is None else box - row.box_ap,
+        mask_trained_drop=None if mask is None or row.mask_ap is None else mask - row.mask_ap,
+    )
 
 
 def row_intervals(kind: str, found: ApIntervals | None, worst: str | None) -> dict[str, Interval | None]:

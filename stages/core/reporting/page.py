@@ -1,8 +1,10 @@
 """The report page: one HTML file that needs nothing beside it."""
 
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from stages.core.reporting.classes import class_tables
 from stages.core.reporting.collect import worst_parity
@@ -10,9 +12,23 @@ from stages.core.reporting.confusion import class_cards
 from stages.core.reporting.content import Content, heat_tables, provenance, scatter_cards, subset_notes, training_cards
 from stages.core.reporting.pictures import embed_image
 from stages.core.reporting.refinements import qat_notes, sparsity_cards
-from stages.core.reporting.tables import best_rows, columns_of, format_interval, format_number, headline, row_remark
+from stages.core.reporting.tables import (
+    best_rows,
+    columns_of,
+    format_interval,
+    format_number,
+    headline,
+    highest_ap,
+    row_remark,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken behind its underscores and slashes, not inside a word."""
+    parts = re.split(r"(?<=[_/])", name)
+    return Markup("<wbr>").join(parts)
 
 
 def render_page(content: Content) -> str:
@@ -26,6 +42,7 @@ def render_page(content: Content) -> str:
     )
     environment.filters["num"] = format_number
     environment.filters["interval"] = format_interval
+    environment.filters["breakable"] = breakable
     images = {picture.image.image_id: picture.image for picture in content.pictures}
     return environment.get_template("page.html.jinja").render(
         content=content,
@@ -33,6 +50,7 @@ def render_page(content: Content) -> str:
         rows=tuple(zip(content.metrics.rows, content.bounds, strict=True)),
         headline=headline(content.metrics),
         best=best_rows(content.metrics),
+        highest=highest_ap(content.metrics),
         columns=columns_of(content.metrics),
         row_remark=row_remark,
         notes=subset_notes(content.cells),

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from stages.core.reporting.collect import Cell
 from stages.core.reporting.tables import format_number
+from stages.core.results.benchmark import Benchmark
 from stages.core.results.conversion import LayerSparsity
 from stages.core.results.status import Status
 from stages.core.tables.schemes import SCHEMES, plain_counterpart
 
 NOISE_POINTS = 0.3
 """AP differences below this say nothing on a few hundred images."""
-FASTER = 1.1
-"""Ratio of latencies from which one file counts as faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +110,22 @@ def _compare_cost(cell: Cell, plain: Cell) -> tuple[str, ...]:
         )
     if mine.latency and other.latency:
         times = f"p50 {mine.latency.p50_ms:.1f} ms against {other.latency.p50_ms:.1f} ms of {plain.scheme}"
-        if other.latency.p50_ms / mine.latency.p50_ms >= FASTER:
-            remarks.append(f"{times}: faster")
-        else:
-            remarks.append(f"{times}: the zeros give no speed on {mine.runtime}, which multiplies them like any number")
+        remarks.append(f"{times}: {compare_latency(mine, other)}")
     return tuple(remarks)
+
+
+def compare_latency(mine: Benchmark, other: Benchmark) -> str:
+    """Whether one file is faster than another, as far as that was measured.
+
+    Latencies of two runs of `benchmark` do not compare: the machine does other things minutes later. Each file was also
+    timed in turns with the float model's file, and the ratios to that do. The interval is the widest that the two
+    intervals allow.
+    """
+    if not mine.beside or not other.beside or mine.beside.reference_sha256 != other.beside.reference_sha256:
+        return "timed apart, so not compared"
+    ratio = mine.beside.ratio / other.beside.ratio
+    low, high = mine.beside.low / other.beside.high, mine.beside.high / other.beside.low
+    measured = f"{ratio:.2f} of its time, {low:.2f} to {high:.2f}, each timed in turns with the float model"
+    if low <= 1 <= high:
+        return f"no measurable difference ({measured})"
+    return f"{'faster' if high < 1 else 'slower'} ({measured})"

@@ -41,7 +41,7 @@ def read_content(
       MissingResultError: if a record is missing; the message names the stage to run.
     """
     cells, trainings = read_cells(layout, models, schemes), read_trainings(layout, models)
-    metrics = cells_to_metrics(cells, gate)
+    metrics = cells_to_metrics(cells, gate, trainings)
     pictures: tuple[Picture, ...] = ()
     if num_pictures:
         prepared = read_split(layout.split(split))

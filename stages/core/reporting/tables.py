@@ -72,6 +72,10 @@ COLUMNS = (
     Column(key="size_bytes", title="size MB", digits=2, scale=BYTES_PER_MB),
     Column(key="gzip_bytes", title="gzip MB", digits=2, scale=BYTES_PER_MB, rank=4),
     Column(key="peak_rss_bytes", title="peak MB", digits=0, scale=BYTES_PER_MB, rank=1),
+    Column(key="box_ap_trained", title="box trained", rank=5),
+    Column(key="box_trained_drop", title="box drop trained", digits=2, rank=3),
+    Column(key="mask_ap_trained", title="mask trained", masks=True, rank=5),
+    Column(key="mask_trained_drop", title="mask drop trained", digits=2, masks=True, rank=3),
 )
 
 
@@ -91,9 +95,8 @@ def format_interval(interval: Interval | None, digits: int) -> str:
 
 
 def columns_of(metrics: Metrics) -> tuple[Column, ...]:
-    """The columns that say something: mask columns only where some row has masks."""
-    masks = any(row.mask_ap is not None or row.mask_ap_float is not None for row in metrics.rows)
-    return tuple(column for column in COLUMNS if masks or not column.masks)
+    """The columns that say something: those in which some row has a value."""
+    return tuple(column for column in COLUMNS if any(getattr(row, column.key) is not None for row in metrics.rows))
 
 
 def headline(metrics: Metrics) -> str:
@@ -130,6 +133,17 @@ def best_rows(metrics: Metrics) -> tuple[tuple[str, Row], ...]:
     return tuple(found)
 
 
+def highest_ap(metrics: Metrics) -> tuple[tuple[str, Row, float], ...]:
+    """Box AP and mask AP: title, the row that has the highest, whether it passes or not, and the number."""
+    found = []
+    for title, key in (("box AP", "box_ap"), ("mask AP", "mask_ap")):
+        known = [(getattr(row, key), row) for row in metrics.rows if getattr(row, key) is not None]
+        if known:
+            number, row = max(known, key=lambda entry: entry[0])
+            found.append((title, row, number))
+    return tuple(found)
+
+
 def metrics_to_markdown(metrics: Metrics, notes: Sequence[str] = ()) -> str:
     """The whole of report.md.
 
@@ -148,6 +162,7 @@ def metrics_to_markdown(metrics: Metrics, notes: Sequence[str] = ()) -> str:
     if remarks:
         lines += ["", "## What the gate says", "", *remarks]
     lines += ["", "AP in points (0..100); a drop is float model minus file under the same post-processing.", ""]
+    lines += ["Trained: the same weights as `train` measured them, with Model Garden's own post-processing.", ""]
     lines += [
         "95 %: interval of the number over other images of this kind, by bootstrap; drops with both drawn alike.",
         "",

@@ -18,6 +18,27 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """Latency against a reference file that was timed in turns with this one, inference by inference.
+
+    Latencies taken minutes apart differ by what else the machine does; these do not, so that two files with the same
+    reference compare.
+
+    Attributes:
+      reference_sha256: Of the reference file, the float model's own TFLite file.
+      ratio: Median over the pairs of this file's latency divided by the reference's; low, high: its 95 % bootstrap
+        interval over the pairs.
+      pairs: How often both were timed.
+    """
+
+    reference_sha256: str
+    ratio: float
+    low: float
+    high: float
+    pairs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where a number was measured."""
 
@@ -48,6 +69,7 @@ class Benchmark:
     reason: str = ""
     artifact_sha256: str | None = None
     latency: Latency | None = None
+    beside: Beside | None = None
     num_images: int = 0
     mean_detections: float | None = None
     init_ms: float | None = None

@@ -132,6 +132,7 @@ class Interface:
       labels: Category id (from 1, as text) to name.
       post_processing: What the graph does after the heads.
       checkpoint_sha256: Hash of the weights' data file.
+      trained_data_sha256: Hash of the prepared data that they were trained on; empty where it is not known.
     """
 
     model: str
@@ -147,6 +148,7 @@ class Interface:
     labels: dict[str, str]
     post_processing: PostProcessing
     checkpoint_sha256: str
+    trained_data_sha256: str = ""
 
     @property
     def has_masks(self) -> bool:

@@ -21,6 +21,9 @@ class Row:
     """One line of the results table (`metrics.json`: rows). AP in points 0..100, over `num_images` of the split.
 
     `box_class_ap_drop` and `mask_class_ap_drop` are the drops of the class that lost most, which `*_worst_class` names.
+    `*_ap_trained` is the AP of the same weights as `train` measured it at its end, with Model Garden's own
+    post-processing instead of the exported one; `*_trained_drop` is what the file lost against that. None where the row
+    was evaluated on other images than the whole of val, on which `train` evaluates.
     `*_interval` is the 95 % bootstrap interval of a number over the images; None where it cannot be said.
     `unsure_fails` is what `gate.unsure` makes of a row whose verdict is `unsure`.
     """
@@ -51,6 +54,10 @@ class Row:
     mask_ap_drop_interval: Interval | None = None
     box_class_ap_drop_interval: Interval | None = None
     mask_class_ap_drop_interval: Interval | None = None
+    box_ap_trained: float | None = None
+    mask_ap_trained: float | None = None
+    box_trained_drop: float | None = None
+    mask_trained_drop: float | None = None
     agreement_f1: float | None
     num_images: int | None = None
     latency_p50_ms: float | None

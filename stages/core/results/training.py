@@ -1,6 +1,6 @@
 """What a training leaves behind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stages.core.results.status import Status
 
@@ -82,8 +82,8 @@ class TrainResult:
       initialized_from: Path or URL of the init checkpoint; None when trained from scratch.
       not_loaded: Variables that the init checkpoint did not provide.
       initialization: What the init checkpoint gave, part by part; None without one.
-      class_names: Names of the foreground classes by id; empty in results of earlier versions.
       fitted_anchors: What `anchors.fit` found; None without it, and in what is trained on from other weights.
+      labels: Category id (from 1) to name, as trained on; empty in results from before they were noted.
       data_sha256: Hash of the prepared data; config_sha256: of the resolved experiment.
       seconds: Wall time spent fitting, over all resumes.
       versions: Package name to version.
@@ -103,11 +103,11 @@ class TrainResult:
     initialized_from: str | None = None
     not_loaded: tuple[str, ...] = ()
     initialization: InitRecord | None = None
-    class_names: tuple[str, ...] = ()
     fitted_anchors: FittedAnchors | None = None
     data_sha256: str
     config_sha256: str
     seconds: float
     versions: dict[str, str]
+    labels: dict[str, str] = field(default_factory=dict)
     status: Status = Status.OK
     reason: str = ""

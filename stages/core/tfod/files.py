@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from stages.core.base.errors import ForeignConfigError, UsageError
+from stages.core.base.folders import replaced_file
 
 
 def read_text(path: Path) -> str:
@@ -40,6 +41,5 @@ def check_writable(path: Path, *, force: bool) -> None:
 
 def write_text(text: str, path: Path) -> None:
     """Writes a file whole or not at all, with its line ends as they are in `text`."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(text.encode())
-    partial.replace(path)
+    with replaced_file(path) as partial:
+        partial.write_bytes(text.encode())

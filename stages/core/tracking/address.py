@@ -14,6 +14,11 @@ from stages.core.base.errors import ParamsError
 STORE_KINDS = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks")
 """Kinds of tracking store that MLflow knows."""
 
+UI_ADDRESS = "http://127.0.0.1:5000"
+"""Where `make ui` serves."""
+ARTIFACTS_FOLDER = "mlartifacts"
+"""Beside a SQLite store: the files of its runs."""
+
 _SQLITE = "sqlite:///"
 
 
@@ -33,12 +38,30 @@ def resolve_uri(uri: str, root: Path, environ: Mapping[str, str]) -> str:
         raise ParamsError(
             f"{origin}: {hide_password(chosen)!r} is no tracking URI (known kinds: {', '.join(STORE_KINDS)})"
         )
+    _check_shape(chosen, kind, origin)
     if not chosen.startswith(_SQLITE) or chosen.startswith(f"{_SQLITE}/"):
         return chosen
     name, mark, options = chosen.removeprefix(_SQLITE).partition("?")
     # SQLAlchemy ends the path at a question mark, and takes what stands behind a percent sign for a code.
     folder = str(root).replace("%", "%25").replace("?", "%3F")
     return f"{_SQLITE}{folder}/{name}{mark}{options}"
+
+
+def _check_shape(uri: str, kind: str, origin: str) -> None:
+    """Raises ParamsError for an address that names no place."""
+    if kind == "sqlite" and not uri.startswith(_SQLITE):
+        raise ParamsError(f"{origin}: {uri!r}: expected sqlite:///<file>, with three slashes (four: an absolute path)")
+    if kind == "sqlite" and not uri.removeprefix(_SQLITE).partition("?")[0].strip("/"):
+        raise ParamsError(f"{origin}: {uri!r} names no file, expected sqlite:///<file>")
+    if kind not in ("http", "https"):
+        return
+    try:
+        parts = urlsplit(uri)
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        has_host = False
+    if not has_host:
+        raise ParamsError(f"{origin}: {hide_password(uri)!r}: expected {kind}://<host>, or {kind}://<host>:<port>")
 
 
 def sqlite_path(uri: str) -> Path:
@@ -55,7 +78,28 @@ def artifact_root(uri: str) -> str | None:
     """Where a new experiment keeps its files: beside a SQLite store, as URI; None: a server decides for itself."""
     if not uri.startswith(_SQLITE):
         return None
-    return (sqlite_path(uri).resolve().parent / "mlartifacts").as_uri()
+    return (sqlite_path(uri).resolve().parent / ARTIFACTS_FOLDER).as_uri()
+
+
+def runs_page(uri: str, experiment: str) -> str:
+    """Address of an experiment's table of runs in MLflow's UI; of the UI itself where the experiment is not known yet.
+
+    MLflow opens an experiment on an overview that is empty for trainings.
+
+    Args:
+      uri: Tracking store: a server, or a SQLite file that `make ui` serves.
+    """
+    if not uri.startswith(_SQLITE):
+        return uri if uri.startswith(("http:", "https:")) else UI_ADDRESS
+    path, found = sqlite_path(uri), None
+    if path.is_file():
+        try:
+            with closing(sqlite3.connect(path)) as database:
+                query = "SELECT experiment_id FROM experiments WHERE name = ?"
+                found = database.execute(query, (experiment,)).fetchone()
+        except sqlite3.Error:
+            found = None
+    return f"{UI_ADDRESS}/#/experiments/{found[0]}/runs" if found else UI_ADDRESS
 
 
 def hide_password(uri: str) -> str:

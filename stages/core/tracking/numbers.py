@@ -2,15 +2,20 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from stages.core.base.hashing import hash_value
 from stages.core.reporting.collect import Cell, worst_parity
 from stages.core.results.classes import ClassResults
 from stages.core.results.table import Row
 from stages.core.results.training import InitRecord
 from stages.core.results.validation import AveragePrecision, Interval
+
+MAX_CLASS_KEY = 100
+"""MLflow takes names of 250 characters, folder included."""
 
 
 def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
@@ -59,35 +64,57 @@ def init_numbers(record: InitRecord) -> dict[str, float]:
 
 
 def clean_name(name: str) -> str:
-    """A metric name as MLflow takes it: letters, digits, `_-./: ` and no empty or dotted path parts."""
-    parts = (re.sub(r"[^\w\-. :]", "_", part).strip(". ") or "_" for part in name.split("/"))
+    """A metric name as MLflow takes it: letters, digits, `_-./:`, no blanks, and no empty or dotted path parts."""
+    parts = (re.sub(r"[^\w\-.:]", "_", part).strip(".") or "_" for part in name.split("/"))
     return "/".join(parts)
+
+
+def class_keys(names: Iterable[str]) -> dict[str, str]:
+    """What each class is called inside a metric's name: its own name as far as MLflow takes it.
+
+    Slashes would open a folder. Names that would become equal (`a/b` and `a b`), also but for case, and such as are too
+    long get the beginning of their hash, so that any set of names gives as many metrics.
+    """
+    names = tuple(dict.fromkeys(names))
+    cleaned = {name: clean_name(name.replace("/", "_")) for name in names}
+    taken = Counter(key.casefold() for key in cleaned.values())
+    return {
+        name: key
+        if taken[key.casefold()] == 1 and len(key) <= MAX_CLASS_KEY
+        else f"{key[:MAX_CLASS_KEY]}-{hash_value(name)[:8]}"
+        for name, key in cleaned.items()
+    }
 
 
 def _ap_numbers(kind: str, ap: AveragePrecision) -> dict[str, float | None]:
     # AP itself is a number of the row: `box_ap`, and `box_ap_float` for the float model.
     fields = {name: value for name, value in asdict(ap).items() if name != "ap"}
     summary = {f"{kind}/{name}": value for name, value in fields.items() if not name.startswith("per_class")}
-    return (
-        summary | _by_class(f"{kind}_per_class", ap.per_class) | _by_class(f"{kind}_ap50_per_class", ap.per_class_ap50)
-    )
+    keys = class_keys(ap.per_class)
+    return {
+        **summary,
+        **_by_class(f"{kind}_per_class", ap.per_class, keys),
+        **_by_class(f"{kind}_ap50_per_class", ap.per_class_ap50, keys),
+    }
 
 
 def _class_numbers(kind: str, classes: ClassResults) -> dict[str, float | None]:
     best, curves = classes.overall.best, classes.curves
+    keys = class_keys(curves)
     points = {name: curve.best for name, curve in curves.items() if curve.best}
     return {
         **({f"{kind}_best/{name}": value for name, value in asdict(best).items()} if best else {}),
         # The same for boxes and masks: objects are counted once.
-        **_by_class("objects_per_class", {name: curve.num_objects for name, curve in curves.items()}),
-        **_by_class(f"{kind}_best_f1_per_class", {name: point.f1 for name, point in points.items()}),
-        **_by_class(f"{kind}_best_score_per_class", {name: point.score_threshold for name, point in points.items()}),
+        **_by_class("objects_per_class", {name: curve.num_objects for name, curve in curves.items()}, keys),
+        **_by_class(f"{kind}_best_f1_per_class", {name: point.f1 for name, point in points.items()}, keys),
+        **_by_class(
+            f"{kind}_best_score_per_class", {name: point.score_threshold for name, point in points.items()}, keys
+        ),
     }
 
 
-def _by_class(folder: str, values: Mapping[str, float | None]) -> dict[str, float | None]:
-    # Class names are the user's and may hold slashes: they must not open a folder of their own.
-    return {f"{folder}/{name.replace('/', '_')}": value for name, value in values.items()}
+def _by_class(folder: str, values: Mapping[str, float | None], keys: Mapping[str, str]) -> dict[str, float | None]:
+    return {f"{folder}/{keys[name]}": value for name, value in values.items()}
 
 
 def _is_number(value: object) -> bool:

@@ -31,6 +31,9 @@ from stages.core.tracking.model_plan import ModelPlan, plan_model
 from stages.core.tracking.numbers import cell_to_numbers, clean_name, init_numbers
 from stages.core.tracking.state import UNKNOWN, ProjectState
 
+JUDGING_SECTIONS = ("gate", "report", "publish")
+"""Sections of params.yaml on which no measured number depends."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
@@ -141,10 +144,11 @@ def plan_parent(
         name=f"{' + '.join(models)} ({state.experiment or state.key.removeprefix('metrics-')[:8]})",
         key=f"parent:{state.key}",
         content_sha256=hash_value([asdict(metrics), numbers, hash_file(layout.report / PAGE_FILE)]),
-        params=flatten(params),
+        params=measuring_settings(params),
         metrics=numbers,
         tags={
             "role": "parent",
+            **judging_settings(params),
             "gate": "red" if red else "green",
             "split": metrics.split,
             "mlflow.note.content": described,
@@ -181,16 +185,19 @@ def plan_child(
     """
     scheme = SCHEMES[cell.scheme]
     records = (cell.conversion, cell.validation, cell.benchmark)
-    content = hash_value([asdict(record) for record in records] + [row.verdict, row.verdict_reasons])
+    measured = hash_value([asdict(record) for record in records])
     about = {"scheme.name": scheme.name, "scheme.weights": scheme.weights, "scheme.activations": scheme.activations}
     return RunPlan(
         name=cell.name,
-        key=f"child:{hash_value([state.key, cell.model, cell.scheme, content])}",
-        content_sha256=content,
-        params={"model": cell.model, **about, **flatten(params)},
+        key=f"child:{hash_value([state.key, cell.model, cell.scheme, measured])}",
+        content_sha256=hash_value(
+            [measured, row.verdict, row.verdict_reasons, row.unsure_fails, judging_settings(params)]
+        ),
+        params={"model": cell.model, **about, **measuring_settings(params)},
         metrics=cell_to_numbers(cell, row),
         tags={
             "role": "child",
+            **judging_settings(params),
             "model": cell.model,
             "scheme": cell.scheme,
             "backend": row.backend,
@@ -207,6 +214,16 @@ def plan_child(
         artifacts=_cell_files(layout, cell),
         failed=row.fails,
     )
+
+
+def measuring_settings(tree: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that a run's numbers depend on: its parameters, which MLflow lets nobody change."""
+    return flatten({section: value for section, value in tree.items() if section not in JUDGING_SECTIONS})
+
+
+def judging_settings(tree: Mapping[str, Any]) -> dict[str, str]:
+    """The others, as tags: a changed bound changes the verdict of a run, and makes no new one."""
+    return flatten({section: value for section, value in tree.items() if section in JUDGING_SECTIONS}, "setting.")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -5,11 +5,15 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.core.base.errors import MissingResultError
-from stages.core.base.hashing import hash_file
+import yaml
+
+from stages.core.base.errors import ArtifactError, MissingResultError
+from stages.core.base.hashing import hash_file, hash_value
 from stages.core.base.layout import PROJECT_VARIABLE
 
 UNKNOWN = "unknown"
+JUDGING_STAGES = ("report", "gate")
+"""They say what follows from the numbers, and measure nothing."""
 EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
 """Set by DVC while it runs an experiment."""
 
@@ -19,7 +23,8 @@ class ProjectState:
     """The project at the moment of publishing.
 
     Attributes:
-      key: What the parent run is found by: the hash of dvc.lock, or of metrics.json where there is no dvc.lock.
+      key: What the parent run is found by: the hash of what dvc.lock says of the stages that measure, or of
+        metrics.json where there is no dvc.lock. Another bound of the gate is no other state: only verdicts change.
       dvc_lock_sha256: None where the stages were run by hand.
       git_sha: Commit, or `unknown` outside of git.
       git_dirty: Whether tracked or new files differ from it; dvc.lock aside, which is a result and is told by its hash.
@@ -44,12 +49,21 @@ def read_state(root: Path, *, dvc_lock: Path, metrics: Path) -> ProjectState:
     checkout = Path(os.environ.get(PROJECT_VARIABLE, root))
     lock_sha256 = hash_file(dvc_lock) if dvc_lock.exists() else None
     return ProjectState(
-        key=lock_sha256 or f"metrics-{hash_file(metrics)}",
+        key=_hash_measured(dvc_lock) if lock_sha256 else f"metrics-{hash_file(metrics)}",
         dvc_lock_sha256=lock_sha256,
         git_sha=_git(checkout, "rev-parse", "HEAD") or UNKNOWN,
         git_dirty=bool(_git(checkout, "status", "--porcelain", "--", ".", ":!dvc.lock")),
         experiment=os.environ.get(EXPERIMENT_VARIABLE, ""),
     )
+
+
+def _hash_measured(dvc_lock: Path) -> str:
+    """Raises ArtifactError if it is not the YAML that DVC writes."""
+    try:
+        stages = yaml.safe_load(dvc_lock.read_text())["stages"]
+        return hash_value({name: entry for name, entry in stages.items() if name not in JUDGING_STAGES})
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        raise ArtifactError(f"{dvc_lock}: not what `dvc repro` writes; take it out, or run `dvc repro`") from None
 
 
 def _git(root: Path, *args: str) -> str:

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,17 +21,22 @@ from mlflow.utils.validation import (
 )
 
 from stages.core.base.errors import UserError
+from stages.core.base.hashing import hash_file, hash_value
+from stages.core.tracking.address import is_local
 from stages.core.tracking.model_store import log_model
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
 from stages.core.tracking.plan import Publication, RunPlan
 from stages.core.tracking.registry import register_challenger
 
 KEY_TAG, CONTENT_TAG, PARENT_TAG = "run_key", "published_sha256", "mlflow.parentRunId"
+FILES_TAG = "published_files_sha256"
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 """Opens the experiment on its runs: MLflow's UI takes an experiment of unknown kind for one about language models."""
 CUT = "…"
 MODEL_ALLOWANCE = 4_000_000
 """Bytes that logging a model takes as long as, beside its file: its code, a trial run, some requests."""
+MAX_SAID = 500
+"""Characters of an error that are shown: a proxy answers with a page."""
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -74,14 +79,20 @@ def publish_runs(publication: Publication, uri: str, progress: Progress = lambda
             finish_run(session, child_id, child)
             outcome += done
         finish_run(session, parent_id, publication.parent)
-    except MlflowException as error:
-        if error.error_code in _OUR_MISTAKES:
-            raise
-        raise TrackingUnavailableError(_first_line(error)) from error
-    except OSError as error:
-        raise TrackingUnavailableError(_first_line(error)) from error
     except ImportError as error:
         raise UserError(f"publish.tracking_uri: this kind of store needs a package that is absent: {error}") from None
+    except MlflowException as error:
+        # What a server says of a question need not come from MLflow: a proxy may have answered.
+        if error.error_code in _OUR_MISTAKES and is_local(uri):
+            raise
+        raise TrackingUnavailableError(_first_line(error)) from error
+    except UserError:
+        raise
+    except Exception as error:
+        if is_local(uri) and not isinstance(error, OSError):
+            raise
+        # Whatever an answer that is none of MLflow's leads to in its client.
+        raise TrackingUnavailableError(_first_line(error)) from error
     return outcome
 
 
@@ -160,15 +171,20 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
             sha256=plan.tags["artifact_sha256"],
         )
         session.progress(0)
-    for metric_batch in batched(plan_to_metrics(plan, timestamp_ms, model_id), MAX_METRICS_PER_BATCH):
+    known = run.data.metrics if CONTENT_TAG in run.data.tags else {}
+    for metric_batch in batched(plan_to_metrics(plan, timestamp_ms, known, model_id), MAX_METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=metric_batch)
         session.progress(0)
+    files = hash_artifacts(plan.artifacts)
+    if run.data.tags.get(FILES_TAG) == files:
+        return
     for path, folder in plan.artifacts:
         session.progress(count_bytes(path))
         if path.is_dir():
             client.log_artifacts(run_id, str(path), f"{folder}/{path.name}")
         else:
             client.log_artifact(run_id, str(path), folder)
+    client.set_tag(run_id, FILES_TAG, files)
     session.progress(0)
 
 
@@ -180,11 +196,29 @@ def finish_run(session: Session, run_id: str, plan: RunPlan) -> None:
     session.progress(0)
 
 
-def plan_to_metrics(plan: RunPlan, timestamp_ms: int, model_id: str | None = None) -> Iterator[Metric]:
-    """Numbers at step 0, which are those of the run's model too, and every point of every curve at its own step."""
+def hash_artifacts(artifacts: Sequence[tuple[Path, str]]) -> str:
+    """sha256 over the files and where they go: a run that has them already is sent none again."""
+    found = []
+    for path, folder in artifacts:
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        found += [[folder, file.relative_to(path.parent).as_posix(), hash_file(file)] for file in files]
+    return hash_value(found)
+
+
+def plan_to_metrics(
+    plan: RunPlan, timestamp_ms: int, known: Mapping[str, float], model_id: str | None = None
+) -> Iterator[Metric]:
+    """Numbers at step 0, which are those of the run's model too, and every point of every curve at its own step.
+
+    Args:
+      known: Latest values of a run that was complete: what is the same is not sent again, which would double it.
+    """
     for name, value in plan.metrics.items():
-        yield Metric(name, value, timestamp_ms, 0, model_id=model_id)
+        if known.get(name) != value:
+            yield Metric(name, value, timestamp_ms, 0, model_id=model_id)
     for curve in plan.curves:
+        if curve.points and known.get(curve.name) == curve.points[-1][1]:
+            continue
         for step, value in curve.points:
             yield Metric(curve.name, value, timestamp_ms, step)
 
@@ -209,4 +243,4 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return cut(lines[0], MAX_SAID) if lines else type(error).__name__

@@ -8,7 +8,8 @@ from pathlib import Path
 from official.core import config_definitions as cfg
 
 from stages.core.base.hashing import hash_file, hash_value
-from stages.core.base.layout import Layout
+from stages.core.base.layout import RESULT_FILE, Layout
+from stages.core.datasets.prepared import check_labels
 from stages.core.detectors.build import build_experiment, refine_experiment, register_experiments
 from stages.core.detectors.data import TrainingData, check_batch_size
 from stages.core.params.training import TrainSettings
@@ -82,10 +83,15 @@ def plan_training(
     check_batch_size(detector.name, config.task.train_data.global_batch_size, data.num_train)
     init = start_sha256 = None
     if refinement is not None:
-        start = refinement.source / read_source(refinement.source, detector.name).checkpoint
+        source = read_source(refinement.source, detector.name)
+        prepared = {str(key): name for key, name in data.labels.items()}
+        check_labels(source.labels, prepared, refinement.source / RESULT_FILE)
+        start = refinement.source / source.checkpoint
         # The index holds the checksum of every tensor: its hash is the hash of the weights.
         start_sha256 = hash_file(Path(f"{start}.index"))
         say(f"{detector.name}: {refinement.variant} from {below_root(refinement.source, layout)}")
+        if source.data_sha256 != data.sha256:
+            say(f"warning: {detector.name}: these weights were trained on other data than what is prepared now")
     elif config.task.init_checkpoint:
         downloads = layout.work / "downloads"
         init = open_init_checkpoint(

@@ -1,5 +1,6 @@
 """Accuracy of one converted file on a split, beside the float model's under the same post-processing."""
 
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,13 +12,14 @@ from rich.progress import track
 from stages.core.base.errors import ArtifactError, InferenceError
 from stages.core.base.hashing import hash_value
 from stages.core.base.versions import read_versions
-from stages.core.datasets.prepared import PreparedImage, PreparedSplit
+from stages.core.datasets.prepared import PreparedImage, PreparedSplit, check_labels
 from stages.core.datasets.subset import choose_shown
 from stages.core.params.steps import MAX_SHOWN_IMAGES
 from stages.core.processing.stored_outputs import StoredOutputs, load_outputs
 from stages.core.results.conversion import Conversion
 from stages.core.results.interface import Interface
 from stages.core.results.kinds import Backend
+from stages.core.results.preparation import PrepareReport
 from stages.core.results.status import Status
 from stages.core.results.validation import AveragePrecision, Protocol, Validation
 from stages.core.running.artifact import DamagedFileError, read_artifact
@@ -41,7 +43,7 @@ def validate_conversion(
     interface: Interface,
     reference_path: Path,
     split: PreparedSplit,
-    data_sha256: str,
+    prepared: PrepareReport,
     num_threads: int,
     max_seconds: float,
     subset_images: int,
@@ -52,7 +54,7 @@ def validate_conversion(
     Args:
       conversion: result.json of the cell; folder: where it is.
       interface: Of the float model; reference_path: file of its outputs on the split.
-      split: The evaluated images; data_sha256: hash of that split.
+      split: The evaluated images; prepared: what `prepare` says of it.
       num_threads: Threads of one inference.
       max_seconds: A file that would need longer for the whole split is evaluated on a fixed subset of `subset_images`.
       agreement_score: Detections below are left out of the agreement and of the confusion matrix.
@@ -63,6 +65,7 @@ def validate_conversion(
     Raises:
       ArtifactError: if the file is another than the converted one, or the reference is of another split.
       MissingResultError: if there is no reference.
+      DataError: if the file, or the float model, was trained on other labels.
     """
     start = time.monotonic()
     if conversion.status is not Status.OK:
@@ -71,6 +74,10 @@ def validate_conversion(
         artifact = read_artifact(folder, conversion)
     except DamagedFileError as error:
         return _unjudged(conversion, Status.FAILED, str(error), start), stack_outputs(split.name, {})
+    for labels, where in ((interface.labels, reference_path), (artifact.interface.labels, artifact.path)):
+        check_labels(labels, split.labels, where)
+    if interface.trained_data_sha256 not in ("", prepared.sha256):
+        print(f"note: {conversion.model} is evaluated on other data than it was trained with", file=sys.stderr)
     reference = read_reference(reference_path, split)
     shown_ids = choose_shown(split.by_id, MAX_SHOWN_IMAGES, subset_images=subset_images)
     raw_ids = reference.raw_image_ids.tolist() if artifact.interface.raw_outputs else []
@@ -87,7 +94,7 @@ def validate_conversion(
     validation = replace(
         compared,
         notes=find_class_shift(reference, interface, images, split.annotations, box_ap=stated),
-        protocol=describe_protocol(artifact.interface, split, images, why, data_sha256),
+        protocol=describe_protocol(artifact.interface, split, images, why, prepared.splits[split.name].sha256),
         seconds=time.monotonic() - start,
     )
     return validation, stack_outputs(split.name, found.outputs)

@@ -26,6 +26,7 @@ from stages.core.results.kinds import Backend, Form
 from stages.core.running.artifact import Artifact
 from stages.core.running.open import open_runner
 from stages.core.tables.schemes import SCHEMES
+from tests.builders import plain
 from tests.exported_project import EXPORT, MODELS, random_model
 
 pytestmark = pytest.mark.slow
@@ -67,7 +68,7 @@ def open_case(folders: dict[str, Path], layout: Layout, name: str) -> Exported:
 def run_tensorflow(exported: Exported) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(exported[0] / SAVED_MODEL))
+    loaded = tf.saved_model.load(plain(exported[0] / SAVED_MODEL))
     detect = loaded.signatures["serving_default"]
     # The loaded object owns what the signature calls.
     return lambda pixels: {key: value.numpy() for key, value in detect(image=tf.constant(pixels)).items() if loaded}

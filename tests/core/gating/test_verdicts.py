@@ -50,6 +50,18 @@ RED = [
         ("mask_ap 59.30 is below 60 (gate.floors.maskrcnn_mobiledet.mask_ap) by 0.70 points",),
         {"floors": {"maskrcnn_mobiledet": FloorParams(mask_ap=60)}},
     ),
+    Case(
+        "what export costs",
+        {"box_ap_trained": 69.4},
+        ("box_export_drop 4.20 is above 0.5 (gate.max_export_drop) by 3.70 points",),
+        {"max_export_drop": 0.5},
+    ),
+    Case(
+        "what export costs, masks",
+        {**MASKED, "box_ap_trained": 65.2, "mask_ap_trained": 65.6},
+        ("mask_export_drop 5.80 is above 0.5",),
+        {"max_export_drop": 0.5},
+    ),
     Case("size", {}, ("size 3.80 is above 3 (gate.max_size_mb) by 0.80 MB",), {"max_size_mb": 3}),
     Case("memory", {}, ("peak_rss 62.00 is above 50 (gate.max_peak_rss_mb) by 12.00 MB",), {"max_peak_rss_mb": 50}),
     Case(
@@ -110,6 +122,9 @@ GREEN = [
         (),
         {"allow_zero_ap": True},
     ),
+    Case("export cost, no bound", {"box_ap_trained": 69.4}, ()),
+    Case("export cost within its bound", {"box_ap_trained": 65.6}, (), {"max_export_drop": 0.5}),
+    Case("export cost not known", {}, (), {"max_export_drop": 0.5}),
     Case("just alive", {"box_ap": 0.06, "box_ap_float": 0.06, "box_ap_drop": 0.0}, ()),
 ]
 

@@ -30,12 +30,21 @@ def test_ticks_are_few_round_and_span_the_values(low: float, high: float) -> Non
     assert all(len(f"{tick:g}") <= 7 for tick in ticks)
 
 
+def test_one_point_is_no_chart() -> None:
+    assert scatter_chart([mark(5, 60)], x_title="x", y_title="y") is None
+    one, two = Curve("train/total_loss", ((5, 1.0),)), Curve("train/cls_loss", ((5, 1.0), (6, 0.5)))
+    assert line_chart([one], y_title="y") is None
+    chart = line_chart([one, two], y_title="y")
+    assert chart is not None
+    assert [line.name for line in chart.lines] == ["train/cls_loss"]
+
+
 def test_nothing_to_draw_is_no_chart() -> None:
     assert scatter_chart([], x_title="x", y_title="y") is None
     assert line_chart([Curve("train/total_loss", ())], y_title="y") is None
 
 
-@pytest.mark.parametrize("marks", [[mark(5, 60)], [mark(5, 60), mark(5, 60)], [mark(0.0, 0.0)]], ids=len)
+@pytest.mark.parametrize("marks", [[mark(5, 60)] * 2, [mark(0.0, 0.0)] * 3], ids=len)
 def test_equal_points_still_make_axes(marks: list[Mark]) -> None:
     chart = scatter_chart(marks, x_title="x", y_title="y")
     assert chart is not None

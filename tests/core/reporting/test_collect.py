@@ -12,7 +12,7 @@ from stages.core.reporting.collect import cell_to_row, cells_to_metrics, check_c
 from stages.core.results.status import Status
 from stages.core.results.table import Verdict
 from stages.core.results.validation import Accuracy, Protocol
-from tests.builders import average_precision, write_cell, write_project
+from tests.builders import average_precision, train_result, validation, write_cell, write_project
 
 MODEL, SCHEME = "retinanet_mobiledet_edgetpu", "int8"
 
@@ -170,3 +170,23 @@ def test_a_row_that_params_ask_for_must_be_there(layout: Layout) -> None:
     metrics = cells_to_metrics(read_cells(layout, (MODEL,), (SCHEME,)), GateParams())
     with pytest.raises(MissingResultError, match="retinanet_mobiledet_edgetpu/float32"):
         check_complete(metrics, (MODEL,), ("float32", SCHEME))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "known"),
+    [({}, True), ({"split": "test"}, False), ({"subset": "too slow", "num_images": 2}, False)],
+)
+def test_what_export_costs_is_told_on_the_same_images(layout: Layout, protocol: dict[str, Any], known: bool) -> None:
+    base = validation(MODEL, SCHEME).protocol
+    assert base is not None
+    write_cell(layout, MODEL, SCHEME, validation_changes={"protocol": replace(base, **protocol)})
+    cells = read_cells(layout, (MODEL,), (SCHEME,))
+    (row,) = cells_to_metrics(cells, GateParams(), {MODEL: train_result(MODEL)}).rows
+    if not known:
+        assert (row.box_ap_trained, row.box_trained_drop) == (None, None)
+        return
+    assert row.box_ap is not None
+    assert (row.box_ap_trained, row.mask_ap_trained, row.mask_trained_drop) == (66.6, None, None)
+    assert row.box_trained_drop == pytest.approx(66.6 - row.box_ap)
+    (row,) = cells_to_metrics(cells, GateParams()).rows
+    assert row.box_ap_trained is None

@@ -21,7 +21,7 @@ from stages.core.results.validation import Accuracy, Parity, Protocol
 from tests.builders import average_precision, class_results, write_cell, write_project
 
 MODELS, SCHEMES = ("retinanet_mobiledet_edgetpu", "maskrcnn_mobiledet"), ("float32", "int8", "int16x8")
-VOID = {"meta", "link", "input", "br", "img", "hr", "line", "path", "rect", "circle"}
+VOID = {"meta", "link", "input", "br", "wbr", "img", "hr", "line", "path", "rect", "circle"}
 
 
 class Tree(HTMLParser):

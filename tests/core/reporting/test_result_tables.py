@@ -8,6 +8,7 @@ from stages.core.reporting.tables import (
     columns_of,
     format_number,
     headline,
+    highest_ap,
     metrics_to_markdown,
     print_table,
 )
@@ -100,3 +101,19 @@ def test_only_rows_that_pass_are_recommended() -> None:
 def test_a_row_judged_on_fewer_images_is_not_the_most_accurate() -> None:
     few = row(scheme="int16x8", box_ap=70.0, num_images=2)
     assert dict(best_rows(metrics(few, row())))["most accurate"].scheme == "int8"
+
+
+def test_a_column_of_dashes_is_left_out() -> None:
+    keys = [column.key for column in columns_of(metrics(row(gzip_bytes=None, agreement_f1=None)))]
+    assert not {"gzip_bytes", "agreement_f1", "box_ap_interval", "box_ap_trained"} & set(keys)
+    assert {"box_ap", "latency_p50_ms"} <= set(keys)
+
+
+def test_the_highest_ap_is_told_whether_its_row_passes_or_not() -> None:
+    failing = row(scheme="float16", box_ap=70.0, verdict=Verdict.FAIL)
+    told = highest_ap(metrics(row(), failing, MASKED))
+    assert [(title, found.scheme, number) for title, found, number in told] == [
+        ("box AP", "float16", 70.0),
+        ("mask AP", "int8", 59.3),
+    ]
+    assert highest_ap(metrics(ABSENT)) == ()

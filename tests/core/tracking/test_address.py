@@ -6,7 +6,17 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy import create_engine, text
 
 from stages.core.base.errors import ParamsError
-from stages.core.tracking.address import artifact_root, hide_password, is_local, probe_store, resolve_uri, sqlite_path
+from stages.core.params.tree import parse_params
+from stages.core.tracking.address import (
+    UI_ADDRESS,
+    artifact_root,
+    hide_password,
+    is_local,
+    probe_store,
+    resolve_uri,
+    runs_page,
+    sqlite_path,
+)
 from tests.builders import AWKWARD
 
 ROOT = Path("/somewhere/project")
@@ -83,3 +93,31 @@ def test_a_free_database_is_fine_and_one_in_use_is_not(tmp_path: Path) -> None:
         assert probe_store(uri, 0.1) == "database is locked"
         other.rollback()
     assert probe_store(f"sqlite:///{tmp_path}/none/mlflow.db", 1) == "unable to open database file"
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite://mlflow.db", "sqlite:mlflow.db", "sqlite:///", "http://", "http:/host:5000", "http://:5000",
+            "https://host:port", "http://host:99999", "http://[::1"],
+)  # fmt: skip
+def test_an_address_that_names_no_place_is_one_clear_line(uri: str) -> None:
+    with pytest.raises(ParamsError, match=r"^publish\.tracking_uri: ") as caught:
+        resolve_uri(uri, ROOT, {})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", " detectors", "detectors ", "two\nlines", "n" * 501])
+def test_an_experiment_has_a_name(name: str) -> None:
+    with pytest.raises(ParamsError, match=r"publish\.experiment: "):
+        parse_params({"models": ["maskrcnn_tiny"], "schemes": ["int8"], "publish": {"experiment": name}})
+
+
+def test_the_page_of_the_runs(tmp_path: Path) -> None:
+    uri = resolve_uri("sqlite:///mlflow.db", tmp_path, {})
+    assert runs_page(uri, "detectors") == UI_ADDRESS, "nothing is published yet"
+    assert not list(tmp_path.iterdir())
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT)")
+        database.execute("INSERT INTO experiments VALUES (0, 'Default'), (7, 'detectors')")
+    assert runs_page(uri, "detectors") == f"{UI_ADDRESS}/#/experiments/7/runs"
+    assert runs_page(uri, "smoke") == UI_ADDRESS
+    assert runs_page("http://host:5000", "detectors") == "http://host:5000"

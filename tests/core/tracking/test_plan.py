@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow.utils.validation import _validate_metric_name
 
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.jsonfile import write_json
@@ -15,6 +16,7 @@ from stages.core.results.benchmark import Latency
 from stages.core.results.classes import ClassCurve, ClassResults, OperatingPoint
 from stages.core.results.training import InitializedPart, InitRecord
 from stages.core.results.validation import AveragePrecision, Parity
+from stages.core.tracking.numbers import class_keys
 from stages.core.tracking.plan import Publication, clean_name, flatten, plan_publication
 from stages.core.tracking.state import read_state
 from stages.report import main as report
@@ -211,7 +213,7 @@ def test_class_names_become_names_that_mlflow_takes(layout: Layout) -> None:
     accuracy = Accuracy(box=average_precision(60.0, {"1": "a/b", "2": "Ø 5 mm, round", "3": ".."}))
     write_cell(layout, "retinanet_mobiledet_edgetpu", "int8", validation_changes={"accuracy": accuracy})
     names = {name for name in plan(layout).children[1].metrics if name.startswith("box_per_class/")}
-    assert names == {"box_per_class/a_b", "box_per_class/Ø 5 mm_ round", "box_per_class/_"}
+    assert names == {"box_per_class/a_b", "box_per_class/Ø_5_mm__round", "box_per_class/_"}
 
 
 @pytest.mark.parametrize(("name", "clean"), [("a//b", "a/_/b"), ("train/loss", "train/loss"), ("a*b", "a_b")])
@@ -222,3 +224,25 @@ def test_clean_names(name: str, clean: str) -> None:
 def test_settings_are_flattened() -> None:
     tree = yaml.safe_load("{a: {b: 1, c: [1, 2]}, d: null, e: text, f: {}}")
     assert flatten(tree) == {"a.b": "1", "a.c": "[1, 2]", "d": "null", "e": "text", "f": "{}"}
+
+
+NAMES = {
+    "long": ["n" * 300, "n" * 299 + "m", "short"],
+    "equal once cleaned": ["a/b", "a_b", "a b", "a:b"],
+    "equal but for case": ["Fig", "fig"],
+    "nothing left": ["...", "/", "."],
+    "letters": ["Ø 5 mm", "日本", "a\nb", "tab\there"],
+    "folders": ["../up", "/root", "a//b"],
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_any_class_names_give_distinct_valid_recognisable_metrics(names: list[str]) -> None:
+    keys = class_keys(names)
+    assert len({key.casefold() for key in keys.values()}) == len(names)
+    for name, key in keys.items():
+        _validate_metric_name(f"box_best_score_per_class/{key}")
+        assert not set(key) & {"/", " "}
+        letters = "".join(filter(str.isalnum, name))[:20]
+        assert "".join(filter(str.isalnum, key)).startswith(letters)
+    assert class_keys(["fig", "date"]) == {"fig": "fig", "date": "date"}

@@ -135,3 +135,55 @@ def die(connection: Connection) -> None:
 def test_a_process_that_dies_is_a_bug_and_not_silence() -> None:
     with ChildProcess(die) as process, pytest.raises(ProcessFailedError, match="status 3 while publishing"):
         _wait(process, 30)
+
+
+PAGE = b"<html><body><h1>400 Bad Request</h1>\n<p>from a proxy</p></body></html>"
+ANSWERS = {
+    **{f"status {status}": (status, "text/html", PAGE) for status in (200, 302, 400, 401, 403, 404, 413, 418)},
+    "JSON of another kind": (200, "application/json", b"[1, 2]"),
+    "JSON without what was asked for": (200, "application/json", b"{}"),
+    "an error of MLflow's": (400, "application/json", b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}'),
+    "nothing": (200, "application/json", b""),
+}
+
+
+@pytest.fixture(scope="module")
+def answering_server() -> Iterator[tuple[int, dict[str, tuple[int, str, bytes]]]]:
+    """A server that answers everything alike, as `now` says."""
+    answers = {"now": (200, "text/html", b"")}
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, kind, body = answers["now"]
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1], answers
+        server.shutdown()
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_whatever_a_server_answers_is_a_line(
+    answer: tuple[int, str, bytes],
+    answering_server: tuple[int, dict[str, tuple[int, str, bytes]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    store = pytest.importorskip("stages.core.tracking.store")
+    port, answers = answering_server
+    answers["now"] = answer
+    with pytest.raises(TrackingUnavailableError) as caught:
+        store.publish_runs(PUBLICATION, f"http://127.0.0.1:{port}")
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 500

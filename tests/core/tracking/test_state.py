@@ -4,7 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from stages.core.base.errors import ArtifactError
 from stages.core.tracking.state import UNKNOWN, ProjectState, read_state
 
 
@@ -47,3 +49,28 @@ def test_outside_of_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (tmp_path / "metrics.json").write_text("{}")
     state = read(tmp_path)
     assert (state.git_sha, state.git_dirty) == (UNKNOWN, False)
+
+
+LOCK = {"train": {"cmd": "t", "outs": [1]}, "report": {"cmd": "r"}, "gate": {"cmd": "g", "params": {"gate": 1}}}
+CHANGES = {
+    "another bound": ({"gate": {"cmd": "g", "params": {"gate": 2}}}, True),
+    "another report": ({"report": {"cmd": "other"}}, True),
+    "another training": ({"train": {"cmd": "t", "outs": [2]}}, False),
+    "a stage more": ({"convert": {"cmd": "c"}}, False),
+}
+
+
+@pytest.mark.parametrize(("change", "same"), CHANGES.values(), ids=CHANGES)
+def test_the_state_is_what_was_measured(change: dict[str, object], same: bool, root: Path) -> None:
+    (root / "dvc.lock").write_text(yaml.safe_dump({"stages": LOCK}))
+    before = read(root)
+    (root / "dvc.lock").write_text(yaml.safe_dump({"stages": {**LOCK, **change}}))
+    assert (read(root).key == before.key) == same
+    assert read(root).dvc_lock_sha256 != before.dvc_lock_sha256
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "a: b", "stages: 3"])
+def test_a_damaged_dvc_lock_is_one_line(text: str, root: Path) -> None:
+    (root / "dvc.lock").write_text(text)
+    with pytest.raises(ArtifactError, match=r"dvc\.lock: not what `dvc repro` writes"):
+        read(root)

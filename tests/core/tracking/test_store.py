@@ -137,3 +137,31 @@ def test_a_deleted_experiment_is_named(uri: str, publication: Publication) -> No
     client.delete_experiment(client.get_experiment_by_name("detectors").experiment_id)
     with pytest.raises(UserError, match=r"publish\.experiment: 'detectors' was deleted"):
         store.publish_runs(publication, uri)
+
+
+def test_a_changed_verdict_makes_no_run_and_sends_no_file(uri: str, publication: Publication, tmp_path: Path) -> None:
+    store.publish_runs(publication, uri)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "mlartifacts").rglob("*")}
+    judged = tuple(
+        replace(child, content_sha256="two", tags={**child.tags, "verdict": "fail"}, failed=True)
+        for child in publication.children
+    )
+    sent: list[int] = []
+    outcome = store.publish_runs(replace(publication, children=judged), uri, progress=sent.append)
+    assert outcome == Outcome(completed=2, unchanged=1)
+    assert sum(sent) == 0
+    runs, client = runs_of(uri), mlflow.MlflowClient(tracking_uri=uri)
+    assert len(runs) == 3
+    for name in ("m/float32", "m/int8"):
+        assert (runs[name].data.tags["verdict"], runs[name].info.status) == ("fail", "FAILED")
+        assert len(client.get_metric_history(runs[name].info.run_id, "box_ap")) == 1
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "mlartifacts").rglob("*")} == before
+
+
+def test_a_changed_file_is_sent(uri: str, publication: Publication, tmp_path: Path) -> None:
+    store.publish_runs(publication, uri)
+    (tmp_path / "model.tflite").write_bytes(b"another")
+    changed = replace(publication.children[0], content_sha256="two")
+    store.publish_runs(replace(publication, children=(changed,)), uri)
+    (stored,) = (tmp_path / "mlartifacts").rglob("model.tflite")
+    assert stored.read_bytes() == b"another"

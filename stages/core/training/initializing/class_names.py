@@ -73,9 +73,9 @@ def _names_beside(checkpoint: Path) -> Iterator[tuple[str, dict[int, str]]]:
     """Files of class names in the checkpoint's folder or, for our own results, in the one above."""
     for folder in (checkpoint.parent, checkpoint.parent.parent):
         if (folder / RESULT_FILE).is_file():
-            names = read_json(TrainResult, folder / RESULT_FILE).class_names
-            if any(names):
-                yield str(folder / RESULT_FILE), {number: name for number, name in enumerate(names, start=1) if name}
+            labels = read_json(TrainResult, folder / RESULT_FILE).labels
+            if labels:
+                yield str(folder / RESULT_FILE), {int(number): name for number, name in labels.items()}
     for name in (LABEL_MAP_FILE, LABELS_FILE):
         if (checkpoint.parent / name).is_file():
             yield str(checkpoint.parent / name), read_class_names(checkpoint.parent / name)

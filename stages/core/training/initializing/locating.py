@@ -3,7 +3,7 @@
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from stages.core.base.errors import CheckpointError
 from stages.core.base.hashing import hash_file, hash_value
@@ -100,7 +100,8 @@ def _newest(folder: Path, found: Sequence[Path]) -> list[Path]:
     state = folder / "checkpoint"
     if not state.is_file():
         return list(found)
-    newest = Path(state.read_text().partition('"')[2].partition('"')[0]).name + INDEX
+    # Written on another machine, it may hold absolute paths, and separators of the other kind.
+    newest = PureWindowsPath(state.read_text().partition('"')[2].partition('"')[0]).name + INDEX
     return [path for path in found if path.name == newest and path.parent == folder] or list(found)
 
 

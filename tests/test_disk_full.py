@@ -1,0 +1,121 @@
+"""No room for what a stage writes: one line, status 2, nothing half-written, and the next run is fine."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.core.base.folders import replaced_file
+from stages.core.base.jsonfile import write_json
+from stages.core.base.layout import Layout
+from stages.core.base.system_errors import describe_system_error
+from tests.builders import write_project
+from tests.tflite_builder import build_detector
+from tests.tiny_project import LABELS, write_conversion, write_tiny_project
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = "retinanet_mobiledet_tiny"
+ROW = ("--model", MODEL, "--scheme", "float32")
+LIMIT = 400
+"""Bytes that a file may have: less than any stage writes."""
+
+
+def tiny(root: Path) -> Layout:
+    layout = write_tiny_project(root)
+    write_conversion(layout, MODEL, "float32", build_detector())
+    write_json(LABELS, layout.labels)
+    write_json({"seed": 0, "split": "train", "images": []}, layout.calibration)
+    (layout.exported(MODEL, "trained") / "model.tflite").write_bytes(build_detector())
+    return layout
+
+
+def measured(root: Path) -> Layout:
+    return write_project(root, (MODEL,), ("float32",), params={"report": {"num_pictures": 1}})
+
+
+STAGES: dict[str, tuple[Callable[[Path], Layout], tuple[str, ...]]] = {
+    "convert": (tiny, ROW),
+    "validate": (tiny, ROW),
+    "benchmark": (tiny, ROW),
+    "report": (measured, ()),
+}
+
+
+def run_stage(
+    stage: str, root: Path, arguments: tuple[str, ...], limit: int | None
+) -> subprocess.CompletedProcess[str]:
+    def no_room() -> None:
+        # As a full disk does, this fails the write; and it holds for child processes too.
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    command = [sys.executable, "-m", f"stages.{stage}", *arguments, "--root", str(root)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=no_room)
+
+
+def files_of(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_without_room_says_so_and_is_fine_afterwards(stage: str, tmp_path: Path) -> None:
+    make, arguments = STAGES[stage]
+    root = make(tmp_path).root
+    before = files_of(root)
+
+    full = run_stage(stage, root, arguments, LIMIT)
+    assert full.returncode == 2, full.stderr
+    (line,) = [line for line in full.stderr.splitlines() if "%" not in line]
+    assert line.startswith("error: ")
+    assert os.strerror(errno.EFBIG) in line
+    left = {path for path in files_of(root) if path not in before}
+    assert not [path for path in left if path.stat().st_size >= LIMIT and path.suffix == ".json"], "half of a result"
+    assert {path: content for path, content in files_of(root).items() if path in before} == before
+
+    assert run_stage(stage, root, arguments, None).returncode == 0
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("link", ["", "__cause__", "__context__"])
+def test_an_error_of_the_system_is_found_behind_others(code: int, link: str) -> None:
+    error: BaseException = OSError(code, os.strerror(code), "models/x.json")
+    if link:
+        outer = RuntimeError("a library gave up")
+        setattr(outer, link, error)
+        error = outer
+    told = describe_system_error(error)
+    assert told is not None
+    assert told.startswith(f"models/x.json: {os.strerror(code)}; ")
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (RuntimeError("RESOURCE_EXHAUSTED: /a/b.tfrecord; No space left on device"), True),
+        (RuntimeError("database or disk is full"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x"), False),
+        (ValueError("shape mismatch"), False),
+    ],
+)
+def test_what_native_code_says_counts_too(error: Exception, found: bool) -> None:
+    assert (describe_system_error(error) is not None) == found
+
+
+def fail_to_write(path: Path) -> None:
+    with replaced_file(path) as partial:
+        partial.write_text("ne")
+        raise OSError("full")
+
+
+def test_a_file_that_could_not_be_finished_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(OSError, match="full"):
+        fail_to_write(path)
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])
