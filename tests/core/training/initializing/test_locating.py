@@ -56,8 +56,15 @@ def test_a_folder_of_several_takes_the_one_that_its_state_file_names(tmp_path: P
     write_checkpoint(tmp_path / "model", "ckpt-12")
     with pytest.raises(CheckpointError, match="expected one checkpoint in the folder, found ckpt-12, ckpt-7"):
         fetch("model", tmp_path)
-    (tmp_path / "model" / "checkpoint").write_text('model_checkpoint_path: "ckpt-12"\n')
-    assert fetch("model", tmp_path) == tmp_path / "model" / "ckpt-12"
+    for written in (
+        "ckpt-12",
+        "/home/x/run/ckpt-12",
+        "C:\\\\Users\\\\x\\\\run\\\\ckpt-12",
+        "D:/run/ckpt-12",
+        "../run/ckpt-12",
+    ):
+        (tmp_path / "model" / "checkpoint").write_text(f'model_checkpoint_path: "{written}"\n')
+        assert fetch("model", tmp_path) == tmp_path / "model" / "ckpt-12", written
 
 
 @pytest.mark.parametrize("path", ["one/ckpt-7", "two/ckpt-7", "two/ckpt-7.index", "model.tar.gz"])
