@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import promote
+from stages import predict, promote
 from stages.core.base.errors import UserError
 from stages.core.base.jsonfile import write_json
 from stages.core.base.layout import Layout
@@ -59,6 +59,11 @@ class Project:
 
     def promote(self, *flags: str) -> int:
         return promote.main(["--root", str(self.layout.root), "--model", MODEL, "--scheme", SCHEME, *flags])
+
+    @property
+    def measured_sha256(self) -> str:
+        result = json.loads((self.layout.converted(MODEL, SCHEME) / "result.json").read_text())
+        return str(result["sha256"])
 
     @property
     def champion(self) -> str | None:
@@ -173,6 +178,24 @@ def test_a_champion_whose_file_is_lost(project: Project, how: str) -> None:
     assert project.champion == "1"
     assert project.promote("--no-compare") == 0
     assert project.champion == "2"
+
+
+def test_predict_runs_the_champion(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.publish("one", build_detector())
+    project.promote()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
+    images, out = str(project.layout.split("val") / "images"), tmp_path / "out"
+    for place in (f"models:/{NAME}@champion", f"models:/{NAME}/1"):
+        assert predict.main([images, "--model", place, "--out", str(out)]) == 0
+        assert json.loads((out / "prediction.json").read_text())["artifact_sha256"] == project.measured_sha256
+    for place, says in {
+        f"models:/{NAME}": "expected models:/<name>@<alias>",
+        "models:/absent@champion": "no such model",
+        f"models:/{NAME}@best": "no version of it is called best",
+        f"models:/{NAME}/7": "(?i)version",
+    }.items():
+        with pytest.raises(UserError, match=says):
+            predict.main([images, "--model", place, "--out", str(out)])
 
 
 def test_two_promotions_at_once(project: Project) -> None:

@@ -62,6 +62,20 @@ class Registry:
                     return None
                 raise
 
+    def look_up(self, name: str, *, alias: str | None, number: str | None) -> Version:
+        """The version with an alias or a number.
+
+        Raises:
+          UserError: if there is none.
+        """
+        if alias is not None:
+            found = self.find(name, alias)
+            if found is None:
+                raise UserError(f"{name}: no such model, or no version of it is called {alias}")
+            return found
+        with self._one_line():
+            return _to_version(self._client.get_model_version(name, str(number)))
+
     def history(self, name: str) -> list[str]:
         """Numbers of the versions that have been champion, latest last."""
         with self._one_line():
