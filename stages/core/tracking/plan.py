@@ -38,6 +38,7 @@ class RunPlan:
       curves: Numbers over steps.
       artifacts: Local file or folder, and the folder it goes to.
       failed: Whether the gate is red: the run is then marked as failed.
+      seconds: How long the work behind it took: MLflow's table shows that as its duration, not how long sending took.
     """
 
     name: str
@@ -49,6 +50,7 @@ class RunPlan:
     curves: tuple[Curve, ...] = ()
     artifacts: tuple[tuple[Path, str], ...]
     failed: bool
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +150,7 @@ def plan_parent(
         ),
         artifacts=(*((path, "report") for path in report), *pictures, *inputs),
         failed=red > 0,
+        seconds=sum(result.seconds for result in trainings.values()),
     )
 
 
@@ -189,6 +192,7 @@ def plan_child(layout: Layout, state: ProjectState, cell: Cell, row: Row, params
         },
         artifacts=_cell_files(layout, cell),
         failed=row.fails,
+        seconds=cell.validation.seconds,
     )
 
 
