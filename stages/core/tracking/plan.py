@@ -48,6 +48,7 @@ class RunPlan:
       model: What is logged as an MLflow model; None for a run without one.
       artifacts: Local file or folder, and the folder it goes to.
       failed: Whether the gate is red: the run is then marked as failed.
+      seconds: How long the work behind it took: MLflow's table shows that as its duration, not how long sending took.
     """
 
     name: str
@@ -60,6 +61,7 @@ class RunPlan:
     model: ModelPlan | None = None
     artifacts: tuple[tuple[Path, str], ...]
     failed: bool
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +165,7 @@ def plan_parent(
         ),
         artifacts=(*((path, "report") for path in report), *pictures, *inputs, *_training_records(layout, trainings)),
         failed=red > 0,
+        seconds=sum(result.seconds for result in trainings.values()),
     )
 
 
@@ -213,6 +216,7 @@ def plan_child(
         model=plan_model(cell, row, split),
         artifacts=_cell_files(layout, cell),
         failed=row.fails,
+        seconds=cell.validation.seconds,
     )
 
 

@@ -124,7 +124,8 @@ def publish_run(session: Session, plan: RunPlan, *, parent_id: str | None) -> tu
         return found.info.run_id, Outcome(unchanged=1)
     if found is None:
         tags = {KEY_TAG: plan.key} | ({PARENT_TAG: parent_id} if parent_id else {})
-        run = session.client.create_run(session.experiment_id, run_name=plan.name, tags=tags)
+        began_ms = int((time.time() - plan.seconds) * 1000)
+        run = session.client.create_run(session.experiment_id, start_time=began_ms, run_name=plan.name, tags=tags)
     else:
         run = found
     was_complete = CONTENT_TAG in run.data.tags

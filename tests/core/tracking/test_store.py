@@ -165,3 +165,9 @@ def test_a_changed_file_is_sent(uri: str, publication: Publication, tmp_path: Pa
     store.publish_runs(replace(publication, children=(changed,)), uri)
     (stored,) = (tmp_path / "mlartifacts").rglob("model.tflite")
     assert stored.read_bytes() == b"another"
+
+
+def test_a_duration_is_that_of_the_work(uri: str, publication: Publication) -> None:
+    store.publish_runs(replace(publication, parent=replace(publication.parent, seconds=600.0), children=()), uri)
+    info = runs_of(uri)["parent"].info
+    assert 600_000 <= info.end_time - info.start_time < 660_000
