@@ -127,9 +127,10 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
     import tensorflow as tf
 
     from stages.core.converting.sparsity import read_sparsity
-    from stages.core.exporting.export import build_graph, write_tflites
+    from stages.core.exporting.export import build_graph
     from stages.core.exporting.graph import PostProcessingSettings
     from stages.core.exporting.load import load_trained
+    from stages.core.exporting.tflite import write_tflites
     from stages.core.pruning.kernels import list_kernels
 
     with monkeypatch.context() as patch:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from stages.core.base.errors import UsageError, UserError
+from stages.core.base.layout import PARAMS_FILE
 from stages.core.params.names import check_name
+from stages.core.params.tree import load_yaml
 from stages.core.tables.detectors import DETECTORS
 from stages.core.tables.schemes import SCHEMES
 
@@ -60,6 +62,7 @@ SCHEME_SUMMARIES = {
     "openvino_int8": "OpenVINO IR quantized by NNCF: int8 layers, box arithmetic float",
     "qat_int8": "int8 with weights and ranges from quantization-aware training",
     "qat_int8_uint8_input": "qat_int8 with uint8 pixels in",
+    "qat_uint8_postprocess_op": "uint8 throughout, as published: of brought graphs with fake-quant nodes",
     "pruned_float32": "float32 with the smallest weights at zero: smaller once compressed",
     "pruned_int8": "int8 with the smallest weights at zero",
     "pruned_qat_int8": "pruned, then quantization-aware training that keeps the zeros",
@@ -122,7 +125,7 @@ def parse_args(
     tables = {"models": MODEL_SUMMARIES if model else {}, "schemes": SCHEME_SUMMARIES if scheme else {}}
     parser = make_parser(stage, about, "\n\n".join(_list_rows(name, rows) for name, rows in tables.items() if rows))
     if model:
-        parser.add_argument("--model", required=True, type=known_name("model", DETECTORS), help="listed below")
+        parser.add_argument("--model", required=True, help="listed below, or a name below `brought` in params.yaml")
     if scheme:
         parser.add_argument("--scheme", required=True, type=known_name("scheme", SCHEMES), help="listed below")
     if variants:
@@ -132,7 +135,10 @@ def parse_args(
         parser.add_argument(f"--{name}", action="store_true", help=text)
     for name, text in (numbers or {}).items():
         parser.add_argument(f"--{name}", type=positive_number, help=text)
-    return read_args(parser, argv)
+    args = read_args(parser, argv)
+    if model:
+        _check_model(parser, args.model, args.root)
+    return args
 
 
 def make_parser(stage: str, about: str | None, epilog: str = "") -> Parser:
@@ -180,6 +186,16 @@ def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
+
+
+def _check_model(parser: Parser, name: str, root: Path) -> None:
+    """Raises UsageError unless a model is a row of the table or brought by params.yaml, which is only read for it."""
+    if name not in DETECTORS:
+        try:
+            brought = load_yaml(root / PARAMS_FILE).get("brought") if (root / PARAMS_FILE).is_file() else None
+            check_name(name, "model", [*DETECTORS, *(brought if isinstance(brought, dict) else ())])
+        except ValueError as error:
+            parser.error(f"argument --model: {error}")
 
 
 def _list_rows(title: str, rows: Mapping[str, str]) -> str:

@@ -15,6 +15,8 @@ TFLITE_FILES: Mapping[str, str] = MappingProxyType(
     {"builtin": "model.tflite", "postprocess_op": "postprocess_op.tflite"}
 )
 """Float32 files in an exported folder, by `Form`; the second only for one-stage detectors."""
+QUANTIZED_FILE = "quantized.tflite"
+"""In an exported folder: a finished uint8 file up to its heads; only of brought graphs with fake-quant nodes."""
 INTERFACE_FILE, PROOF_FILE = "interface.json", "proof.json"
 MODEL_FILES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"tflite": ("model.tflite",), "openvino": ("model.xml", "model.bin")}
@@ -24,6 +26,10 @@ ANNOTATIONS_FILE, LABELS_FILE, LABEL_MAP_FILE = "annotations.json", "labels.json
 CALIBRATION_FILE, PREPARE_REPORT_FILE = "calibration.json", "report.json"
 METRICS_FILE, MARKDOWN_FILE, PAGE_FILE = "metrics.json", "report.md", "index.html"
 PARAMS_FILE = "params.yaml"
+BROUGHT_FOLDER = "models/brought"
+"""Where models that somebody else has finished are put: tracked, and a dependency of `export`."""
+BROUGHT_FILE = "brought.json"
+"""In an exported folder of a brought model: what was found out about its file."""
 
 
 @dataclass(frozen=True)

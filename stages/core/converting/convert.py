@@ -11,9 +11,10 @@ from stages.core.base.errors import DataError, UserError
 from stages.core.base.folders import replaced_folder
 from stages.core.base.hashing import hash_files
 from stages.core.base.jsonfile import read_json, write_json
-from stages.core.base.layout import MODEL_FILES, PROOF_FILE, RESULT_FILE, TFLITE_FILES
+from stages.core.base.layout import MODEL_FILES, PROOF_FILE, RESULT_FILE
 from stages.core.base.processes import ProcessFailedError, run_in_child
 from stages.core.base.versions import read_versions
+from stages.core.converting.applicability import why_not_applicable
 from stages.core.converting.job import ConversionJob, Made
 from stages.core.converting.make import make_and_prove
 from stages.core.converting.probe import probe_file
@@ -66,7 +67,7 @@ def convert_model(
     interface = interface_for(scheme, read_interface(exported))
     with replaced_folder(out_dir) as partial:
         write_interface(interface, partial)
-        status, reason, made = Status.OK, missing_form(scheme, exported), Made()
+        status, reason, made = Status.OK, why_not_applicable(scheme, exported), Made()
         if reason:
             status = Status.NOT_APPLICABLE
         else:
@@ -126,13 +127,6 @@ def interface_for(scheme: Scheme, interface: Interface) -> Interface:
         return dataclasses.replace(interface, input=spec, raw_outputs=())
     post_processing = dataclasses.replace(interface.post_processing, method=POSTPROCESS_OP_METHOD)
     return dataclasses.replace(interface, input=spec, post_processing=post_processing)
-
-
-def missing_form(scheme: Scheme, exported: Path) -> str:
-    """Why the scheme does not apply to this model; empty if it does."""
-    if scheme.form is Form.BUILTIN or (exported / TFLITE_FILES[scheme.form]).is_file():
-        return ""
-    return "TFLite_Detection_PostProcess ends one-stage detectors only: it has no masks and no second stage"
 
 
 def _make_and_check(job: ConversionJob, timeout_s: float) -> tuple[Made, str]:

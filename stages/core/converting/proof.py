@@ -56,7 +56,7 @@ def prove_graph(graph: Graph, scheme: Scheme) -> Proof:
         tensor_dtypes=dict(Counter(tensor.dtype for tensor in graph.tensors).most_common()),
         macs=macs,
         macs_by_dtype=dict(macs_by_dtype.most_common()),
-        int8_macs_fraction=macs_by_dtype["int8"] / macs if macs else 0.0,
+        int8_macs_fraction=(macs_by_dtype["int8"] + macs_by_dtype["uint8"]) / macs if macs else 0.0,
         weights_per_channel=sum(len(weights.scales) > 1 for weights in quantized),
         weights_per_tensor=sum(len(weights.scales) == 1 for weights in quantized),
         custom_ops=_names(op.kind for op in graph.ops if op.custom and not op.kind.startswith("Flex")),

@@ -10,7 +10,8 @@ import numpy as np
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer.qtyping import TFLOperationName
 
-from stages.core.base.layout import MODEL_FILES, TFLITE_FILES
+from stages.core.base.errors import ArtifactError
+from stages.core.base.layout import MODEL_FILES, QUANTIZED_FILE, TFLITE_FILES
 from stages.core.base.native_output import silence_native
 from stages.core.converting.contradictions import check_graph
 from stages.core.converting.fake_quant import complete_ranges, strip_fake_quant
@@ -18,6 +19,7 @@ from stages.core.converting.job import ConversionJob, Made
 from stages.core.converting.mask_blocks import skip_empty_masks
 from stages.core.converting.ranges import Calibration, Range, measure_ranges
 from stages.core.converting.selection import Between, Selection, select_ops
+from stages.core.converting.uint8_ending import end_with_op
 from stages.core.converting.uint8_input import feed_uint8
 from stages.core.graphs.flatbuffer import Graph, read_graph, read_model_bytes
 from stages.core.results.interface import ImageInput
@@ -58,19 +60,22 @@ class RecipeInput:
       images: Calibration images.
       spec: The input's contract.
       mask_block: Detections of one block of the mask head; 0 leaves it in one piece.
+      quantized: A finished uint8 file up to the heads; None where `export` made none.
     """
 
     content: bytes
     images: Sequence[Path]
     spec: ImageInput
     mask_block: int = 0
+    quantized: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """The bytes of a .tflite file, and what making them told."""
+    """The bytes of a .tflite file, the type of its image tensor, and what making them told."""
 
     content: bytes
+    input: Precision = Precision.FLOAT32
     made: Made = field(default_factory=Made)
 
 
@@ -87,7 +92,14 @@ def make_tflite(job: ConversionJob) -> Made:
     path = job.exported / TFLITE_FILES[job.scheme.form]
     content = read_model_bytes(path)
     check_graph(read_graph(content, path), job.interface.outputs, path)
-    source = RecipeInput(content=content, images=job.images, spec=job.interface.input, mask_block=job.mask_block)
+    quantized = job.exported / QUANTIZED_FILE
+    source = RecipeInput(
+        content=content,
+        images=job.images,
+        spec=job.interface.input,
+        mask_block=job.mask_block,
+        quantized=read_model_bytes(quantized) if quantized.is_file() else None,
+    )
     file = make_file(source, job.scheme)
     (job.folder / MODEL_FILES[Backend.TFLITE][0]).write_bytes(file.content)
     return file.made
@@ -145,6 +157,18 @@ def quantize_to_integers(source: RecipeInput, scheme: Scheme) -> File:
     return File(content=content, made=made)
 
 
+def finish_uint8(source: RecipeInput, scheme: Scheme) -> File:
+    """The uint8 file that the converter made of a graph with fake-quant nodes, with the post-processing op at its end.
+
+    Raises:
+      ArtifactError: if there is none.
+    """
+    del scheme
+    if source.quantized is None:
+        raise ArtifactError(f"no {QUANTIZED_FILE} was exported")
+    return File(content=end_with_op(source.quantized, source.content, image=source.spec.name), input=Precision.UINT8)
+
+
 def choose_kinds(scheme: Scheme, *, learned: bool) -> dict[str, Between]:
     """Kinds of ops that join the layers; `learned`: ranges come from training."""
     kinds = KINDS_BETWEEN[scheme.activations]
@@ -157,6 +181,7 @@ RECIPES: dict[tuple[Backend, Precision, Precision], Recipe] = {
     (Backend.TFLITE, Precision.INT8, Precision.FLOAT32): quantize_weights_only,
     (Backend.TFLITE, Precision.INT8, Precision.INT8): quantize_to_integers,
     (Backend.TFLITE, Precision.INT8, Precision.INT16): quantize_to_integers,
+    (Backend.TFLITE, Precision.UINT8, Precision.UINT8): finish_uint8,
 }
 """(backend, weights, activations) to what makes such a file."""
 
@@ -176,7 +201,7 @@ def make_file(source: RecipeInput, scheme: Scheme) -> File:
     """
     recipe = RECIPES[scheme.backend, scheme.weights, scheme.activations]
     file = recipe(source, scheme)
-    content = INPUT_EDITS[scheme.input](file.content)
+    content = file.content if file.input is scheme.input else INPUT_EDITS[scheme.input](file.content)
     return replace(file, content=skip_empty_masks(content, source.mask_block) if source.mask_block else content)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from stages.core.base.errors import DataError
 from stages.core.base.folders import replaced_folder
 from stages.core.base.jsonfile import read_json
-from stages.core.base.layout import RESULT_FILE, SAVED_MODEL, TFLITE_FILES
+from stages.core.base.layout import RESULT_FILE, SAVED_MODEL
 from stages.core.base.native_output import silence_native
 from stages.core.exporting.graph import (
     INPUT_NAME,
@@ -20,9 +20,8 @@ from stages.core.exporting.graph import (
 from stages.core.exporting.load import load_trained
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.retinanet import build_retinanet_graph
-from stages.core.exporting.tflite import convert_functions, save_functions
-from stages.core.results.interface import SIGNATURE, ImageInput, Interface, PostProcessing, write_interface
-from stages.core.results.kinds import Form
+from stages.core.exporting.tflite import save_functions, write_tflites
+from stages.core.results.interface import ImageInput, Interface, PostProcessing, write_interface
 from stages.core.results.training import TrainResult
 from stages.core.tables.detectors import DETECTORS, Family
 
@@ -69,15 +68,6 @@ def export_model(
         interface = describe_graph(graph, result, labels, settings, resize=RESIZES[config.task.resize])
         write_interface(interface, partial)
     return interface
-
-
-def write_tflites(graph: DeploymentGraph, folder: Path) -> None:
-    """The float32 files that the TFLite schemes start from: one, or one for each form of the post-processing."""
-    forms = {Form.BUILTIN: graph.detect}
-    if graph.with_op is not None:
-        forms[Form.POSTPROCESS_OP] = graph.with_op
-    for form, function in forms.items():
-        (folder / TFLITE_FILES[form]).write_bytes(convert_functions({SIGNATURE: function}))
 
 
 def build_graph(trained: Path, settings: PostProcessingSettings) -> tuple[Any, DeploymentGraph]:

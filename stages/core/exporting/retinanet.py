@@ -37,8 +37,39 @@ def build_retinanet_graph(config: Any, model: Any, settings: PostProcessingSetti
     levels = level_anchors(config, input_size)
     anchors = np.concatenate([levels[level] for level in sorted(levels, key=int)])
     box_weights = tuple(config.detection_generator.box_coder_weights or (1.0, 1.0, 1.0, 1.0))
-    most = min(config.detection_generator.pre_nms_top_k, len(anchors) * (config.num_classes - 1))
-    raw_heads = freeze(lambda image: _run_heads(config, model, image), image_spec(input_size))
+    return assemble_graph(
+        freeze(lambda image: _run_heads(config, model, image), image_spec(input_size)),
+        anchors=anchors,
+        box_weights=box_weights,
+        num_classes=config.num_classes,
+        input_size=input_size,
+        most=config.detection_generator.pre_nms_top_k,
+        settings=settings,
+    )
+
+
+def assemble_graph(
+    raw_heads: Any,
+    *,
+    anchors: np.ndarray,
+    box_weights: tuple[float, ...],
+    num_classes: int,
+    input_size: tuple[int, int],
+    most: int,
+    settings: PostProcessingSettings,
+) -> DeploymentGraph:
+    """What every one-stage detector becomes: its raw heads, then suppression in both forms.
+
+    Args:
+      raw_heads: Concrete function, image -> RAW_BOXES float32 [1, A, 4] and RAW_SCORES [1, A, C], 0..1.
+      anchors: float32 [A, 4], [y_min, x_min, y_max, x_max] in pixels of the input.
+      box_weights: What training multiplied (dy, dx, dh, dw) with.
+      num_classes: C, the background in column 0 included.
+      input_size: (height, width) in pixels.
+      most: How many pairs of anchor and class are looked at.
+      settings: Post-processing.
+    """
+    most = min(most, len(anchors) * (num_classes - 1))
 
     def detect(image: Any) -> dict[str, Any]:
         raw = raw_heads(image)
@@ -60,7 +91,7 @@ def build_retinanet_graph(config: Any, model: Any, settings: PostProcessingSetti
         with_op=tf.function(deploy_with_op, autograph=False).get_concrete_function(spec),
         raw_heads=raw_heads,
         outputs=detection_outputs(settings.max_detections),
-        raw_outputs=_raw_outputs(len(anchors), config.num_classes),
+        raw_outputs=_raw_outputs(len(anchors), num_classes),
         class_offset=1,
         method=describe_nms(settings),
     )

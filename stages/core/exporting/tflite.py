@@ -8,6 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from stages.core.base.layout import TFLITE_FILES
+from stages.core.exporting.graph import DeploymentGraph
+from stages.core.results.interface import SIGNATURE
+from stages.core.results.kinds import Form
+
 
 def save_functions(signatures: Mapping[str, Any], folder: Path) -> None:
     """Writes a SavedModel that holds just these functions (signature name to concrete function)."""
@@ -34,3 +39,12 @@ def convert_functions(signatures: Mapping[str, Any]) -> bytes:
         finally:
             logging.getLogger("tensorflow").setLevel(level)
     return content
+
+
+def write_tflites(graph: DeploymentGraph, folder: Path) -> None:
+    """The float32 files that the TFLite schemes start from: one, or one for each form of the post-processing."""
+    forms = {Form.BUILTIN: graph.detect}
+    if graph.with_op is not None:
+        forms[Form.POSTPROCESS_OP] = graph.with_op
+    for form, function in forms.items():
+        (folder / TFLITE_FILES[form]).write_bytes(convert_functions({SIGNATURE: function}))

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from stages.core.base.errors import ParamsError, UsageError
-from stages.core.base.layout import PARAMS_FILE
+from stages.core.base.errors import MissingResultError, ParamsError, UsageError
+from stages.core.base.layout import BROUGHT_FOLDER, PARAMS_FILE
 from stages.core.params.tree import load_params, load_yaml, parse_params
 from stages.core.tracking.address import resolve_uri
 
@@ -84,7 +84,25 @@ def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
     raw = folder / "data" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     shutil.copy(project / "data" / "raw" / "README.md", raw)
+    copy_brought(project, folder, tree.get("brought") or {})
     (folder / PARAMS_FILE).write_text(yaml.safe_dump(tree, sort_keys=False))
+
+
+def copy_brought(project: Path, folder: Path, brought: dict[str, Any]) -> None:
+    """Brought models that the parameters name, and their label files, at the same place as in the project."""
+    (folder / BROUGHT_FOLDER).mkdir(parents=True, exist_ok=True)
+    for name, entry in brought.items():
+        for path in (entry["path"], entry["labels"]):
+            if not isinstance(path, str):
+                continue
+            source, copy = project / path, folder / path
+            if not source.exists():
+                raise MissingResultError(f"brought.{name}: {source}: no such file")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, copy, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, copy)
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> int:

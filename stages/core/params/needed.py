@@ -7,6 +7,8 @@ from stages.core.tables.schemes import SCHEMES
 
 def why_not_needed(params: Params, model: str, variant: Variant) -> str:
     """Why these weights of this model are not made; empty if they are."""
+    if model in params.brought:
+        return f"{model} was brought as it is ({params.brought[model].kind}): nothing is trained"
     if variant is Variant.TRAINED:
         return ""
     for section, settings, parts in (

@@ -6,7 +6,6 @@ from pydantic import Field, field_validator, model_validator
 
 from stages.core.params.names import check_name
 from stages.core.params.section import Fraction, Positive, Section
-from stages.core.tables.detectors import DETECTORS
 from stages.core.tables.schemes import SCHEMES
 
 MAX_SHOWN_IMAGES = 20
@@ -26,6 +25,7 @@ MAX_AP_DROP: dict[str, float] = {
     "openvino_int8": 2.0,
     "qat_int8": 1.0,
     "qat_int8_uint8_input": 1.0,
+    "qat_uint8_postprocess_op": 5.0,
     "pruned_float32": 2.0,
     "pruned_int8": 3.0,
     "pruned_qat_int8": 3.0,
@@ -191,7 +191,7 @@ class GateParams(Section):
     max_ap_drop: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=lambda: dict(MAX_AP_DROP))
     """Scheme to largest fall of box or mask AP in points; a scheme not named here keeps the bound of MAX_AP_DROP."""
     floors: dict[str, FloorParams] = Field(default_factory=dict)
-    """Model to lowest AP."""
+    """Model to lowest AP. Which models there are is checked with the whole of params.yaml."""
     max_class_ap_drop: Annotated[float, Field(ge=0, le=100)] | None = None
     """Largest fall of any single class's box or mask AP, in points. None: no bound; AP of a class with a few objects
     moves by points for one of them."""
@@ -210,13 +210,6 @@ class GateParams(Section):
         for name in value:
             check_name(name, "scheme", SCHEMES)
         return {**MAX_AP_DROP, **value}
-
-    @field_validator("floors")
-    @classmethod
-    def _known_models(cls, value: dict[str, FloorParams]) -> dict[str, FloorParams]:
-        for name in value:
-            check_name(name, "model", DETECTORS)
-        return value
 
 
 class PublishParams(Section):

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from stages.core.base.errors import ParamsError
 from stages.core.base.layout import PARAMS_FILE
+from stages.core.params.brought import BroughtModel, check_brought_names
 from stages.core.params.explaining import explain
 from stages.core.params.names import check_name, check_names
 from stages.core.params.refining import PruneParams, QatParams, RefineParams
@@ -43,6 +44,7 @@ OF_THE_FIRST_TRAINING: dict[str, Any] = {
 class Params(Section):
     """The whole of params.yaml."""
 
+    brought: dict[str, BroughtModel] = Field(default_factory=dict)
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     schemes: Annotated[tuple[str, ...], Field(min_length=1)]
     prepare: PrepareParams = PrepareParams()
@@ -57,10 +59,16 @@ class Params(Section):
     gate: GateParams = GateParams()
     publish: PublishParams = PublishParams()
 
+    @field_validator("brought")
+    @classmethod
+    def _brought_names(cls, value: dict[str, BroughtModel]) -> dict[str, BroughtModel]:
+        check_brought_names(value)
+        return value
+
     @field_validator("models")
     @classmethod
-    def _models_in_the_table(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return check_names(value, "model", DETECTORS)
+    def _models_in_the_table(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return check_names(value, "model", [*DETECTORS, *info.data.get("brought", ())])
 
     @field_validator("schemes")
     @classmethod
@@ -69,15 +77,23 @@ class Params(Section):
 
     @field_validator("train")
     @classmethod
-    def _train_sections(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _train_sections(cls, value: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
+        brought = info.data.get("brought", ())
         for name in value:
-            check_name(name, "section", ["common", *DETECTORS])
+            check_name(name, "section", ["common", *DETECTORS, *brought])
+            if name in brought and value[name]:
+                raise ValueError(f"{name}: a brought model is not trained; expected {{}} (found {value[name]!r})")
         return value
 
     @model_validator(mode="after")
     def _every_training_is_valid(self) -> Self:
-        for name in sorted({*self.train, *self.models} - {"common"}):
+        for name in sorted({*self.train, *self.models} - {"common", *self.brought}):
             self.train_settings(name)
+        for name in self.gate.floors:
+            try:
+                check_name(name, "model", [*DETECTORS, *self.brought])
+            except ValueError as error:
+                raise ParamsError(f"params.yaml: gate.floors: {error}") from None
         return self
 
     def train_settings(self, model: str) -> TrainSettings:

@@ -18,14 +18,15 @@ def outputs_to_detections(outputs: Mapping[str, np.ndarray], interface: Interfac
       placement: How the image lay in the input tensor.
 
     Returns:
-      The first `num_detections` rows with a positive score and a box of positive area inside the image, best first.
+      The first `num_detections` rows with a positive score, a box of positive area inside the image and a class that is
+      a category, best first.
     """
     boxes = np.asarray(outputs["detection_boxes"], np.float32).reshape(-1, 4)
     num = count_detections(outputs["num_detections"], limit=len(boxes))
     boxes = boxes[:num]
     scores = np.asarray(outputs["detection_scores"], np.float32).reshape(-1)[:num]
     classes = np.rint(np.asarray(outputs["detection_classes"]).reshape(-1)[:num]).astype(np.int32)
-    classes = classes + interface.class_offset
+    classes = classes_to_categories(classes, interface)
     masks = None
     if interface.has_masks:
         raw = np.asarray(outputs["detection_masks"])
@@ -34,7 +35,7 @@ def outputs_to_detections(outputs: Mapping[str, np.ndarray], interface: Interfac
     unclipped = boxes_to_pixels(boxes, placement)
     boxes_xyxy = clip_boxes(unclipped, placement.image_size)
     width, height = boxes_xyxy[:, 2] - boxes_xyxy[:, 0], boxes_xyxy[:, 3] - boxes_xyxy[:, 1]
-    keep = np.isfinite(unclipped).all(axis=1) & (scores > 0) & (width > 0) & (height > 0)
+    keep = np.isfinite(unclipped).all(axis=1) & (scores > 0) & (width > 0) & (height > 0) & (classes > 0)
     order = np.flatnonzero(keep)[np.argsort(-scores[keep], kind="stable")]
     return Detections(
         boxes_xyxy=boxes_xyxy[order],
@@ -43,6 +44,15 @@ def outputs_to_detections(outputs: Mapping[str, np.ndarray], interface: Interfac
         masks=None if masks is None else crop_masks(masks[order], unclipped[order], boxes_xyxy[order]),
         image_size=placement.image_size,
     )
+
+
+def classes_to_categories(classes: np.ndarray, interface: Interface) -> np.ndarray:
+    """Values of `detection_classes` to category ids: int32 [N]; 0 where a class is no category."""
+    if not interface.class_map:
+        return classes + interface.class_offset
+    known = (classes >= 0) & (classes < len(interface.class_map))
+    categories = np.asarray(interface.class_map, np.int32)[np.where(known, classes, 0)]
+    return np.where(known, categories, 0)
 
 
 def count_detections(num_detections: np.ndarray, *, limit: int) -> int:

@@ -48,7 +48,9 @@ def read_content(
         pictures = read_pictures(layout, cells, prepared, num_pictures=num_pictures, score_threshold=score_threshold)
     return Content(
         metrics=metrics,
-        bounds=tuple(bounds_of(row.model, row.scheme, gate) for row in metrics.rows),
+        bounds=tuple(
+            bounds_of(row.model, row.scheme, gate, float_masks=row.mask_ap_float is not None) for row in metrics.rows
+        ),
         cells=cells,
         trainings=trainings,
         curves=read_training_curves(layout, trainings),

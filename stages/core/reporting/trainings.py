@@ -14,7 +14,10 @@ def read_trainings(layout: Layout, models: Sequence[str]) -> dict[str, TrainResu
     """Every training that took place: `<model>`, and `<model> <variant>` for what was trained on from it."""
     found: dict[str, TrainResult] = {}
     for model in models:
-        found[model] = read_training(layout, model)
+        first = read_training(layout, model)
+        if first.status is not Status.OK:  # a brought model
+            continue
+        found[model] = first
         for variant in SOURCES:
             # Stages for weights that no scheme asks for may not have run, or have said so.
             if (layout.variant(model, variant) / RESULT_FILE).is_file():

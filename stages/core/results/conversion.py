@@ -46,7 +46,7 @@ class Proof:
       tensor_dtypes: dtype name to number of tensors.
       macs: Multiply-accumulates of one inference in convolution, depthwise, transposed convolution and
         fully-connected layers; macs_by_dtype: the same by the dtype those layers compute in.
-      int8_macs_fraction: Share of MACs with int8 weights and int8 activations, 0..1.
+      int8_macs_fraction: Share of MACs with int8 weights and int8 activations (or uint8 both), 0..1.
       weights_per_channel, weights_per_tensor: Number of quantized weight tensors of each granularity.
       custom_ops, flex_ops: Names; a Flex op cannot run here, so it is a failed conversion.
       shared_box_score_scale: True when boxes and scores leave the heads in one quantized tensor or share scale and

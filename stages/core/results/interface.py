@@ -101,6 +101,8 @@ class Interface:
       box_format: Boxes are [y_min, x_min, y_max, x_max], divided by the height and width of the *input tensor*
         (padding, if any, included).
       class_offset: Add it to a value of `detection_classes` to get a category id of `labels`.
+      class_map: Category id of `labels` by value of `detection_classes`, 0 for a class that is none of them (such
+        detections are left out); empty where `class_offset` says it all. Only brought models need it.
       labels: Category id (from 1, as text) to name.
       post_processing: What the graph does after the heads.
       checkpoint_sha256: Hash of the weights' data file.
@@ -115,6 +117,7 @@ class Interface:
     raw_outputs: tuple[TensorOutput, ...] = ()
     box_format: Literal["yxyx_normalized"] = "yxyx_normalized"
     class_offset: int
+    class_map: tuple[int, ...] = ()
     labels: dict[str, str]
     post_processing: PostProcessing
     checkpoint_sha256: str

@@ -34,7 +34,7 @@ class Scheme:
     @property
     def has_integer_activations(self) -> bool:
         """Whether every quantized activation has a range."""
-        return self.activations in (Precision.INT8, Precision.INT16)
+        return self.activations in (Precision.INT8, Precision.INT16, Precision.UINT8)
 
     @property
     def needs_calibration(self) -> bool:
@@ -126,6 +126,14 @@ _ROWS = (
         weights=Precision.INT8,
         activations=Precision.INT8,
         input=Precision.UINT8,
+    ),
+    Scheme(
+        name="qat_uint8_postprocess_op",
+        source=Variant.QAT,
+        weights=Precision.UINT8,
+        activations=Precision.UINT8,
+        input=Precision.UINT8,
+        form=Form.POSTPROCESS_OP,
     ),
     Scheme(
         name="pruned_float32",

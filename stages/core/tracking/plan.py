@@ -92,7 +92,7 @@ def plan_publication(layout: Layout, state: ProjectState, params: Params, uri: s
                 state,
                 cell,
                 rows[cell.model, cell.scheme],
-                {**shared, "train": params.train_settings(cell.model).model_dump(mode="json")},
+                {**shared, "train": resolved_training(params, cell.model)},
             )
             for cell in cells
         ),
@@ -145,6 +145,11 @@ def plan_parent(
         artifacts=(*((path, "report") for path in report), *pictures, *inputs),
         failed=red > 0,
     )
+
+
+def resolved_training(params: Params, model: str) -> dict[str, Any]:
+    """The settings that a model was trained with; none for one that was brought."""
+    return {} if model in params.brought else params.train_settings(model).model_dump(mode="json")
 
 
 def plan_child(layout: Layout, state: ProjectState, cell: Cell, row: Row, params: Mapping[str, Any]) -> RunPlan:

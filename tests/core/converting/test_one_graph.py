@@ -46,10 +46,9 @@ CASES = [
 @pytest.fixture(scope="module")
 def folders(exported_project: Layout, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Exported folders: of both models, and of the one that has two forms with the other parameter."""
-    from stages.core.exporting.export import write_tflites
     from stages.core.exporting.graph import PostProcessingSettings
     from stages.core.exporting.retinanet import build_retinanet_graph
-    from stages.core.exporting.tflite import save_functions
+    from stages.core.exporting.tflite import save_functions, write_tflites
 
     config, weights = random_model("retinanet_mobiledet_tiny")
     settings = PostProcessingSettings(**ExportParams(**EXPORT, class_agnostic_nms=True).model_dump())

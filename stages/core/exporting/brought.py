@@ -1,0 +1,68 @@
+"""Somebody else's finished model to a deployment folder of the shape that `export` writes for our own."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from stages.core.exporting.class_map import read_model_labels
+from stages.core.exporting.source import BroughtSource
+from stages.core.params.brought import BroughtKind, BroughtModel
+from stages.core.params.steps import ExportParams
+from stages.core.results.kinds import Variant
+from stages.core.results.not_needed import write_not_needed
+
+NO_PRUNING = "the model was brought as it is: nothing is trained, so nothing is pruned"
+
+Exporter = Callable[[BroughtSource, Variant, Path], tuple[str, ...]]
+"""(file, variant, folder to write) to what the user should know, one sentence each."""
+
+
+def _load_frozen_graph() -> Exporter:
+    from stages.core.exporting.frozen_export import export_frozen_graph
+
+    return export_frozen_graph
+
+
+EXPORTERS: dict[BroughtKind, Callable[[], Exporter]] = {BroughtKind.FROZEN_GRAPH: _load_frozen_graph}
+"""THE TABLE of what exports each kind of brought file; a row is imported only where it is used."""
+
+
+def export_brought(
+    name: str,
+    model: BroughtModel,
+    *,
+    root: Path,
+    variant: Variant,
+    labels: Mapping[int, str],
+    settings: ExportParams,
+    out_dir: Path,
+) -> tuple[str, ...]:
+    """Exports one variant of a brought model; the folder appears as a whole or not at all.
+
+    Args:
+      name: Of the row; model: its section of params.yaml.
+      root: The project's root.
+      variant: Which folder; those that the model has no weights for say why.
+      labels: Category id from 1 to name, of the prepared data.
+      settings: Post-processing.
+      out_dir: Folder to write; replaced.
+
+    Returns:
+      What the user should know, one sentence each.
+
+    Raises:
+      MissingResultError: if the file is missing.
+      ArtifactError, ForeignConfigError: if it is not such a model, or its labels are wrong.
+      DataError: if it has no class of the data.
+    """
+    if variant in (Variant.PRUNED, Variant.PRUNED_QAT):
+        write_not_needed(out_dir, name, variant, reason=NO_PRUNING)
+        return (f"not exported: {NO_PRUNING}",)
+    source = BroughtSource(
+        name=name,
+        model=model,
+        path=root / model.path,
+        labels=labels,
+        model_labels=read_model_labels(model.labels, root),
+        settings=settings,
+    )
+    return EXPORTERS[model.kind]()(source, variant, out_dir)

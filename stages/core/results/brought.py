@@ -1,0 +1,37 @@
+"""What `export` found out about a brought file (`brought.json`): which schemes apply hangs on it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.core.base.jsonfile import read_json, write_json
+from stages.core.base.layout import BROUGHT_FILE
+
+
+@dataclass(frozen=True, kw_only=True)
+class BroughtFacts:
+    """One brought file.
+
+    Attributes:
+      kind: As in params.yaml.
+      sha256: Of the file.
+      num_fake_quant: How many nodes of its graph simulate rounding.
+      no_uint8: Why no finished uint8 file was made; empty if one was, or there are no such nodes.
+      notes: What a reader of the results should know.
+    """
+
+    kind: str
+    sha256: str
+    num_fake_quant: int = 0
+    no_uint8: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def write_brought_facts(facts: BroughtFacts, folder: Path) -> None:
+    """Writes `brought.json` into an exported folder."""
+    write_json(facts, folder / BROUGHT_FILE)
+
+
+def read_brought_facts(folder: Path) -> BroughtFacts | None:
+    """What an exported folder says; None for a model of our own."""
+    path = folder / BROUGHT_FILE
+    return read_json(BroughtFacts, path) if path.is_file() else None
