@@ -22,7 +22,23 @@ def _load_frozen_graph() -> Exporter:
     return export_frozen_graph
 
 
-EXPORTERS: dict[BroughtKind, Callable[[], Exporter]] = {BroughtKind.FROZEN_GRAPH: _load_frozen_graph}
+def _load_saved_model() -> Exporter:
+    from stages.core.exporting.rewritten_export import export_saved_model
+
+    return export_saved_model
+
+
+def _load_keras_weights() -> Exporter:
+    from stages.core.exporting.rewritten_export import export_keras_weights
+
+    return export_keras_weights
+
+
+EXPORTERS: dict[BroughtKind, Callable[[], Exporter]] = {
+    BroughtKind.FROZEN_GRAPH: _load_frozen_graph,
+    BroughtKind.SAVED_MODEL: _load_saved_model,
+    BroughtKind.KERAS_WEIGHTS: _load_keras_weights,
+}
 """THE TABLE of what exports each kind of brought file; a row is imported only where it is used."""
 
 
@@ -64,5 +80,6 @@ def export_brought(
         labels=labels,
         model_labels=read_model_labels(model.labels, root),
         settings=settings,
+        root=root,
     )
     return EXPORTERS[model.kind]()(source, variant, out_dir)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from stages.core.base import layout
 from stages.core.base.layout import BROUGHT_FOLDER
 from stages.core.params.section import Positive, Section
 from stages.core.tables.detectors import DETECTORS, RENAMED_DETECTORS
@@ -16,24 +17,32 @@ class BroughtKind(StrEnum):
     """What the file is."""
 
     FROZEN_GRAPH = "frozen_graph"
+    SAVED_MODEL = layout.SAVED_MODEL
+    KERAS_WEIGHTS = "keras_weights"
 
 
 class BroughtLayout(StrEnum):
     """What the outputs are."""
 
     RAW_HEADS = "raw_heads"
+    MATTERPORT = "matterport"
 
 
 LAYOUTS: dict[BroughtLayout, tuple[str, ...]] = {
     BroughtLayout.RAW_HEADS: ("boxes", "scores", "anchors"),
+    BroughtLayout.MATTERPORT: ("detections", "masks"),
 }
 """Names that `outputs` has, by layout.
 
 raw_heads: box encodings float32 [1, A, 4] (dy, dx, dh, dw times `box_scales`), probabilities [1, A, C], and the anchors
 [A, 4], which are added inside the pipeline's own post-processing.
+matterport: finished detections float32 [1, D, 6] (y_min, x_min, y_max, x_max over the sides less one, class, score;
+zeros behind the last one), masks [1, D, h, w, C] by class, the background in channel 0. Suppression is the model's own.
 """
 FITTING: dict[BroughtKind, tuple[BroughtLayout, ...]] = {
     BroughtKind.FROZEN_GRAPH: (BroughtLayout.RAW_HEADS,),
+    BroughtKind.SAVED_MODEL: (BroughtLayout.MATTERPORT,),
+    BroughtKind.KERAS_WEIGHTS: (BroughtLayout.MATTERPORT,),
 }
 """Layouts that are read from each kind of file."""
 
@@ -90,10 +99,25 @@ class BroughtModel(Section):
     anchor_format: Literal["corners", "centers"] = "corners"
     """raw_heads: (y_min, x_min, y_max, x_max) or (y_center, x_center, height, width), over the input's sides."""
 
-    @field_validator("path", "labels")
+    bound: dict[str, str] = Field(default_factory=dict)
+    """Other inputs, by name, to the .npy file below models/brought that holds their value: anchors, image meta."""
+    signature: str = "serving_default"
+    """saved_model: which of its functions."""
+    code: str | None = None
+    """keras_weights: Python file below models/brought with a function `build_model()`. It is run: name only what you
+    trust."""
+    substitutions: str | None = None
+    """Your own rows for ops: a Python file with SUBSTITUTIONS, which is run, or a YAML file that changes attributes."""
+
+    @field_validator("path", "labels", "code", "substitutions")
     @classmethod
     def _inside_the_tracked_folder(cls, value: Any) -> Any:
         return check_place(value) if isinstance(value, str) else value
+
+    @field_validator("bound")
+    @classmethod
+    def _values_inside_the_tracked_folder(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name: check_place(place) for name, place in value.items()}
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -104,6 +128,10 @@ class BroughtModel(Section):
         wanted = LAYOUTS[self.layout]
         if sorted(self.outputs) != sorted(wanted):
             raise ValueError(f"outputs: layout {self.layout} has {', '.join(wanted)} (found {', '.join(self.outputs)})")
+        if (self.code is None) == (self.kind is BroughtKind.KERAS_WEIGHTS):
+            raise ValueError("code: the file that builds the model belongs to keras_weights, and only to it")
+        if self.kind is BroughtKind.FROZEN_GRAPH and (self.bound or self.substitutions):
+            raise ValueError("bound, substitutions: a frozen_graph is cut at its heads; nothing in it is replaced")
         return self
 
 

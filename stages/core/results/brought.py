@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stages.core.base.jsonfile import read_json, write_json
 from stages.core.base.layout import BROUGHT_FILE
+from stages.core.results.substitution import Substitution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,7 @@ class BroughtFacts:
       sha256: Of the file.
       num_fake_quant: How many nodes of its graph simulate rounding.
       no_uint8: Why no finished uint8 file was made; empty if one was, or there are no such nodes.
+      substitutions: Ops that were replaced because a runtime lacks them.
       notes: What a reader of the results should know.
     """
 
@@ -23,6 +25,7 @@ class BroughtFacts:
     sha256: str
     num_fake_quant: int = 0
     no_uint8: str = ""
+    substitutions: tuple[Substitution, ...] = ()
     notes: tuple[str, ...] = ()
 
 
