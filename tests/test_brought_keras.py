@@ -81,23 +81,8 @@ def original(model: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def examples(original: Callable[[np.ndarray], dict[str, np.ndarray]]) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Images on which the Keras model itself does not change its mind when its input changes by rounding errors.
-
-    Among thousands of random anchors, some scores are nearly equal: then a rounding error decides which of two boxes
-    suppresses the other, in any runtime.
-    """
-    found = []
-    for image in random_images(SIZES, 3 * IMAGES):
-        wanted = original(image)
-        moved = [
-            original((image * (1 + share)).astype(np.float32)) for share in (-1e-4, -3e-5, -1e-5, 1e-5, 3e-5, 1e-4)
-        ]
-        if all(np.abs(other[key] - wanted[key]).max() < 2e-2 for other in moved for key in wanted):
-            found.append((image, wanted))
-        if len(found) == IMAGES:
-            break
-    assert len(found) == IMAGES
-    return found
+    """Images, mean subtracted, and what the Keras model finds on them."""
+    return [(image, original(image)) for image in random_images(SIZES, IMAGES)]
 
 
 def compare(outputs: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -29,6 +29,7 @@ from stages.core.results.substitution import Substitution
 from stages.core.substituting.frozen import Frozen, freeze_saved_model
 from stages.core.substituting.own_rows import change_attributes, load_attribute_rows, load_own_rules
 from stages.core.substituting.substitute import substitute
+from stages.core.substituting.walker import Rule
 
 NO_TRAINING = "the model was brought as it is: it was not trained under int8's rounding (int8 measures ranges)"
 MEASURED_IMAGES = 3
@@ -99,7 +100,8 @@ def rewrite(source: BroughtSource, folder: Path) -> Rewritten:
     frozen = freeze_saved_model(folder, model.signature)
     if folder != source.path:
         frozen = Frozen(graph=frozen.graph, inputs=frozen.inputs, outputs=frozen.outputs, source=str(source.path))
-    own, changed = {}, ()
+    own: dict[str, Rule] = {}
+    changed: tuple[Substitution, ...] = ()
     if model.substitutions is not None:
         path = source.root / model.substitutions
         if path.suffix == ".py":

@@ -45,9 +45,8 @@ def each_entry(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | 
     results = call_op(node, raws)
     rank = len(results[0].shape)
     place = next(value for value in inputs if value.padded)
-    axis = rank - len(place.shape) + place.axis  # type: ignore[operator]
-    if node.op == "BiasAdd":
-        axis = place.axis
+    assert place.axis is not None
+    axis = place.axis if node.op == "BiasAdd" else rank - len(place.shape) + place.axis
     limit = inputs[0].limit if node.op == "Cast" else None
     return [Value(raw=results[0], axis=axis, size=place.size, limit=limit)]
 
@@ -185,7 +184,7 @@ def find_where(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
         shape[value.axis] = value.shape[value.axis]  # type: ignore[index]
         mask = tf.logical_and(mask, tf.reshape(valid_entries(value), shape))
     order, size = order_of(tf.reshape(mask, [-1]))
-    columns = []
+    columns: list[Any] = []
     left = order
     for length in reversed(value.shape[1:]):
         columns.insert(0, tf.math.floormod(left, length))

@@ -43,7 +43,7 @@ def cubic_weights(source: int, target: int, *, align: bool, half: bool) -> np.nd
         first = math.floor(place)
         share = int(np.rint((place - first) * steps)) / steps
         cells = range(first - 1, first + 3)
-        values = [np.float32(_cubic(share + 1 - tap, sharpness)) for tap in range(4)]
+        values = [float(np.float32(_cubic(share + 1 - tap, sharpness))) for tap in range(4)]
         inside = [min(max(cell, 0), source - 1) for cell in cells]
         if half:
             values = [value if cell == kept else 0.0 for value, cell, kept in zip(values, cells, inside, strict=True)]
@@ -115,9 +115,10 @@ def nearest_cells(source: int, target: int, *, align: bool, half: bool) -> np.nd
     rows = np.arange(target, dtype=np.float32)
     scale = scale_of(source, target, align=align)
     if half:
-        return np.minimum(np.maximum(np.floor((rows + np.float32(0.5)) * scale), 0), source - 1).astype(np.int32)
-    places = np.floor(rows * scale + np.float32(0.5)) if align else np.floor(rows * scale)
-    return np.minimum(places, source - 1).astype(np.int32)
+        places = np.floor((rows + np.float32(0.5)) * scale)
+    else:
+        places = np.floor(rows * scale + np.float32(0.5)) if align else np.floor(rows * scale)
+    return np.asarray(np.clip(places, 0, source - 1), np.int32)
 
 
 def resize_nearest(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:

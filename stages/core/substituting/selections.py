@@ -24,6 +24,10 @@ MOST_COMPARED = 2**26
 """Pairs beyond which comparing all with all is refused (64 MB of truth values)."""
 
 
+FAR = -1e6
+"""Where no box is: coordinates of images are fractions or pixels."""
+
+
 class RowPlaces(Value):
     """`indices` of a sparse tensor with one row, filled from the left: the dense row is its values."""
 
@@ -34,7 +38,8 @@ def suppress_boxes(
     """Greedy suppression as TensorFlow's kernel does it, in one op that all runtimes have.
 
     The op is fed ranks: runtimes order equal scores differently, while every top-k puts the lower index first. TFLite
-    suppresses at the threshold, TensorFlow above it: the next greater float is the same bound for both.
+    suppresses at the threshold, TensorFlow above it: the next greater float is the same bound for both. Boxes without
+    area, such as those clipped at a border, are moved away (`_move_empty`).
 
     Args:
       boxes: float32 [N, 4]. scores: float32 [N]. mask: bool [N] which of them count, or None.
@@ -52,9 +57,11 @@ def suppress_boxes(
     order = tf.math.top_k(tf.where(eligible, scores, tf.float32.min), k=number).indices
     ranks = tf.range(float(number), 0.0, -1.0) * tf.cast(tf.gather(eligible, order), tf.float32)
     if isinstance(iou_threshold, np.ndarray | float):
-        iou_threshold = np.nextafter(np.float32(iou_threshold), np.float32(2), dtype=np.float32)
+        above = np.nextafter(np.float32(iou_threshold), np.float32(2), dtype=np.float32)
+        # At more than 1, TFLite's kernel would not suppress a box by itself once it is taken.
+        iou_threshold = min(above, np.float32(1))
     chosen, found = tf.raw_ops.NonMaxSuppressionV4(
-        boxes=tf.gather(boxes, order),
+        boxes=tf.gather(_move_empty(boxes), order),
         scores=ranks,
         max_output_size=most,
         iou_threshold=iou_threshold,
@@ -62,6 +69,19 @@ def suppress_boxes(
         pad_to_max_output_size=True,
     )
     return tf.gather(order, tf.clip_by_value(chosen, 0, number - 1)), found
+
+
+def _move_empty(boxes: Any) -> Any:
+    """The same boxes, those without area replaced by small ones far from all others.
+
+    A box without area overlaps nothing, not even itself: LiteRT 2.3 returns it again and again, as its kernel relies on
+    a taken box suppressing itself.
+    """
+    number = int(boxes.shape[0])
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    low = FAR - 2.0 * np.arange(number)
+    apart = np.stack([low, np.full(number, FAR), low + 1, np.full(number, FAR + 1)], axis=1).astype(np.float32)
+    return tf.where((tf.abs(area) > 0.0)[:, tf.newaxis], boxes, tf.constant(apart))
 
 
 def suppress(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
@@ -121,7 +141,7 @@ def suppress_softly(walker: Walker, node: Any, inputs: list[Value]) -> list[Valu
         raise ArtifactError("soft suppression of a list whose length the image decides")
     most = min(bounds(wanted.content.item())[1], boxes.shape[0])
     raw, kept, number = tf.raw_ops.NonMaxSuppressionV5(
-        boxes=walker.tensor(boxes),
+        boxes=_move_empty(walker.tensor(boxes)),
         scores=walker.tensor(scores),
         max_output_size=most,
         iou_threshold=walker.tensor(iou),
