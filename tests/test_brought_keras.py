@@ -161,5 +161,6 @@ def test_every_scheme_is_made_and_runs(converted: Layout, scheme: str, examples:
         agreement = measure_agreement(
             [(place, reference, got) for place, (reference, got) in enumerate(pairs)], score_threshold=0.5
         )
+        print(agreement)
         assert agreement.f1 is not None
         assert agreement.f1 >= 0.95, agreement

@@ -44,7 +44,8 @@ def save_foreign_model(code: Path, weights: Path, folder: Path) -> None:
 def _build_and_save(code: Path, weights: Path, folder: Path) -> str:
     """What is wrong, in one line; empty if the SavedModel is there."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    sys.path.insert(0, str(code.parent.resolve()))
+    # Last: a neighbour must not hide a module of Python's.
+    sys.path.append(str(code.parent.resolve()))
     try:
         functions = runpy.run_path(str(code), run_name="own_model")
         if not callable(functions.get(BUILDER)):

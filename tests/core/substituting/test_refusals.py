@@ -45,7 +45,7 @@ def two_inputs(x: Any, y: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("frozen", "options", "said"),
     [
-        (lambda: freeze(grow, (4,)), {}, "StatelessWhile.*no bound is known"),
+        (lambda: freeze(grow, (4,)), {}, "StatelessWhile.*only maps"),
         (lambda: freeze(branch, (4,)), {}, r"StatelessIf.*content decides"),
         (lambda: freeze(shape_by_content, (4,)), {}, "Reshape.*depends on the image's content"),
         (lambda: freeze(plain, (None, 4)), {}, "input 'x' is .* state its shape"),
