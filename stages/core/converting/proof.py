@@ -19,8 +19,9 @@ SUPPRESSORS = {
     "NonMaxSuppression": (0, 1),
 }
 """Op to the positions of boxes and scores among its inputs."""
-BARRIERS = frozenset({*LAYER_KINDS, "TOPK_V2", "NON_MAX_SUPPRESSION_V4", "TopK", "NonMaxSuppression"})
+BARRIERS = frozenset({*LAYER_KINDS, "TOPK_V2", "ARG_MAX", "NON_MAX_SUPPRESSION_V4", "TopK", "NonMaxSuppression"})
 """Ops behind which another quantity begins: a layer's output is where a head's tensor starts."""
+GATHERS = frozenset({"GATHER", "GATHER_ND", "Gather", "GatherND"})
 
 
 def prove_tflite(path: Path, scheme: Scheme) -> Proof:
@@ -122,7 +123,7 @@ def _quantized_ancestors(graph: Graph, start: int) -> set[int]:
         if producer is None or producer.kind in BARRIERS:
             continue
         # A gather's indices choose rows; only its first input holds the values.
-        todo.extend(producer.inputs[:1] if producer.kind in ("GATHER", "Gather") else producer.inputs)
+        todo.extend(producer.inputs[:1] if producer.kind in GATHERS else producer.inputs)
     return found
 
 

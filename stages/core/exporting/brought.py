@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stages.core.exporting.class_map import read_model_labels
 from stages.core.exporting.source import BroughtSource
-from stages.core.params.brought import BroughtKind, BroughtModel
+from stages.core.params.brought import BroughtKind, BroughtLayout, BroughtModel
 from stages.core.params.steps import ExportParams
 from stages.core.results.kinds import Variant
 from stages.core.results.not_needed import write_not_needed
@@ -28,13 +28,28 @@ def _load_finished_file() -> Exporter:
     return export_finished_file
 
 
-EXPORTERS: dict[BroughtKind, Callable[[], Exporter]] = {
-    BroughtKind.FROZEN_GRAPH: _load_graph,
-    BroughtKind.SAVED_MODEL: _load_graph,
-    BroughtKind.TFLITE: _load_finished_file,
-    BroughtKind.OPENVINO: _load_finished_file,
+def _load_saved_model() -> Exporter:
+    from stages.core.exporting.rewritten_export import export_saved_model
+
+    return export_saved_model
+
+
+def _load_keras_weights() -> Exporter:
+    from stages.core.exporting.rewritten_export import export_keras_weights
+
+    return export_keras_weights
+
+
+EXPORTERS: dict[tuple[BroughtKind, BroughtLayout], Callable[[], Exporter]] = {
+    (BroughtKind.FROZEN_GRAPH, BroughtLayout.RAW_HEADS): _load_graph,
+    (BroughtKind.SAVED_MODEL, BroughtLayout.RAW_HEADS): _load_graph,
+    (BroughtKind.SAVED_MODEL, BroughtLayout.DETECTIONS): _load_graph,
+    (BroughtKind.SAVED_MODEL, BroughtLayout.MATTERPORT): _load_saved_model,
+    (BroughtKind.KERAS_WEIGHTS, BroughtLayout.MATTERPORT): _load_keras_weights,
+    (BroughtKind.TFLITE, BroughtLayout.DETECTIONS): _load_finished_file,
+    (BroughtKind.OPENVINO, BroughtLayout.DETECTIONS): _load_finished_file,
 }
-"""THE TABLE of what exports each kind of brought file; a row is imported only where it is used."""
+"""THE TABLE of what exports each kind of brought file with each layout; a row is imported only where it is used."""
 
 
 def export_brought(
@@ -75,5 +90,6 @@ def export_brought(
         labels=labels,
         model_labels=read_model_labels(model.labels, root),
         settings=settings,
+        root=root,
     )
-    return EXPORTERS[model.kind]()(source, variant, out_dir)
+    return EXPORTERS[model.kind, model.layout]()(source, variant, out_dir)

@@ -19,6 +19,7 @@ class BroughtSource:
       labels: Category id from 1 to name, of the prepared data.
       model_labels: Class id from 1 to name, of the model.
       settings: Post-processing.
+      root: The project's root, to which further paths of the section are relative.
     """
 
     name: str
@@ -27,3 +28,4 @@ class BroughtSource:
     labels: Mapping[int, str]
     model_labels: Mapping[int, str]
     settings: ExportParams
+    root: Path = Path()

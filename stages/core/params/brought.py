@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stages.core.base.layout import BROUGHT_FOLDER, SAVED_MODEL
+from stages.core.base import layout
+from stages.core.base.layout import BROUGHT_FOLDER
 from stages.core.params.section import Positive, Section
 from stages.core.results.interface import BoxFormat
 from stages.core.tables.detectors import DETECTORS, RENAMED_DETECTORS
@@ -17,7 +18,8 @@ class BroughtKind(StrEnum):
     """What the file is."""
 
     FROZEN_GRAPH = "frozen_graph"
-    SAVED_MODEL = SAVED_MODEL
+    SAVED_MODEL = layout.SAVED_MODEL
+    KERAS_WEIGHTS = "keras_weights"
     TFLITE = "tflite"
     OPENVINO = "openvino"
 
@@ -27,11 +29,13 @@ class BroughtLayout(StrEnum):
 
     RAW_HEADS = "raw_heads"
     DETECTIONS = "detections"
+    MATTERPORT = "matterport"
 
 
 LAYOUTS: dict[BroughtLayout, tuple[str, ...]] = {
     BroughtLayout.RAW_HEADS: ("boxes", "scores", "anchors"),
     BroughtLayout.DETECTIONS: ("boxes", "scores", "classes", "num_detections"),
+    BroughtLayout.MATTERPORT: ("detections", "masks"),
 }
 """Names that `outputs` has, by layout.
 
@@ -39,10 +43,13 @@ raw_heads: box encodings float32 [1, A, 4] (dy, dx, dh, dw times `box_scales`), 
 [A, 4], which are added inside the pipeline's own post-processing.
 detections: what suppression has left, as the Object Detection API and TFLite_Detection_PostProcess give it: boxes
 [1, N, 4], scores [1, N], classes [1, N], and [1] how many rows are filled; in any order and type.
+matterport: finished detections float32 [1, D, 6] (y_min, x_min, y_max, x_max over the sides less one, class, score;
+zeros behind the last one), masks [1, D, h, w, C] by class, the background in channel 0. Suppression is the model's own.
 """
 FITTING: dict[BroughtKind, tuple[BroughtLayout, ...]] = {
     BroughtKind.FROZEN_GRAPH: (BroughtLayout.RAW_HEADS,),
-    BroughtKind.SAVED_MODEL: (BroughtLayout.RAW_HEADS, BroughtLayout.DETECTIONS),
+    BroughtKind.SAVED_MODEL: (BroughtLayout.RAW_HEADS, BroughtLayout.DETECTIONS, BroughtLayout.MATTERPORT),
+    BroughtKind.KERAS_WEIGHTS: (BroughtLayout.MATTERPORT,),
     BroughtKind.TFLITE: (BroughtLayout.DETECTIONS,),
     BroughtKind.OPENVINO: (BroughtLayout.DETECTIONS,),
 }
@@ -91,8 +98,6 @@ class BroughtModel(Section):
     input: BroughtInput
     outputs: dict[str, str]
     """What the layout asks for, to tensor names."""
-    signature: str = "serving_default"
-    """saved_model: which one."""
     labels: str | Annotated[tuple[str, ...], Field(min_length=1)]
     """The model's classes: names in the order of its outputs, or a file below models/brought: an API label map
     (.pbtxt), or one name a line (.txt), where `???` holds the place of an id without a class."""
@@ -106,11 +111,25 @@ class BroughtModel(Section):
     """detections: order of a box's four numbers; over the input's sides, or in its pixels."""
     first_class: Literal[0, 1] = 0
     """detections: what `classes` holds for the first class of `labels`."""
+    bound: dict[str, str] = Field(default_factory=dict)
+    """Other inputs, by name, to the .npy file below models/brought that holds their value: anchors, image meta."""
+    signature: str = "serving_default"
+    """saved_model: which of its functions."""
+    code: str | None = None
+    """keras_weights: Python file below models/brought with a function `build_model()`. It is run: name only what you
+    trust."""
+    substitutions: str | None = None
+    """Your own rows for ops: a Python file with SUBSTITUTIONS, which is run, or a YAML file that changes attributes."""
 
-    @field_validator("path", "labels")
+    @field_validator("path", "labels", "code", "substitutions")
     @classmethod
     def _inside_the_tracked_folder(cls, value: Any) -> Any:
         return check_place(value) if isinstance(value, str) else value
+
+    @field_validator("bound")
+    @classmethod
+    def _values_inside_the_tracked_folder(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name: check_place(place) for name, place in value.items()}
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -121,6 +140,10 @@ class BroughtModel(Section):
         wanted = LAYOUTS[self.layout]
         if sorted(self.outputs) != sorted(wanted):
             raise ValueError(f"outputs: layout {self.layout} has {', '.join(wanted)} (found {', '.join(self.outputs)})")
+        if (self.code is None) == (self.kind is BroughtKind.KERAS_WEIGHTS):
+            raise ValueError("code: the file that builds the model belongs to keras_weights, and only to it")
+        if self.layout is not BroughtLayout.MATTERPORT and (self.bound or self.substitutions):
+            raise ValueError(f"bound, substitutions: nothing is bound or replaced in a model read as {self.layout}")
         return self
 
 

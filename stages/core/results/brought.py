@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stages.core.base.jsonfile import read_json, write_json
 from stages.core.base.layout import BROUGHT_FILE
+from stages.core.results.substitution import Substitution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class BroughtFacts:
       numbers: Of a finished file: the types that its weights are stored in and its layers compute in.
       is_float: Whether all of those are float32: then other files can be made of it.
       takes_pixels: Whether its input holds pixels as they are.
+      substitutions: Ops that were replaced because a runtime lacks them.
       notes: What a reader of the results should know.
     """
 
@@ -31,6 +33,7 @@ class BroughtFacts:
     numbers: str = ""
     is_float: bool = False
     takes_pixels: bool = True
+    substitutions: tuple[Substitution, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from stages.core.results.status import Status
+from stages.core.results.substitution import Substitution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ class Proof:
       shared_box_score_scale: True when boxes and scores leave the heads in one quantized tensor or share scale and
         zero point through one concatenation.
       sparsity: Zeros of every layer; only read where the scheme's weights are pruned.
+      substitutions: Ops of a brought model that were replaced on the way, as `export` found them.
       contradictions: What in the file speaks against the scheme's name; empty for a proved file.
     """
 
@@ -66,6 +68,7 @@ class Proof:
     flex_ops: tuple[str, ...]
     shared_box_score_scale: bool
     sparsity: tuple[LayerSparsity, ...] = ()
+    substitutions: tuple[Substitution, ...] = ()
     contradictions: tuple[str, ...]
 
 

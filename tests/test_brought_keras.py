@@ -1,0 +1,166 @@
+"""A Keras Mask R-CNN of Matterport's family as a row: builtin ops only, and the original's detections."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stages.core.base.layout import Layout
+from stages.core.graphs.flatbuffer import read_graph
+from stages.core.processing.decode import outputs_to_detections
+from stages.core.processing.preprocess import Placement
+from stages.core.results.interface import read_interface
+from stages.core.validating.agreement import measure_agreement
+from tests.brought_project import call, write_brought_project
+from tests.keras_maskrcnn import (
+    MEAN,
+    Sizes,
+    build_keras_maskrcnn,
+    concrete_function,
+    image_meta,
+    pyramid_anchors,
+    random_images,
+    save_keras_maskrcnn,
+    spread_weights,
+)
+
+pytestmark = pytest.mark.slow
+SIZES = Sizes()
+NAME = "keras"
+IMAGES = 10
+
+
+def section(path: str, **more: Any) -> dict[str, Any]:
+    folder = f"models/brought/{NAME}"
+    return {
+        "kind": "saved_model",
+        "path": path,
+        "layout": "matterport",
+        "input": {"name": "input_image", "size": [128, 128], "mean": list(MEAN), "deviation": 1.0},
+        "outputs": {"detections": "detections", "masks": "masks"},
+        "bound": {"input_anchors": f"{folder}_anchors.npy", "input_image_meta": f"{folder}_meta.npy"},
+        "labels": ["circle", "square", "triangle"],
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return spread_weights(build_keras_maskrcnn(SIZES), SIZES)
+
+
+@pytest.fixture(scope="module")
+def project(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    root = tmp_path_factory.mktemp("keras")
+    layout = write_brought_project(root, {NAME: section(f"models/brought/{NAME}")})
+    folder = root / "models" / "brought"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_keras_maskrcnn(model, folder / NAME)
+    np.save(folder / f"{NAME}_anchors.npy", pyramid_anchors(SIZES))
+    np.save(folder / f"{NAME}_meta.npy", image_meta(SIZES))
+    call(layout, "export", NAME, variant="trained")
+    return layout
+
+
+@pytest.fixture(scope="module")
+def original(model: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The Keras model: image, mean subtracted, to detections and masks."""
+    function, rest = concrete_function(model), (image_meta(SIZES), pyramid_anchors(SIZES))
+
+    def run(image: np.ndarray) -> dict[str, np.ndarray]:
+        results = function(*(tf.constant(value) for value in (image, *rest)))
+        return {name: results[name].numpy() for name in ("detections", "masks")}
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def examples(original: Callable[[np.ndarray], dict[str, np.ndarray]]) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Images, mean subtracted, and what the Keras model finds on them."""
+    return [(image, original(image)) for image in random_images(SIZES, IMAGES)]
+
+
+def compare(outputs: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Greatest differences of boxes, classes, scores and masks, after checking that as many are found."""
+    rows = wanted["detections"][0]
+    number = int((rows[:, 4] > 0).sum())
+    assert outputs["num_detections"].item() == number
+    own = np.arange(number)
+    masks = wanted["masks"][0][own, :, :, rows[:number, 4].astype(int)]
+    expected = {
+        "boxes": (rows[:number, :4] * (SIZES.side - 1) + [0, 0, 1, 1]) / SIZES.side,
+        "classes": rows[:number, 4] - 1,
+        "scores": rows[:number, 5],
+        "masks": masks,
+    }
+    return {
+        name: float(np.abs(outputs[f"detection_{name}"][0, :number] - value).max(initial=0.0))
+        for name, value in expected.items()
+    }
+
+
+def pixels_of(image: np.ndarray) -> np.ndarray:
+    return (image + np.asarray(MEAN, np.float32)).astype(np.float32)
+
+
+def test_float32_gives_the_originals_detections(project: Layout, examples: Any) -> None:
+    folder = project.exported(NAME, "trained")
+    content = (folder / "model.tflite").read_bytes()
+    kinds = Counter(op.kind for op in read_graph(content, "model.tflite").ops)
+    assert not [op.kind for op in read_graph(content, "model.tflite").ops if op.custom]
+    assert not {kind for kind in kinds if "TENSOR_LIST" in kind or kind in ("WHILE", "IF", "UNIQUE", "WHERE")}
+    run = open_tflite(folder / "model.tflite")
+    seen: dict[str, float] = {}
+    for image, wanted in examples:
+        for name, error in compare(run(pixels_of(image)), wanted).items():
+            seen[name] = max(seen.get(name, 0.0), error)
+    assert seen["classes"] == 0
+    assert max(seen.values()) <= 1e-4, seen
+
+
+def open_tflite(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner("serving_default")
+    return lambda pixels: runner(image=pixels)
+
+
+@pytest.fixture(scope="module")
+def converted(project: Layout) -> Layout:
+    call(project, "reference", NAME)
+    return project
+
+
+def detect(run: Callable[[np.ndarray], dict[str, np.ndarray]], layout: Layout, image: np.ndarray) -> Any:
+    placement = Placement(*[(SIZES.side, SIZES.side)] * 3)
+    return outputs_to_detections(run(pixels_of(image)), read_interface(layout.exported(NAME, "trained")), placement)
+
+
+@pytest.mark.parametrize(
+    "scheme", ["float16", "dynamic_range", "int8", "openvino_float32", "openvino_float16", "openvino_int8"]
+)
+def test_every_scheme_is_made_and_runs(converted: Layout, scheme: str, examples: Any) -> None:
+    call(converted, "convert", NAME, scheme=scheme)
+    folder = converted.converted(NAME, scheme)
+    result = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "ok", result["reason"]
+    proof = json.loads((folder / "proof.json").read_text())
+    replaced = {item["op"]: item["count"] for item in proof["substitutions"]}
+    assert replaced["CropAndResize"] == 8
+    assert not proof["flex_ops"]
+    if scheme == "int8":
+        files = [open_tflite(path / "model.tflite") for path in (converted.exported(NAME, "trained"), folder)]
+        pairs = [[detect(run, converted, image) for run in files] for image, _ in examples]
+        agreement = measure_agreement(
+            [(place, reference, got) for place, (reference, got) in enumerate(pairs)], score_threshold=0.5
+        )
+        print(agreement)
+        assert agreement.f1 is not None
+        assert agreement.f1 >= 0.95, agreement
