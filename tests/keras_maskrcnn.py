@@ -15,7 +15,7 @@ import tf_keras
 
 KL = tf_keras.layers
 MEAN = (123.7, 116.8, 103.9)
-STRIDES, SCALES, RATIOS = (4, 8, 16, 32, 64), (16, 32, 64, 96, 128), (0.5, 1.0, 2.0)
+STRIDES = (4, 8, 16, 32, 64)
 OUTPUTS = ("detections", "classes", "deltas", "masks", "rois", "rpn_scores", "rpn_deltas")
 
 
@@ -51,6 +51,8 @@ class Sizes:
     detections: int = 12
     pool: int = 7
     mask_pool: int = 14
+    scales: tuple[int, ...] = (16, 32, 64, 96, 128)
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
 
 
 def image_meta(sizes: Sizes, images: int = 1) -> np.ndarray:
@@ -63,11 +65,11 @@ def image_meta(sizes: Sizes, images: int = 1) -> np.ndarray:
 def pyramid_anchors(sizes: Sizes, images: int = 1) -> np.ndarray:
     """float32 [images, A, 4], corners over the image's sides as this family normalises them (pixel / (side - 1))."""
     found = []
-    for stride, scale in zip(STRIDES, SCALES, strict=True):
+    for stride, scale in zip(STRIDES, sizes.scales, strict=True):
         centers = np.arange(0, sizes.side, stride)
         for row in centers:
             for column in centers:
-                for ratio in RATIOS:
+                for ratio in sizes.ratios:
                     half = np.asarray([scale / ratio**0.5, scale * ratio**0.5]) / 2
                     found.append([*(np.asarray([row, column]) - half), *(np.asarray([row, column]) + half)])
     boxes = (np.asarray(found) - np.asarray([0, 0, 1, 1])) / (sizes.side - 1)
@@ -232,8 +234,8 @@ def _pyramid(image: Any, sizes: Sizes, name: str) -> list[Any]:
 
 def _proposal_heads(maps: list[Any], sizes: Sizes, name: str) -> tuple[Any, Any]:
     shared = KL.Conv2D(32, 3, padding="same", activation="relu", name=f"{name}_rpn")
-    rated = KL.Conv2D(2 * len(RATIOS), 1, name=f"{name}_rpn_scores")
-    moved = KL.Conv2D(4 * len(RATIOS), 1, name=f"{name}_rpn_deltas")
+    rated = KL.Conv2D(2 * len(sizes.ratios), 1, name=f"{name}_rpn_scores")
+    moved = KL.Conv2D(4 * len(sizes.ratios), 1, name=f"{name}_rpn_deltas")
     flat = KL.Lambda(lambda x: tf.reshape(x, [tf.shape(x)[0], -1, 2]))
     flat_boxes = KL.Lambda(lambda x: tf.reshape(x, [tf.shape(x)[0], -1, 4]))
     heads = [shared(item) for item in maps]
@@ -276,7 +278,7 @@ def build_keras_maskrcnn(sizes: Sizes = Sizes(), fork: Fork = Fork()) -> Any:
 def spread_weights(model: Any, sizes: Sizes, seed: int = 0) -> Any:
     """Random weights whose scores are spread: batch norm knows its inputs' statistics, logits differ by some units."""
     rng = np.random.default_rng(seed)
-    gains = {"_class/": 2.0, "deltas": 0.5, "bbox": 0.5, "rpn_scores": 0.4, "_mask/": 3.0, "": 1.4}
+    gains = {"_class/": 2.0, "deltas": 0.15, "bbox": 0.1, "rpn_scores": 0.4, "_mask/": 3.0, "": 1.4}
     for variable in model.trainable_variables:
         shape = tuple(variable.shape)
         if "kernel" in variable.name:
