@@ -95,6 +95,10 @@ def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
 def copy_brought(project: Path, folder: Path, brought: dict[str, Any]) -> None:
     """Brought models that the parameters name, and their label files, at the same place as in the project."""
     (folder / BROUGHT_FOLDER).mkdir(parents=True, exist_ok=True)
+    readme = project / BROUGHT_FOLDER / "README.md"
+    if readme.is_file():
+        # The folder is a dependency of `export`: with another content, results would not be those of the project.
+        shutil.copy(readme, folder / BROUGHT_FOLDER)
     for name, entry in brought.items():
         for path in (entry["path"], entry["labels"]):
             if not isinstance(path, str):
