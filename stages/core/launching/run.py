@@ -93,16 +93,14 @@ def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
 
 
 def copy_brought(project: Path, folder: Path, brought: dict[str, Any]) -> None:
-    """Brought models that the parameters name, and their label files, at the same place as in the project."""
+    """Brought models that the parameters name, and all files of theirs, at the same place as in the project."""
     (folder / BROUGHT_FOLDER).mkdir(parents=True, exist_ok=True)
     readme = project / BROUGHT_FOLDER / "README.md"
     if readme.is_file():
         # The folder is a dependency of `export`: with another content, results would not be those of the project.
         shutil.copy(readme, folder / BROUGHT_FOLDER)
     for name, entry in brought.items():
-        for path in (entry["path"], entry["labels"]):
-            if not isinstance(path, str):
-                continue
+        for path in list_brought_files(project, entry):
             source, copy = project / path, folder / path
             if not source.exists():
                 raise MissingResultError(f"brought.{name}: {source}: no such file")
@@ -111,6 +109,14 @@ def copy_brought(project: Path, folder: Path, brought: dict[str, Any]) -> None:
                 shutil.copytree(source, copy, dirs_exist_ok=True)
             else:
                 shutil.copy(source, copy)
+
+
+def list_brought_files(project: Path, entry: dict[str, Any]) -> list[str]:
+    """Files and folders that a brought model's entry names; code may import what lies beside it."""
+    code = (entry["code"], entry["substitutions"])
+    named = [entry["path"], entry["labels"], *code, *entry["bound"].values()]
+    modules = [path for name in code if name for path in (project / name).parent.glob("*.py")]
+    return [path for path in named if isinstance(path, str)] + [str(path.relative_to(project)) for path in modules]
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> int:

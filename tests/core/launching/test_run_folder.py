@@ -1,27 +1,47 @@
 """The folder of a run with another parameter file: brought models are where the DAG looks for them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages.core.base.errors import MissingResultError
 from stages.core.launching.run import copy_brought
+from stages.core.params.brought import BroughtModel
 from tests.frozen_builder import section
 
 
-def test_brought_files_and_their_labels_are_copied(tmp_path: Path) -> None:
+def entry(path: str, **changes: Any) -> dict[str, Any]:
+    """An entry as `read_example` gives it: every key is there."""
+    found: dict[str, Any] = BroughtModel.model_validate(section(path, **changes)).model_dump(mode="json")
+    return found
+
+
+KERAS: dict[str, Any] = {
+    "kind": "keras_weights",
+    "layout": "matterport",
+    "outputs": {"detections": "detections", "masks": "masks"},
+    "code": "models/brought/keras/build.py",
+    "bound": {"anchors": "models/brought/keras/anchors.npy"},
+}
+
+
+def test_what_brought_models_name_is_copied(tmp_path: Path) -> None:
     project, folder = tmp_path / "project", tmp_path / "run"
     (project / "models" / "brought" / "saved").mkdir(parents=True)
-    for name in ("it.pb", "it.txt", "saved/saved_model.pb"):
+    (project / "models" / "brought" / "keras").mkdir()
+    keras = ("keras/it.h5", "keras/build.py", "keras/parts.py", "keras/anchors.npy")
+    for name in ("it.pb", "it.txt", "saved/saved_model.pb", *keras, "keras/unused.h5"):
         (project / "models" / "brought" / name).write_text(name)
     brought = {
-        "it": section("models/brought/it.pb", labels="models/brought/it.txt"),
-        "saved": section("models/brought/saved"),
+        "it": entry("models/brought/it.pb", labels="models/brought/it.txt"),
+        "saved": entry("models/brought/saved"),
+        "keras": entry("models/brought/keras/it.h5", **KERAS),
     }
     for _ in range(2):
         copy_brought(project, folder, brought)
     copied = {str(path.relative_to(folder / "models" / "brought")) for path in folder.rglob("*") if path.is_file()}
-    assert copied == {"it.pb", "it.txt", "saved/saved_model.pb"}
+    assert copied == {"it.pb", "it.txt", "saved/saved_model.pb", *keras}
 
 
 def test_the_dag_has_its_folder_without_any(tmp_path: Path) -> None:
@@ -31,4 +51,4 @@ def test_the_dag_has_its_folder_without_any(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingResultError, match=r"brought\.it: .*it\.pb: no such file"):
-        copy_brought(tmp_path, tmp_path / "run", {"it": section("models/brought/it.pb")})
+        copy_brought(tmp_path, tmp_path / "run", {"it": entry("models/brought/it.pb")})
