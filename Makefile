@@ -11,7 +11,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro smoke bccd nuts nuts-cv matrix bench experiments table ui pull push promote record comment canary test \
+.PHONY: help setup repro demo smoke bccd nuts nuts-cv matrix bench experiments table ui pull push promote record comment canary test \
   test-fast coverage check format lock licences clean
 
 help: ## list the targets
@@ -31,6 +31,12 @@ $(VENV)/.ready: requirements.lock
 
 repro: $(VENV)/.ready ## run the pipeline on params.yaml, publish to MLflow, print the table
 	@python -m stages.run
+
+demo: $(VENV)/.ready ## a first success: a small detector that finds drawn shapes, and pictures of what it finds
+	@python -m stages.run examples/demo.yaml
+	@python -m stages.predict runs/demo/data/prepared/val/images --show-float \
+	  --model runs/demo/models/converted/retinanet_mobiledet_tiny/int8 --out runs/demo/predictions
+	@echo "pictures: runs/demo/predictions/drawn; next: your own images (README), or make repro for detectors worth shipping"
 
 smoke: $(VENV)/.ready ## the same pipeline with tiny settings, in some minutes
 	@python -m stages.run examples/smoke.yaml
