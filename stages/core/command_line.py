@@ -5,6 +5,7 @@ Exit status: 0 fine, 1 a bug (traceback), 2 something the user can fix (one line
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
@@ -22,6 +23,8 @@ from stages.core.tables.schemes import SCHEMES
 
 EXIT_USER_ERROR = 2
 EXIT_GATE_RED = 3
+EXIT_PIPE_CLOSED = 141
+"""128 and the number of SIGPIPE, as of any other command before a pipe."""
 
 EXTRAS = {
     "openvino": ("openvino",),
@@ -212,7 +215,10 @@ def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
     try:
         with stop_on_signals(name):
             status = _status_of(main)
+        sys.stdout.flush()
     except BaseException as error:
+        if isinstance(error, BrokenPipeError) and _has_enough_been_read():
+            os._exit(EXIT_PIPE_CLOSED)
         # Native code may make another error of the stop.
         stop = error if isinstance(error, Stopped) else received_stop()
         problem = describe_system_error(error) if isinstance(error, Exception) else None
@@ -225,6 +231,13 @@ def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
         # At once: threads and pools that would be waited for have nothing left to do.
         os._exit(stop.status)
     sys.exit(status)
+
+
+def _has_enough_been_read() -> bool:
+    """Whether what reads the output, such as `head`, has gone: no mistake of anybody's."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _status_of(main: Callable[[Sequence[str] | None], int]) -> int:

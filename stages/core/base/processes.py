@@ -162,6 +162,9 @@ def _call_once(connection: Connection, function: Callable[..., Any], args: tuple
 def _run(
     connection: Connection, log: str, show_stderr: bool, serve: Callable[..., None], args: tuple[Any, ...]
 ) -> None:
+    # The first child of a process is not covered by `without_ctrl_c`: starting multiprocessing's resource tracker
+    # takes the block away again.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What native code says before it dies goes to the file descriptors, not to sys.stderr.
     die_with_parent()
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
