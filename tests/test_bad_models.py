@@ -186,6 +186,6 @@ def test_a_row_that_does_not_apply_goes_all_the_way_to_a_green_gate(layout: Layo
     assert report.main(["--root", str(layout.root)]) == 0
     assert gate.main(["--root", str(layout.root)]) == 0
     (row,) = json.loads(layout.metrics.read_text())["rows"]
-    assert (row["scheme"], row["status"], row["verdict"]) == (scheme, "not_applicable", "pass")
+    assert (row["scheme"], row["status"], row["verdict"]) == (scheme, "not_applicable", "not applicable")
     assert "ends one-stage detectors only" in row["verdict_reasons"][0]
     assert (row["artifact"], row["box_ap"], row["latency_p50_ms"]) == (None, None, None)

@@ -47,10 +47,16 @@ class Project:
         row = builders.row(model=MODEL, scheme=SCHEME, sha256=conversion.sha256, verdict=verdict)
         write_json(Metrics(split="val", num_images=12, rows=(row,)), self.layout.metrics)
         example = encode_example(next((self.layout.split("val") / "images").iterdir()))
-        model = ModelPlan(name=f"{MODEL}-{SCHEME}", folder=folder, requirements=("numpy==2",), example=example)
+        model = ModelPlan(
+            name=f"{MODEL}-{SCHEME}",
+            folder=folder,
+            sha256=str(conversion.sha256),
+            requirements=("numpy==2",),
+            example=example,
+        )
         run = RunPlan(
             name=key, key=key, content_sha256=key, params={}, metrics={}, artifacts=(), failed=not passes,
-            tags={"artifact_sha256": str(conversion.sha256)}, model=model if passes else None,
+            tags={}, model=model if passes else None,
         )  # fmt: skip
         parent = replace(run, name="parent", key=f"parent-{key}", model=None)
         root = (self.layout.root / "mlartifacts").as_uri()

@@ -135,6 +135,7 @@ def write_tiny_project(root: Path, *, num_images: int = 12, params: dict[str, An
     root.mkdir(parents=True, exist_ok=True)
     layout.params.write_text(yaml.safe_dump(tree))
     pixels = write_pictures(layout.split("val"), num_images=num_images)
+    write_json(LABELS, layout.labels)
     summary = SplitSummary(num_images=num_images, num_objects=1, objects_per_class={}, sha256="5" * 64)
     counts = dict.fromkeys(
         [f"{kind}_{fate}" for kind in ("images", "objects") for fate in ("found", "kept", "repaired", "rejected")], 0

@@ -33,7 +33,10 @@ def resolve_uri(uri: str, root: Path, environ: Mapping[str, str]) -> str:
     chosen, origin = environ.get("MLFLOW_TRACKING_URI") or uri, "publish.tracking_uri"
     if environ.get("MLFLOW_TRACKING_URI"):
         origin = "MLFLOW_TRACKING_URI"
-    kind = urlsplit(chosen).scheme.split("+")[0]
+    try:
+        kind = urlsplit(chosen).scheme.split("+")[0]
+    except ValueError as error:
+        raise ParamsError(f"{origin}: {chosen!r} is no tracking URI: {error}") from None
     if kind not in STORE_KINDS and chosen != "databricks":
         raise ParamsError(
             f"{origin}: {hide_password(chosen)!r} is no tracking URI (known kinds: {', '.join(STORE_KINDS)})"

@@ -37,12 +37,14 @@ class ModelPlan:
     Attributes:
       name: As MLflow lists it.
       folder: The converted folder.
+      sha256: Of its file.
       requirements: Pinned, for pip; MLflow adds itself.
       example: An image in base64.
     """
 
     name: str
     folder: Path
+    sha256: str
     requirements: tuple[str, ...]
     example: str
 
@@ -59,6 +61,7 @@ def plan_model(cell: Cell, row: Row, split: Path) -> ModelPlan | None:
     return ModelPlan(
         name=f"{cell.model}-{cell.scheme}",
         folder=cell.folder,
+        sha256=row.sha256 or "",
         requirements=tuple(f"{name}=={version}" for name, version in versions.items()),
         example=encode_example(read_split(split).images[0].path),
     )

@@ -101,11 +101,14 @@ def open_experiment(client: mlflow.MlflowClient, publication: Publication) -> st
 
     Raises:
       UserError: if it was deleted: runs in it would be invisible.
+      TrackingUnavailableError: if what answers is no MLflow.
     """
     name = publication.experiment
     found = client.get_experiment_by_name(name)
     if found is None:
         return str(client.create_experiment(name, publication.artifact_root, tags={KIND_TAG: KIND}))
+    if not found.experiment_id:
+        raise TrackingUnavailableError("the answer to the first question names no experiment: is this MLflow's server?")
     if found.lifecycle_stage != "active":
         raise UserError(
             f"publish.experiment: {name!r} was deleted in MLflow; restore it (`mlflow experiments restore "
@@ -169,7 +172,7 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
             plan.model.name,
             model_id=model_id,
             run_id=run_id,
-            sha256=plan.tags["artifact_sha256"],
+            sha256=plan.model.sha256,
         )
         session.progress(0)
     known = run.data.metrics if CONTENT_TAG in run.data.tags else {}

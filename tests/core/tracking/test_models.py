@@ -69,7 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def publication(place: Path) -> Publication:
     example = encode_example(place / "photo.png")
-    models = [ModelPlan(name=f"m-{n}", folder=place / n, requirements=REQUIREMENTS, example=example)
+    models = [ModelPlan(name=f"m-{n}", folder=place / n, sha256="7" * 64, requirements=REQUIREMENTS, example=example)
               for n in ("tflite", "openvino")]  # fmt: skip
     return Publication(
         experiment="detectors",

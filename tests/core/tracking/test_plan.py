@@ -154,7 +154,7 @@ def test_the_parent_says_what_a_training_started_from(layout: Layout) -> None:
     write_json(train_result(initialization=record), folder / RESULT_FILE)
     parent = plan(layout).parent
     path = "retinanet_mobiledet_edgetpu/trained/init"
-    assert (parent.metrics[f"{path}/backbone/loaded"], parent.metrics[f"{path}/head _class_/variables"]) == (285, 15)
+    assert (parent.metrics[f"{path}/backbone/loaded"], parent.metrics[f"{path}/head__class_/variables"]) == (285, 15)
     assert parent.tags["init.retinanet_mobiledet_edgetpu"] == (
         "zoo:ssdlite_mobiledet_edgetpu (Object Detection API TF1 checkpoint): backbone 285 of 285; head (class) 0 of 15"
     )
