@@ -23,7 +23,7 @@ from tests.tiny_project import write_conversion, write_tiny_project
 prepare_environment(timeout_s=20)
 pytest.importorskip("mlflow")
 store = pytest.importorskip("stages.core.tracking.store")
-registry = pytest.importorskip("stages.core.tracking.registry")
+versions = pytest.importorskip("stages.core.tracking.registry")
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,7 @@ class Project:
 
     @property
     def champion(self) -> str | None:
-        found = registry.Registry(self.uri).find(NAME, "champion")
+        found = versions.Registry(self.uri).find(NAME, "champion")
         return None if found is None else found.number
 
 
@@ -208,7 +208,7 @@ def test_two_promotions_at_once(project: Project) -> None:
     project.publish("one", build_detector())
     project.promote()
     project.publish("two", build_detector(gain=0.9))
-    here, somebody_else = registry.Registry(project.uri), registry.Registry(project.uri)
+    here, somebody_else = versions.Registry(project.uri), versions.Registry(project.uri)
     challenger, champion = here.find(NAME, "challenger"), here.find(NAME, "champion")
     somebody_else.promote(challenger, champion, "")
     with pytest.raises(UserError, match=r"the champion is .* version 2 now, was .* version 1: run it again"):

@@ -9,18 +9,17 @@ from stages.core.base.errors import ArtifactError
 from stages.core.base.folders import replaced_folder
 from stages.core.base.layout import QUANTIZED_FILE, SAVED_MODEL
 from stages.core.base.native_output import call_quietly
-from stages.core.exporting.class_map import ClassMap
-from stages.core.exporting.describing import describe_classes, hash_source, padding_of
+from stages.core.exporting.describing import describe_brought, describe_classes, hash_source
 from stages.core.exporting.detections import assemble_detections, read_detections
 from stages.core.exporting.frozen_graph import check_nodes, freeze_saved_model, read_frozen_graph
 from stages.core.exporting.frozen_heads import assemble_brought, read_heads
-from stages.core.exporting.graph import INPUT_NAME, DeploymentGraph
+from stages.core.exporting.graph import DeploymentGraph
 from stages.core.exporting.source import BroughtSource
 from stages.core.exporting.tflite import save_functions, write_tflites
 from stages.core.exporting.uint8_graph import convert_uint8, why_no_uint8
 from stages.core.params.brought import BroughtKind, BroughtLayout
 from stages.core.results.brought import BroughtFacts, write_brought_facts
-from stages.core.results.interface import ImageInput, Interface, PostProcessing, write_interface
+from stages.core.results.interface import write_interface
 from stages.core.results.kinds import Variant
 from stages.core.results.not_needed import write_not_needed
 
@@ -143,35 +142,3 @@ def write_brought_tflites(graph: DeploymentGraph, folder: Path, source: BroughtS
             f"{source.path}: TensorFlow's converter refuses it: {text}; `python -m stages.inspect` says which ops "
             "stand in the way"
         ) from None
-
-
-def describe_brought(source: BroughtSource, graph: DeploymentGraph, classes: ClassMap, variant: Variant) -> Interface:
-    """The contract of a brought model's deployment graph."""
-    spec = source.model.input
-    mean, deviation = (", ".join(f"{value:g}" for value in values) for values in (spec.means, spec.deviations))
-    flipped = " of BGR" if spec.color_order == "BGR" else ""
-    return Interface(
-        model=source.name,
-        task="detection",
-        variant=variant,
-        input=ImageInput(
-            name=INPUT_NAME,
-            shape=(1, *spec.size, 3),
-            dtype="float32",
-            resize="fit_pad" if spec.resize == "letterbox" else "stretch",
-            pad_value=padding_of(source.model),
-            normalization=f"inside the graph: (pixel - [{mean}]) / [{deviation}]{flipped}",
-        ),
-        outputs=graph.outputs,
-        raw_outputs=graph.raw_outputs,
-        class_offset=graph.class_offset,
-        class_map=() if classes.is_identity else classes.category_ids,
-        labels={str(key): name for key, name in source.labels.items()},
-        post_processing=PostProcessing(
-            method=graph.method,
-            max_detections=source.settings.max_detections,
-            score_threshold=source.settings.score_threshold,
-            nms_iou_threshold=source.settings.nms_iou_threshold,
-        ),
-        checkpoint_sha256=hash_source(source.path),
-    )

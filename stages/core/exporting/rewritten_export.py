@@ -10,19 +10,18 @@ import tensorflow as tf
 
 from stages.core.base.errors import ArtifactError, MissingResultError, UserError
 from stages.core.base.folders import replaced_folder
-from stages.core.base.hashing import hash_files
 from stages.core.base.layout import SAVED_MODEL
 from stages.core.base.native_output import silence_native
 from stages.core.exporting.class_map import ClassMap, match_labels
-from stages.core.exporting.describing import describe_classes, padding_of
+from stages.core.exporting.describing import describe_brought, describe_classes, hash_source
 from stages.core.exporting.foreign_code import save_foreign_model
 from stages.core.exporting.frozen_heads import normalize_brought
-from stages.core.exporting.graph import INPUT_NAME, DeploymentGraph, image_spec
+from stages.core.exporting.graph import DeploymentGraph, image_spec
 from stages.core.exporting.matterport import check_matterport, matterport_outputs, name_matterport
 from stages.core.exporting.source import BroughtSource
 from stages.core.exporting.tflite import save_functions, write_tflites
 from stages.core.results.brought import BroughtFacts, write_brought_facts
-from stages.core.results.interface import ImageInput, Interface, PostProcessing, write_interface
+from stages.core.results.interface import Interface, PostProcessing, write_interface
 from stages.core.results.kinds import Variant
 from stages.core.results.not_needed import write_not_needed
 from stages.core.results.substitution import Substitution
@@ -30,6 +29,7 @@ from stages.core.substituting.frozen import Frozen, freeze_signature
 from stages.core.substituting.own_rows import change_attributes, load_attribute_rows, load_own_rules
 from stages.core.substituting.substitute import substitute
 from stages.core.substituting.walker import Rule
+from stages.core.tables.detectors import Task
 
 NO_TRAINING = "the model was brought as it is: it was not trained under int8's rounding (int8 measures ranges)"
 MEASURED_IMAGES = 3
@@ -74,16 +74,13 @@ def _export(source: BroughtSource, folder: Path, out_dir: Path, variant: Variant
     if rewritten is None:
         assert mistake is not None
         raise mistake
-    files = (
-        [source.path] if source.path.is_file() else sorted(path for path in source.path.rglob("*") if path.is_file())
-    )
     notes = (*describe_classes(rewritten.classes), *describe_substitutions(rewritten.substitutions))
     with replaced_folder(out_dir) as partial:
         with silence_native():
             save_functions(rewritten.graph.signatures, partial / SAVED_MODEL)
             write_tflites(rewritten.graph, partial)
-        sha256 = hash_files(files)
-        write_interface(_describe(source, rewritten, variant, sha256), partial)
+        sha256 = hash_source(source.path)
+        write_interface(_describe(source, rewritten, variant), partial)
         facts = BroughtFacts(kind=source.model.kind, sha256=sha256, substitutions=rewritten.substitutions, notes=notes)
         write_brought_facts(facts, partial)
     return notes
@@ -158,32 +155,13 @@ def describe_substitutions(found: tuple[Substitution, ...]) -> tuple[str, ...]:
     return (f"replaced: {kinds}{most}",)
 
 
-def _describe(source: BroughtSource, rewritten: Rewritten, variant: Variant, sha256: str) -> Interface:
-    spec, graph = source.model.input, rewritten.graph
-    mean, deviation = (", ".join(f"{value:g}" for value in values) for values in (spec.means, spec.deviations))
-    flipped = " of BGR" if spec.color_order == "BGR" else ""
-    return Interface(
-        model=source.name,
-        task="segmentation",
-        variant=variant,
-        input=ImageInput(
-            name=INPUT_NAME,
-            shape=(1, *spec.size, 3),
-            dtype="float32",
-            resize="fit_pad" if spec.resize == "letterbox" else "stretch",
-            pad_value=padding_of(source.model),
-            normalization=f"inside the graph: (pixel - [{mean}]) / [{deviation}]{flipped}",
-        ),
-        outputs=graph.outputs,
-        class_offset=graph.class_offset,
-        class_map=() if rewritten.classes.is_identity else rewritten.classes.category_ids,
-        labels={str(key): name for key, name in source.labels.items()},
-        post_processing=PostProcessing(
-            method=graph.method,
-            max_detections=graph.outputs[0].shape[1],
-            # The thresholds are in the model; nothing more is dropped or suppressed.
-            score_threshold=0.0,
-            nms_iou_threshold=1.0,
-        ),
-        checkpoint_sha256=sha256,
+def _describe(source: BroughtSource, rewritten: Rewritten, variant: Variant) -> Interface:
+    graph = rewritten.graph
+    own = PostProcessing(
+        method=graph.method,
+        max_detections=graph.outputs[0].shape[1],
+        # The thresholds are in the model; nothing more is dropped or suppressed.
+        score_threshold=0.0,
+        nms_iou_threshold=1.0,
     )
+    return describe_brought(source, graph, rewritten.classes, variant, task=Task.SEGMENTATION, post_processing=own)

@@ -65,10 +65,10 @@ def promote_file(layout: Layout, params: Params, uri: str, row: Row, *, dry_run:
       MissingResultError: if nothing was measured.
       UserError: if the registry cannot be reached or has no challenger, or a file is gone or altered.
     """
-    registry = open_registry(uri, params.publish.timeout_s)
+    versions = open_registry(uri, params.publish.timeout_s)
     name = registered_name(params.publish.experiment, f"{row.model}-{row.scheme}")
     checks = list(check_gate(read_metrics(layout).rows, row))
-    challenger, champion = registry.find(name, CHALLENGER), registry.find(name, CHAMPION)
+    challenger, champion = versions.find(name, CHALLENGER), versions.find(name, CHAMPION)
     if row.sha256 is not None and not row.fails and challenger is None:
         raise UserError(f"{name}: no version is called {CHALLENGER}; run `python -m stages.publish` first")
     if challenger is not None and row.sha256 is not None:
@@ -81,7 +81,7 @@ def promote_file(layout: Layout, params: Params, uri: str, row: Row, *, dry_run:
         elif not compare:
             checks.append(Check(f"champion: {champion}, not compared", True))
         else:
-            checks += _compare(layout, params, artifact, registry, champion)
+            checks += _compare(layout, params, artifact, versions, champion)
     for check in checks:
         say(str(check))
     if not all(check.holds for check in checks):
@@ -92,7 +92,7 @@ def promote_file(layout: Layout, params: Params, uri: str, row: Row, *, dry_run:
         say(f"{champion} is champion already")
         return True
     if not dry_run:
-        registry.promote(challenger, champion, "\n".join(map(str, checks)))
+        versions.promote(challenger, champion, "\n".join(map(str, checks)))
     say(f"{challenger} {'would be' if dry_run else 'is'} champion{f', was {champion}' if champion else ''}")
     return True
 
@@ -103,12 +103,12 @@ def roll_back(params: Params, uri: str, row: Row, *, dry_run: bool, say: Say) ->
     Raises:
       UserError: if there is none.
     """
-    registry = open_registry(uri, params.publish.timeout_s)
+    versions = open_registry(uri, params.publish.timeout_s)
     name = registered_name(params.publish.experiment, f"{row.model}-{row.scheme}")
     if dry_run:
-        say(f"{name}: champions so far, latest last: {', '.join(registry.history(name)) or 'none'}")
+        say(f"{name}: champions so far, latest last: {', '.join(versions.history(name)) or 'none'}")
         return
-    earlier, now = registry.roll_back(name)
+    earlier, now = versions.roll_back(name)
     say(f"{earlier} is champion again, was {now}")
 
 
@@ -131,12 +131,12 @@ def _open_converted(folder: Path) -> Artifact:
 
 
 def _compare(
-    layout: Layout, params: Params, artifact: Artifact, registry: "Registry", champion: "Version"
+    layout: Layout, params: Params, artifact: Artifact, versions: "Registry", champion: "Version"
 ) -> list[Check]:
     split = read_split(layout.split(params.validation.split))
     with tempfile.TemporaryDirectory(prefix="champion-") as scratch:
         try:
-            old = open_model(registry.download(champion, Path(scratch)))
+            old = open_model(versions.download(champion, Path(scratch)))
         except (UserError, ArtifactError) as error:
             raise UserError(
                 f"{error}; --no-compare promotes without looking at it, --rollback returns to the one before"

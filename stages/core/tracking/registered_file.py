@@ -41,7 +41,7 @@ def open_place(place: str) -> Iterator[Path]:
     prepare_environment(defaults.timeout_s)
     from stages.core.tracking.registry import Registry
 
-    registry = Registry(uri)
+    versions = Registry(uri)
     with tempfile.TemporaryDirectory(prefix="registered-") as scratch:
-        version = registry.look_up(address["name"], alias=address["alias"], number=address["number"])
-        yield registry.download(version, Path(scratch))
+        version = versions.look_up(address["name"], alias=address["alias"], number=address["number"])
+        yield versions.download(version, Path(scratch))
