@@ -31,8 +31,8 @@ def breakable(name: str) -> Markup:
     return Markup("<wbr>").join(parts)
 
 
-def render_page(content: Content) -> str:
-    """The whole page as HTML: styles, script, charts and pictures are inside; it makes no request."""
+def page_templates() -> Environment:
+    """The templates of the pages, with the filters that write numbers and names."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -43,25 +43,34 @@ def render_page(content: Content) -> str:
     environment.filters["num"] = format_number
     environment.filters["interval"] = format_interval
     environment.filters["breakable"] = breakable
+    return environment
+
+
+def render_page(content: Content) -> str:
+    """The whole page as HTML: styles, script, charts and pictures are inside; it makes no request."""
     images = {picture.image.image_id: picture.image for picture in content.pictures}
-    return environment.get_template("page.html.jinja").render(
-        content=content,
-        metrics=content.metrics,
-        rows=tuple(zip(content.metrics.rows, content.bounds, strict=True)),
-        headline=headline(content.metrics),
-        best=best_rows(content.metrics),
-        highest=highest_ap(content.metrics),
-        columns=columns_of(content.metrics),
-        row_remark=row_remark,
-        notes=subset_notes(content.cells),
-        partial={cell.name for cell in content.cells if subset_notes([cell])},
-        scatters=scatter_cards(content),
-        heats=heat_tables(content),
-        classes=[(table, class_cards(table.cells, table.kind)) for table in class_tables(content.cells)],
-        trainings=training_cards(content),
-        worst_parity=worst_parity,
-        sparsities=sparsity_cards(content.cells),
-        qat_notes=qat_notes(content.cells),
-        facts=provenance(content),
-        embedded={image_id: embed_image(image.path) for image_id, image in images.items()},
+    return (
+        page_templates()
+        .get_template("page.html.jinja")
+        .render(
+            content=content,
+            metrics=content.metrics,
+            rows=tuple(zip(content.metrics.rows, content.bounds, strict=True)),
+            headline=headline(content.metrics),
+            best=best_rows(content.metrics),
+            highest=highest_ap(content.metrics),
+            columns=columns_of(content.metrics),
+            row_remark=row_remark,
+            notes=subset_notes(content.cells),
+            partial={cell.name for cell in content.cells if subset_notes([cell])},
+            scatters=scatter_cards(content),
+            heats=heat_tables(content),
+            classes=[(table, class_cards(table.cells, table.kind)) for table in class_tables(content.cells)],
+            trainings=training_cards(content),
+            worst_parity=worst_parity,
+            sparsities=sparsity_cards(content.cells),
+            qat_notes=qat_notes(content.cells),
+            facts=provenance(content),
+            embedded={image_id: embed_image(image.path) for image_id, image in images.items()},
+        )
     )

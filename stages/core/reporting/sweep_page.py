@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from stages.core.gating.gate import BYTES_PER_MB
 from stages.core.reporting.charts import Chart, Mark, scatter_chart
-from stages.core.reporting.page import TEMPLATES
+from stages.core.reporting.page import page_templates
 from stages.core.reporting.tables import format_number
 from stages.core.results.status import Status
 from stages.core.results.table import Row
@@ -47,21 +45,17 @@ def points_to_markdown(sweep: str, points: Sequence[SweepPoint]) -> str:
 
 def render_sweep(sweep: str, about: str, points: Sequence[SweepPoint]) -> str:
     """The page as HTML; it needs nothing beside it and makes no request."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["num"] = format_number
-    return environment.get_template("sweep.html.jinja").render(
-        sweep=sweep,
-        about=about,
-        cards=draw_sweep(sweep, points),
-        points=points,
-        schemes=_schemes(points),
-        bytes_per_mb=BYTES_PER_MB,
+    return (
+        page_templates()
+        .get_template("sweep.html.jinja")
+        .render(
+            sweep=sweep,
+            about=about,
+            cards=draw_sweep(sweep, points),
+            points=points,
+            schemes=_schemes(points),
+            bytes_per_mb=BYTES_PER_MB,
+        )
     )
 
 

@@ -1,7 +1,5 @@
 """Cross-validation: folds as DVC experiments of a small DAG, each done once, and their spread."""
 
-import json
-import shutil
 from pathlib import Path
 
 import builders
@@ -11,6 +9,7 @@ import yaml
 from stages.core.base.errors import ParamsError
 from stages.core.launching.cross_validation import Spread, collect_folds, cross_validate, folds_to_text
 from stages.core.results.table import Metrics, Row
+from tests.made_up_project import write_made_up_project
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
@@ -50,19 +49,9 @@ def test_one_value_has_no_deviation_and_none_no_mean() -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project whose DAG is one stage that makes up a results table and counts its runs."""
-    project = tmp_path / "project"
-    for name in ("stages", ".dvc/plots", "data/raw"):
-        (project / name).mkdir(parents=True)
-    for name in (".dvc/config", ".dvcignore", ".gitignore", "data/raw/README.md"):
-        shutil.copy(ROOT / name, project / name)
-    runs = tmp_path / "runs.txt"
+    project, runs = tmp_path / "project", tmp_path / "runs.txt"
     script = SCRIPT.replace("log.txt", str(runs)).replace("metrics.json", "models/report/metrics.json")
-    (project / "stages" / "make_up.py").write_text('import os\nos.makedirs("models/report", exist_ok=True)' + script)
-    (project / "stages" / "row.json").write_text(json.dumps(vars(row(0.0, 20.0))))
-    stage = {"cmd": "python stages/make_up.py", "params": ["prepare"], "deps": ["stages"], "outs": ["models/report"]}
-    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"report": stage}}))
-    tree = {"models": ["retinanet_mobiledet_tiny"], "schemes": ["float32"]}
-    (project / "params.yaml").write_text(yaml.safe_dump(tree))
+    tree = write_made_up_project(project, script, row(0.0, 20.0), params="prepare")
     (tmp_path / "cv.yaml").write_text(yaml.safe_dump({**tree, "prepare": {"split": {"folds": 2}}}))
     return project
 

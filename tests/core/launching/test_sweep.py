@@ -1,23 +1,19 @@
 """Sweeps: what a value changes, experiments of a small DAG that each run once, the table and the page."""
 
-import json
-import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from builders import row
 
 from stages.core.base.errors import ParamsError, UsageError
 from stages.core.launching.sweep import SWEEPS, complete_tree, run_sweep, to_overrides
 from stages.core.reporting.sweep_page import SweepPoint, draw_sweep, points_to_markdown, render_sweep
+from tests.made_up_project import write_made_up_project
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = "retinanet_mobiledet_tiny"
 SCRIPT = """
-import json, os, yaml
-os.makedirs("models/report", exist_ok=True)
+import json, yaml
 height, width = yaml.safe_load(open("params.yaml"))["train"]["retinanet_mobiledet_tiny"]["input_size"]
 open("log.txt", "a").write(f"{height}x{width}\\n")
 row = json.load(open("stages/row.json")) | {"box_ap": height / 4, "latency_p50_ms": width / 10}
@@ -70,17 +66,9 @@ def test_a_bad_value_is_refused_before_anything_runs(project: Path, sweep: str, 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project whose DAG is one stage that makes up a results table and logs its runs."""
-    project = tmp_path / "project"
-    for name in ("stages", ".dvc/plots", "data/raw"):
-        (project / name).mkdir(parents=True)
-    for name in (".dvc/config", ".dvcignore", ".gitignore", "data/raw/README.md"):
-        shutil.copy(ROOT / name, project / name)
-    (project / "stages" / "make_up.py").write_text(SCRIPT.replace("log.txt", str(tmp_path / "runs.txt")))
-    (project / "stages" / "row.json").write_text(json.dumps(vars(row(model=MODEL, scheme="float32"))))
-    stage = {"cmd": "python stages/make_up.py", "params": ["train"], "deps": ["stages"], "outs": ["models/report"]}
-    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"report": stage}}))
-    tree: dict[str, Any] = {"models": [MODEL], "schemes": ["float32"]}
-    (project / "params.yaml").write_text(yaml.safe_dump(tree))
+    project, runs = tmp_path / "project", tmp_path / "runs.txt"
+    script = SCRIPT.replace("log.txt", str(runs))
+    write_made_up_project(project, script, row(model=MODEL, scheme="float32"), params="train")
     return project
 
 
