@@ -21,3 +21,10 @@ def share_data(prepared: Layout, layout: Layout) -> None:
     """Links prepared data into another folder; what an earlier, unfinished run has linked is replaced."""
     shutil.rmtree(layout.prepared, ignore_errors=True)
     shutil.copytree(prepared.prepared, layout.prepared, copy_function=os.link)
+
+
+def share_weights(trained: Layout, layout: Layout, model: str) -> None:
+    """Links the trained weights of a model into another folder, in place of what is there."""
+    target = layout.variant(model, "trained")
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(trained.variant(model, "trained"), target, copy_function=os.link)

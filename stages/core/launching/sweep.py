@@ -65,6 +65,14 @@ def _width(value: str, models: Sequence[str]) -> Changes:
     return {f"train.{model}.width": _number(value, float) for model in models}
 
 
+def _num_proposals(value: str, models: Sequence[str]) -> Changes:
+    return {"export.num_proposals": _number(value, int)}
+
+
+def _score_threshold(value: str, models: Sequence[str]) -> Changes:
+    return {"export.score_threshold": _number(value, float)}
+
+
 SWEEPS: dict[str, Sweep] = {
     "input_size": Sweep(
         about="input size in pixels: accuracy against latency",
@@ -90,6 +98,16 @@ SWEEPS: dict[str, Sweep] = {
         about="factor on the channels of a mobile backbone",
         values=("0.5", "0.75", "1.0"),
         change=_width,
+    ),
+    "num_proposals": Sweep(
+        about="regions that Mask R-CNN's heads look at: accuracy against latency; trains once",
+        values=("50", "100", "200", "500"),
+        change=_num_proposals,
+    ),
+    "score_threshold": Sweep(
+        about="lowest score of a detection in the file: accuracy against latency; trains once",
+        values=("0.05", "0.01", "0.001"),
+        change=_score_threshold,
     ),
 }
 """Name to sweep: a new one is a new row."""

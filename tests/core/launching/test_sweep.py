@@ -28,6 +28,8 @@ CHANGES = {
     ("anchors", "3.5"): [f"train.{MODEL}.anchors.size=3.5", f"train.{MODEL}.anchors.fit=false"],
     ("anchors", "fit"): [f"train.{MODEL}.anchors.fit=true"],
     ("width", "0.5"): [f"train.{MODEL}.width=0.5"],
+    ("num_proposals", "200"): ["export.num_proposals=200"],
+    ("score_threshold", "0.01"): ["export.score_threshold=0.01"],
 }
 
 
