@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.runs import ROOT, run_stage_in, share_data, share_weights
 from benchmarks.side_by_side import NUM_THREADS, time_in_turn
 from stages.core.base.jsonfile import read_json
-from stages.core.base.layout import RESULT_FILE, Layout
+from stages.core.base.layout import INTERFACE_FILE, RESULT_FILE, Layout
 from stages.core.datasets.prepared import load_image
 from stages.core.processing.preprocess import preprocess_image
 from stages.core.results.conversion import Conversion
@@ -62,12 +62,12 @@ def make_files(project: Layout, folder: Path, model: str, schemes: Sequence[str]
     tree = yaml.safe_load(project.params.read_text())
     tree = {**tree, "models": [model], "schemes": list(schemes)}
     tree["export"] = {**tree.get("export", {}), **setting.changes()}
-    tree["validate"] = {**tree.get("validate", {}), "split": "val"}  # as train's own evaluation
+    tree["validate"] = {**tree.get("validate", {}), "split": "val", "max_seconds": 3600}  # all images, as train's own
     layout.root.mkdir(parents=True, exist_ok=True)
     layout.params.write_text(yaml.safe_dump(tree))
     share_data(project, layout)
     share_weights(project, layout, model)
-    if not (layout.exported(model, "trained") / RESULT_FILE).is_file():
+    if not (layout.exported(model, "trained") / INTERFACE_FILE).is_file():
         run_stage_in(layout, "export", "--model", model)
         run_stage_in(layout, "reference", "--model", model)
     for scheme in schemes:

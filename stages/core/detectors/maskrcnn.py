@@ -14,7 +14,13 @@ from stages.core.base.errors import ParamsError
 from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.model_config import row_fields
-from stages.core.detectors.recipe import apply_pyramid_anchors, apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.recipe import (
+    EVALUATION_SCORE_THRESHOLD,
+    apply_pyramid_anchors,
+    apply_settings,
+    augmentation_policy,
+    norm_activation,
+)
 from stages.core.detectors.region_sampling import BoxAlignerConfig, MaskAlignerConfig, SampledMaskRCNN
 from stages.core.detectors.training_config import MaskRCNNTraining
 from stages.core.params.training import RegionParams, TrainSettings
@@ -79,7 +85,9 @@ def maskrcnn_architecture(detector: Detector) -> cfg.ExperimentConfig:
         roi_generator=_roi_generator(width.num_proposals, width.num_proposals),
         roi_sampler=mr.ROISampler(num_sampled_rois=width.sampled_rois),
         mask_sampler=mr.MaskSampler(num_sampled_masks=width.sampled_masks),
-        detection_generator=mr.DetectionGenerator(nms_version="batched", pre_nms_top_k=1000),
+        detection_generator=mr.DetectionGenerator(
+            nms_version="batched", pre_nms_top_k=1000, pre_nms_score_threshold=EVALUATION_SCORE_THRESHOLD
+        ),
         norm_activation=norm_activation(),
         **row_fields(detector),
     )

@@ -16,6 +16,8 @@ from stages.core.params.averaging import average_decay
 from stages.core.params.training import AnchorParams, TrainSettings
 
 EVALUATION_BATCH = 8
+EVALUATION_SCORE_THRESHOLD = 0.001
+"""Lowest score of a detection in training's evaluations: what `export` leaves out is measured against these."""
 SHUFFLE_BUFFER = 1000
 """Encoded images held for shuffling: enough to mix shards, small enough for any machine."""
 STEPS_PER_LOOP = 5

@@ -13,7 +13,13 @@ from official.vision.configs import retinanet as rn
 from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.model_config import PlainRetinaNet, row_fields
-from stages.core.detectors.recipe import apply_pyramid_anchors, apply_settings, augmentation_policy, norm_activation
+from stages.core.detectors.recipe import (
+    EVALUATION_SCORE_THRESHOLD,
+    apply_pyramid_anchors,
+    apply_settings,
+    augmentation_policy,
+    norm_activation,
+)
 from stages.core.detectors.training_config import RetinaNetTraining
 from stages.core.params.training import TrainSettings
 from stages.core.tables.detectors import Detector
@@ -51,7 +57,9 @@ def retinanet_architecture(detector: Detector) -> cfg.ExperimentConfig:
             type="fpn", fpn=decoders.FPN(num_filters=width.filters, use_separable_conv=True, use_keras_layer=True)
         ),
         head=rn.RetinaNetHead(num_convs=width.head_convs, num_filters=width.filters, use_separable_conv=True),
-        detection_generator=rn.DetectionGenerator(nms_version="batched", pre_nms_top_k=1000),
+        detection_generator=rn.DetectionGenerator(
+            nms_version="batched", pre_nms_top_k=1000, pre_nms_score_threshold=EVALUATION_SCORE_THRESHOLD
+        ),
         norm_activation=norm_activation(),
         **row_fields(detector),
     )

@@ -13,7 +13,7 @@ from official.vision.configs import retinanet as rn
 from stages.core.detectors.backbone import build_backbone
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.model_config import row_fields
-from stages.core.detectors.recipe import apply_settings, augmentation_policy
+from stages.core.detectors.recipe import EVALUATION_SCORE_THRESHOLD, apply_settings, augmentation_policy
 from stages.core.detectors.ssdlite_config import SSDLiteModel
 from stages.core.detectors.training_config import AugmentationConfig, SSDLiteTraining
 from stages.core.params.training import TrainSettings
@@ -49,6 +49,7 @@ def ssdlite_architecture(detector: Detector) -> cfg.ExperimentConfig:
         detection_generator=rn.DetectionGenerator(
             nms_version="batched",
             pre_nms_top_k=1000,
+            pre_nms_score_threshold=EVALUATION_SCORE_THRESHOLD,
             nms_iou_threshold=0.6,
             box_coder_weights=list(BOX_CODER_WEIGHTS),
         ),
