@@ -3,6 +3,7 @@
 Model, metrics, evaluation and training step are Model Garden's.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,26 @@ from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
 from stages.core.training.sampling import repeat_factors
 from stages.core.training.tracing import traced_as
 from stages.core.training.weighting import balance_classes
+
+as_written: Callable[[Callable[..., Any]], Callable[..., Any]] = tf.autograph.experimental.do_not_convert
+"""Traces a function without AutoGraph, whose conversion of Model Garden's source is a third of a short training.
+
+A Python `if` on a tensor is then an error when the function is traced, never ignored.
+"""
+
+
+def _as_written_if_plain(build_inputs: Callable[..., Any]) -> Callable[..., Any]:
+    """The method without AutoGraph, unless `params` ask for what of Model Garden needs it, or for other data."""
+    plain = as_written(build_inputs)
+
+    @functools.wraps(build_inputs)
+    def build(task: Any, params: Any, *args: Any, **kwargs: Any) -> Any:
+        parser = params.parser
+        # Its random crops and JPEG qualities branch on tensors in Python.
+        branches = parser.aug_type is not None or getattr(parser, "aug_rand_jpeg", None) is not None
+        return (build_inputs if branches or not _is_plain(params) else plain)(task, params, *args, **kwargs)
+
+    return build
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +87,16 @@ class _TrainingTask:
         if setup.average_follows_clock:
             optimizer._average_decay = setup.length.average_decay
         return optimizer
+
+    @as_written
+    def train_step(self, inputs: Any, model: Any, optimizer: Any, metrics: Any = None) -> Any:
+        """Model Garden's step."""
+        return super().train_step(inputs, model, optimizer, metrics)  # type: ignore[misc]
+
+    @as_written
+    def validation_step(self, inputs: Any, model: Any, metrics: Any = None) -> Any:
+        """Model Garden's step."""
+        return super().validation_step(inputs, model, metrics)  # type: ignore[misc]
 
     def _build_dataset(self, params: Any, parse: Any, input_context: Any, *, with_masks: bool) -> tf.data.Dataset:
         settings = params.decoder.get()
@@ -114,6 +145,7 @@ class _OneStageTask(_TrainingTask):
     counts_one_more = True
     """Whether losses are divided by the number of positives plus 1, or by that number."""
 
+    @_as_written_if_plain
     def build_inputs(self, params: Any, input_context: Any = None) -> tf.data.Dataset:
         """Batches of images and labels; those of the evaluation are Model Garden's."""
         with traced_as(self.task_config):
@@ -164,6 +196,7 @@ class SSDLiteTrainingTask(_OneStageTask, SSDLiteTask):
 class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[misc]
     """Mask R-CNN by `MaskRCNNTraining`."""
 
+    @_as_written_if_plain
     def build_inputs(self, params: Any, input_context: Any = None, dataset_fn: Any = None) -> tf.data.Dataset:
         """Batches of images and labels; those of the evaluation are Model Garden's."""
         with traced_as(self.task_config):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from official.vision.configs import common
 from official.vision.dataloaders import tf_example_decoder
 from official.vision.tasks import retinanet
 
@@ -189,6 +190,23 @@ def test_every_augmentation_gives_batches(layout: Layout, model: str, augmentati
     images = [next(iter(task.build_inputs(config.task.train_data)))[0].numpy() for _ in range(2)]
     assert images[0].shape == (4, *SIZE, 3)
     assert np.isfinite(images[0]).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aug_rand_jpeg": common.RandJpegQuality(prob_to_apply=0.5)},
+        {"aug_type": common.Augmentation(type="ssd_random_crop", ssd_random_crop=common.SSDRandomCrop())},
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+def test_augmentations_that_branch_on_tensors_give_batches(layout: Layout, changes: dict[str, Any]) -> None:
+    """Model Garden's own, by `overrides`: they need AutoGraph, without which everything else is traced."""
+    config = train_data(layout)
+    for name, value in changes.items():
+        setattr(config.task.train_data.parser, name, value)
+    images, _ = next(iter(task_of(layout, config).build_inputs(config.task.train_data)))
+    assert np.isfinite(images).all()
 
 
 def test_mosaics_end_before_the_training(layout: Layout) -> None:
