@@ -193,7 +193,7 @@ def plan_child(
     measured = hash_value([asdict(record) for record in records])
     about = {"scheme.name": scheme.name, "scheme.weights": scheme.weights, "scheme.activations": scheme.activations}
     return RunPlan(
-        name=cell.name,
+        name=f"{cell.name} ({state.experiment})" if state.experiment else cell.name,
         key=f"child:{hash_value([state.key, cell.model, cell.scheme, measured])}",
         content_sha256=hash_value(
             [measured, row.verdict, row.verdict_reasons, row.unsure_fails, judging_settings(params), row.devices]

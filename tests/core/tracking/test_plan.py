@@ -58,6 +58,14 @@ def test_one_parent_and_one_child_per_model_and_scheme(layout: Layout) -> None:
     assert plan(layout, "http://host").artifact_root is None
 
 
+def test_runs_of_an_experiment_are_named_after_it(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "sparsity-0.8")
+    publication = plan(layout)
+    names = [run.name for run in (publication.parent, *publication.children)]
+    assert all(name.endswith(" (sparsity-0.8)") for name in names)
+    assert f"{MODELS[0]}/int8 (sparsity-0.8)" in names
+
+
 def test_a_child_carries_its_numbers_files_and_settings(layout: Layout) -> None:
     child = plan(layout).children[1]
     assert child.metrics["box_ap"] == 64.3
