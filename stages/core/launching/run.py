@@ -91,6 +91,10 @@ def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
     copy_brought(project, folder, tree.get("brought") or {})
     # A dependency of `report`. The project's device files stay there: they were measured on its models.
     (folder / DEVICES_FOLDER).mkdir(parents=True, exist_ok=True)
+    readme = project / DEVICES_FOLDER / "README.md"
+    if readme.is_file():
+        # DVC warns of a dependency without a file.
+        shutil.copy(readme, folder / DEVICES_FOLDER)
     (folder / PARAMS_FILE).write_text(yaml.safe_dump(tree, sort_keys=False))
 
 
