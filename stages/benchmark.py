@@ -1,10 +1,12 @@
-"""Measure what one converted file costs: latency, start-up, memory, size."""
+"""What a converted file costs: latency, start-up, memory, size; or a copy elsewhere: `FOLDER --out device.json`."""
 
+import sys
 from collections.abc import Sequence
 
 from stages.core.base.jsonfile import read_json, write_json
 from stages.core.base.layout import RESULT_FILE, Layout
 from stages.core.benchmarking.benchmark import measure_cost
+from stages.core.benchmarking.device_run import is_device_run, run_device
 from stages.core.benchmarking.summary import summarize_benchmark
 from stages.core.command_line import parse_args, run_stage
 from stages.core.datasets.prepared import read_evaluation_split
@@ -14,7 +16,9 @@ from stages.core.results.kinds import Variant
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Reads `converted/<scheme>`, writes `benchmarked/<scheme>.json`."""
+    """Reads `converted/<scheme>`, writes `benchmarked/<scheme>.json`; with `--out`, a device file."""
+    if is_device_run(words := sys.argv[1:] if argv is None else argv):
+        return run_device(words)
     args = parse_args("benchmark", argv, about=__doc__, model=True, scheme=True)
     params, layout = load_params(args.root), Layout(args.root)
     settings = params.benchmark

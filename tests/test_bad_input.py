@@ -103,6 +103,7 @@ class Bad:
     id: str
     stage: str = "prepare"
     args: tuple[str, ...] = ()
+    rooted: bool = True
     params: dict[str, Any] = field(default_factory=dict)
     data: Callable[[Path], None] = nothing
     says: tuple[str, ...]
@@ -228,8 +229,22 @@ CASES = (
         params={"brought": {"it": section("models/brought/it.pb")}},
         says=("--model", "did you mean 'it'"),
     ),
+    Bad(id="no_git", stage="publish_experiments", says=("dvc exp list", "not inside of a DVC repository")),
+    Bad(id="no_project_to_sweep", stage="sweep", args=("input_size",), says=("no dvc.yaml", "--root")),
+    Bad(
+        id="no_converted_folder_to_measure",
+        stage="benchmark",
+        args=("--out", "device.json", "nowhere"),
+        rooted=False,
+        says=("nowhere: no converted model in it", "result.json"),
+    ),
     Bad(id="nothing_to_report", stage="report", says=("models/", "stage")),
 )
+
+
+def results(folder: Path) -> list[Path]:
+    """Every file that a stage could leave; trainings in progress, which are below `work`, are none."""
+    return [path for part in ("data", "models") for path in sorted((folder / part).rglob("*")) if path.is_file()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=attrgetter("id"))
@@ -238,9 +253,10 @@ def test_one_clear_line_and_status_2(case: Bad, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(SMALL))
     case.data(tmp_path)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(write))
-
+    root = ("--root", str(tmp_path)) if case.rooted else ()
+    before = results(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", f"stages.{case.stage}", "--root", str(tmp_path), *case.args],
+        [sys.executable, "-m", f"stages.{case.stage}", *root, *case.args],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -253,3 +269,4 @@ def test_one_clear_line_and_status_2(case: Bad, tmp_path: Path) -> None:
     assert lines[0].startswith("error: ")
     for word in case.says:
         assert word in lines[0]
+    assert results(tmp_path) == before, "nothing half-written"

@@ -1,5 +1,6 @@
 """The snippets of docs/clients.md, run as they stand there."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,9 @@ from tests.tiny_project import tiny_interface, write_artifact
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "clients.md").read_text()
 SHARED, LITERT, OPENVINO = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (CPP,) = re.findall(r"```cpp\n(.*?)```", PAGE, re.DOTALL)
+(JAVASCRIPT,) = re.findall(r"```javascript\n(.*?)```", PAGE, re.DOTALL)
+MEDIAPIPE_KOTLIN, LITERT_KOTLIN = re.findall(r"```kotlin\n(.*?)```", PAGE, re.DOTALL)
+(SWIFT,) = re.findall(r"```swift\n(.*?)```", PAGE, re.DOTALL)
 WHEEL = Path(ov.__file__).parent
 
 
@@ -102,3 +106,42 @@ def test_the_cpp_snippet_compiles_and_finds_the_same(tmp_path: Path) -> None:
     ours = open_runner(artifact, num_threads=2).run(image).above(0.3)
     expected = np.column_stack([ours.classes - 1, ours.scores, ours.boxes_xyxy[:, [1, 0, 3, 2]] / 16])
     np.testing.assert_allclose(rows, expected, atol=1e-4)
+
+
+def test_the_kotlin_snippet_names_what_a_file_has() -> None:
+    interface = tiny_interface("retinanet_mobiledet_tiny")
+    rows = interface.post_processing.max_detections
+    written = dict(re.findall(r'^    "(\w+)" to (.*),$', LITERT_KOTLIN, re.MULTILINE))
+    shapes = {
+        name: tuple(rows if side == "rows" else int(side) for side in re.findall(r"Array\((\w+)\)", array))
+        for name, array in written.items()
+    }
+    assert shapes == {output.name: output.shape for output in interface.outputs}
+    (call,) = re.findall(r'runSignature\(mapOf\("(\w+)" to pixels\), outputs, "(\w+)"\)', LITERT_KOTLIN)
+    assert call == (interface.input.name, interface.signature)
+
+
+@pytest.mark.parametrize("snippet", [MEDIAPIPE_KOTLIN, LITERT_KOTLIN, SWIFT, JAVASCRIPT, CPP])
+def test_what_is_opened_is_closed(snippet: str) -> None:
+    code = re.sub(r'//.*|"[^"]*"', "", snippet)
+    for opening, closing in ("()", "{}", "[]"):
+        assert code.count(opening) == code.count(closing)
+
+
+def test_the_javascript_snippet_is_javascript(tmp_path: Path) -> None:
+    if not shutil.which("node"):
+        pytest.skip("no node")
+    (tmp_path / "client.mjs").write_text(JAVASCRIPT)
+    subprocess.run(["node", "--check", "client.mjs"], cwd=tmp_path, check=True)
+
+
+def test_the_javascript_snippet_fits_the_vendors_types(tmp_path: Path) -> None:
+    modules = Path(os.environ.get("MEDIAPIPE_NODE", tmp_path)) / "node_modules"
+    if not (modules / "@mediapipe" / "tasks-vision").is_dir():
+        pytest.skip("MEDIAPIPE_NODE names no folder with @mediapipe/tasks-vision and typescript")
+    (tmp_path / "node_modules").symlink_to(modules)
+    (tmp_path / "client.mjs").write_text(JAVASCRIPT)
+    options = "--checkJs --allowJs --noEmit --strict --module esnext --target es2022 --moduleResolution bundler"
+    command = ["node_modules/.bin/tsc", *options.split(), "--lib", "dom,es2022", "client.mjs"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -204,6 +204,23 @@ def test_predict_runs_the_champion(project: Project, tmp_path: Path, monkeypatch
             predict.main([images, "--model", place, "--out", str(out)])
 
 
+@pytest.mark.parametrize("how", LOST)
+def test_predict_does_not_run_a_champion_whose_file_is_lost(
+    project: Project, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.publish("one", build_detector())
+    project.promote()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
+    lose, says = LOST[how]
+    for path in champion_files(project):
+        lose(path)
+    images, out = project.layout.split("val") / "images", tmp_path / "out"
+    with pytest.raises(UserError, match=says) as caught:
+        predict.main([str(images), "--model", f"models:/{NAME}@champion", "--out", str(out)])
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
 def test_two_promotions_at_once(project: Project) -> None:
     project.publish("one", build_detector())
     project.promote()

@@ -19,7 +19,7 @@ mask_ap_float box_ap_drop mask_ap_drop box_class_ap_drop box_worst_class mask_cl
 box_ap_interval mask_ap_interval box_ap_drop_interval mask_ap_drop_interval box_class_ap_drop_interval
 mask_class_ap_drop_interval box_ap_trained mask_ap_trained box_trained_drop mask_trained_drop
 agreement_f1 num_images latency_p50_ms latency_p90_ms peak_rss_bytes verdict
-verdict_reasons unsure_fails
+verdict_reasons unsure_fails devices
 """
 
 

@@ -31,6 +31,8 @@ METRICS_FILE, MARKDOWN_FILE, PAGE_FILE = "metrics.json", "report.md", "index.htm
 PARAMS_FILE = "params.yaml"
 BROUGHT_FOLDER = "models/brought"
 """Where models that somebody else has finished are put: tracked, and a dependency of `export`."""
+DEVICES_FOLDER = "models/devices"
+"""Where files measured on other machines are put: in git, and a dependency of `report`."""
 BROUGHT_FILE = "brought.json"
 """In an exported folder of a brought model: what was found out about its file."""
 PROJECT_VARIABLE = "PIPELINE_PROJECT"
@@ -118,6 +120,11 @@ class Layout:
 
     def benchmarked(self, model: str, scheme: str) -> Path:
         return self.models / "benchmarked" / model / f"{scheme}.json"
+
+    @property
+    def devices(self) -> Path:
+        """What other machines measured, one JSON file a device."""
+        return self.root / DEVICES_FOLDER
 
     @property
     def report(self) -> Path:

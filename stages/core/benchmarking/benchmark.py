@@ -21,7 +21,7 @@ def measure_cost(
     conversion: Conversion,
     *,
     folder: Path,
-    exported: Path,
+    exported: Path | None,
     images: Sequence[Path],
     runs: int,
     warmup: int,
@@ -32,7 +32,7 @@ def measure_cost(
 
     Args:
       conversion: result.json of the cell; folder: where it is.
-      exported: Folder of the float model, whose file the latency is also compared with, in turns.
+      exported: Folder of the float model, whose file the latency is also compared with, in turns; None: with none.
       images: Real images, timed in turn.
       runs, warmup: Timed and untimed inferences.
       max_seconds: A slow file is timed for so long, and fewer times.
@@ -78,9 +78,9 @@ def measure_cost(
     )
 
 
-def _measure_beside(request: CostRequest, exported: Path) -> Beside | None:
+def _measure_beside(request: CostRequest, exported: Path | None) -> Beside | None:
     """In another process than the cost: the memory of two files would be in its peak. None without a reference file."""
-    if not reference_file(exported).is_file():
+    if exported is None or not reference_file(exported).is_file():
         return None
     pairs = PairRequest(
         folder=request.folder,

@@ -36,10 +36,11 @@ ISA_FLAGS = (
 
 def read_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
     """Describes this machine. `num_cpus` counts those that this process may use."""
-    fields = parse_cpuinfo(cpuinfo.read_text()) if cpuinfo.exists() else {}
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    fields = parse_cpuinfo(text)
     present = set((fields.get("flags") or fields.get("Features") or "").split())
     return Machine(
-        cpu=fields.get("model name") or fields.get("CPU part") or platform.processor() or platform.machine(),
+        cpu=fields.get("model name") or _board(text, fields) or platform.processor() or platform.machine(),
         isa_flags=tuple(flag for flag in ISA_FLAGS if flag in present),
         num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -54,3 +55,11 @@ def parse_cpuinfo(text: str) -> dict[str, str]:
         name, _, value = line.partition(":")
         fields[name.strip()] = value.strip()
     return fields
+
+
+def _board(text: str, fields: dict[str, str]) -> str:
+    """What an ARM system says instead of a processor's name: the board or chip, and the core's number."""
+    last = parse_cpuinfo(text.strip().split("\n\n")[-1])
+    board = last.get("Model") or last.get("Hardware") or ""
+    core = f"ARM core {fields['CPU part']}" if "CPU part" in fields else ""
+    return ", ".join(part for part in (board, core) if part)

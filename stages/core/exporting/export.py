@@ -31,7 +31,7 @@ GRAPHS: dict[Family, Callable[[Any, Any, PostProcessingSettings], DeploymentGrap
     Family.MASKRCNN: build_maskrcnn_graph,
 }
 RESIZES: dict[str, Literal["fit_pad", "stretch"]] = {"letterbox": "fit_pad", "stretch": "stretch"}
-"""`resize` of the training to that of the interface."""
+"""`resize` of the training or of `export` to that of the interface."""
 
 
 def export_model(
@@ -97,7 +97,7 @@ def describe_graph(
             name=INPUT_NAME,
             shape=(1, *result.input_size, 3),
             dtype="float32",
-            resize=RESIZES[task_config.resize],
+            resize=RESIZES[task_config.resize if settings.resize == "as_trained" else settings.resize],
             pad_value=padding_color(pixels),
             normalization=f"inside the graph: (pixel - [{mean}]) / [{deviation}]",
         ),

@@ -23,6 +23,7 @@ class PostProcessingSettings:
       num_proposals: Mask R-CNN: regions that the box head looks at.
       pre_nms_top_k: How many candidates (a box and one of its classes) suppression looks at, best first.
       class_agnostic_nms: Whether a box also suppresses weaker ones of other classes.
+      resize: How images become the input: letterbox, stretch or as_trained.
     """
 
     max_detections: int
@@ -31,6 +32,7 @@ class PostProcessingSettings:
     num_proposals: int
     pre_nms_top_k: int
     class_agnostic_nms: bool
+    resize: str = "as_trained"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from stages.core.base.errors import MissingResultError, ParamsError, UsageError
-from stages.core.base.layout import BROUGHT_FOLDER, PARAMS_FILE, PROJECT_VARIABLE
+from stages.core.base.layout import BROUGHT_FOLDER, DEVICES_FOLDER, PARAMS_FILE, PROJECT_VARIABLE
 from stages.core.base.stopping import Stopped
 from stages.core.launching.repository import DAG_FILE, commit_start, start_repository
 from stages.core.params.tree import check_sections, load_params, load_yaml, parse_params
@@ -89,6 +89,12 @@ def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
     raw.mkdir(parents=True, exist_ok=True)
     shutil.copy(project / "data" / "raw" / "README.md", raw)
     copy_brought(project, folder, tree.get("brought") or {})
+    # A dependency of `report`. The project's device files stay there: they were measured on its models.
+    (folder / DEVICES_FOLDER).mkdir(parents=True, exist_ok=True)
+    readme = project / DEVICES_FOLDER / "README.md"
+    if readme.is_file():
+        # DVC warns of a dependency without a file.
+        shutil.copy(readme, folder / DEVICES_FOLDER)
     (folder / PARAMS_FILE).write_text(yaml.safe_dump(tree, sort_keys=False))
 
 

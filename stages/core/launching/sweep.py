@@ -1,6 +1,7 @@
 """Sweeps that people ask for: one parameter in several values, each a DVC experiment; ends in a table and a plot."""
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,8 @@ SWEEPS: dict[str, Sweep] = {
     ),
 }
 """Name to sweep: a new one is a new row."""
+SHOW = "dvc exp show --only-changed --hide-workspace --drop '(stages|models|data)/.*'"
+"""What varied and what came of it: without options there is a column for every parameter and dependency."""
 
 
 def run_sweep(
@@ -154,6 +157,7 @@ def run_sweep(
     (folder / "sweep.html").write_text(render_sweep(name, sweep.about, points))
     say(points_to_markdown(name, points))
     say(f"plot: {folder / 'sweep.html'}")
+    say(f"experiments: cd {shlex.quote(str(folder))} && {SHOW}")
     return series.status
 
 

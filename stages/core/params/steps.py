@@ -131,7 +131,7 @@ class PrepareParams(Section):
 
 
 class ExportParams(Section):
-    """Post-processing inside the deployment graph."""
+    """Post-processing inside the deployment graph, and how images come to it."""
 
     max_detections: Annotated[int, Field(gt=0, le=300)] = 100
     score_threshold: Fraction = 0.05
@@ -143,6 +143,9 @@ class ExportParams(Section):
     look at so many of each class."""
     class_agnostic_nms: bool = False
     """Whether a box also suppresses weaker ones of other classes: for scenes where objects never overlap."""
+    resize: Literal["as_trained", "letterbox", "stretch"] = "as_trained"
+    """How images become the input wherever the files are calibrated, judged and used. stretch: what MediaPipe does to
+    them, also where `train.<model>.resize` is another. A brought model's entry says it itself."""
 
 
 class ConvertParams(Section):

@@ -98,20 +98,26 @@ def scatter_chart(marks: Sequence[Mark], *, x_title: str, y_title: str) -> Chart
 
 def line_chart(curves: Sequence[Curve], *, y_title: str) -> Chart | None:
     """Curves over steps; None where no curve has two points. A curve with one is left out: it has no course."""
-    curves = [curve for curve in curves if len(curve.points) > 1]
+    return plot_lines([(curve.name, curve.points) for curve in curves], x_title="step", y_title=y_title)
+
+
+def plot_lines(
+    curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, x_title: str, y_title: str
+) -> Chart | None:
+    """Named lines through points (x, y), both axes from 0; None where none has two points."""
+    curves = [curve for curve in curves if len(curve[1]) > 1]
     if not curves:
         return None
-    steps = [step for curve in curves for step, _ in curve.points]
-    values = [value for curve in curves for _, value in curve.points]
-    x_of, x_ticks = _linear_axis([0.0, *map(float, steps)], (LEFT, WIDTH - RIGHT), pad=0.0)
+    across = [x for _, points in curves for x, _ in points]
+    values = [y for _, points in curves for _, y in points]
+    x_of, x_ticks = _linear_axis([0.0, *map(float, across)], (LEFT, WIDTH - RIGHT), pad=0.0)
     y_of, y_ticks = _linear_axis([0.0, *values], (HEIGHT - BOTTOM, TOP), pad=0.05)
     lines = []
-    for series, curve in enumerate(curves):
-        points = tuple((round(x_of(s), 1), round(y_of(v), 1), float(s), v) for s, v in thin(curve.points))
+    for series, (name, found) in enumerate(curves):
+        points = tuple((round(x_of(x), 1), round(y_of(y), 1), float(x), y) for x, y in thin(found))
         path = "M" + "L".join(f"{x:g},{y:g}" for x, y, _, _ in points)
-        label = curve.name.rsplit("/", 1)[-1]
-        lines.append(Line(name=curve.name, label=label, series=series, path=path, points=points))
-    return Chart(x_title="step", y_title=y_title, x_ticks=x_ticks, y_ticks=y_ticks, lines=tuple(lines))
+        lines.append(Line(name=name, label=name.rsplit("/", 1)[-1], series=series, path=path, points=points))
+    return Chart(x_title=x_title, y_title=y_title, x_ticks=x_ticks, y_ticks=y_ticks, lines=tuple(lines))
 
 
 def recall_chart(curves: Sequence[tuple[str, Sequence[float]]]) -> Chart | None:
@@ -135,7 +141,7 @@ def recall_chart(curves: Sequence[tuple[str, Sequence[float]]]) -> Chart | None:
     return Chart(x_title="recall", y_title="precision", x_ticks=x_ticks, y_ticks=y_ticks, lines=tuple(lines))
 
 
-def thin(points: Sequence[tuple[int, float]], limit: int = 240) -> list[tuple[int, float]]:
+def thin(points: Sequence[tuple[float, float]], limit: int = 240) -> list[tuple[float, float]]:
     """At most `limit` points at even spacing, first and last kept: more do not show at this width."""
     if len(points) <= limit:
         return list(points)

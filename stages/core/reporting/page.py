@@ -10,6 +10,7 @@ from stages.core.reporting.classes import class_tables
 from stages.core.reporting.collect import worst_parity
 from stages.core.reporting.confusion import class_cards
 from stages.core.reporting.content import Content, heat_tables, provenance, scatter_cards, subset_notes, training_cards
+from stages.core.reporting.devices import device_facts
 from stages.core.reporting.pictures import embed_image
 from stages.core.reporting.refinements import qat_notes, sparsity_cards
 from stages.core.reporting.tables import (
@@ -60,6 +61,7 @@ def render_page(content: Content) -> str:
             best=best_rows(content.metrics),
             highest=highest_ap(content.metrics),
             columns=columns_of(content.metrics),
+            device_facts=device_facts(content.metrics.devices),
             row_remark=row_remark,
             notes=subset_notes(content.cells),
             partial={cell.name for cell in content.cells if subset_notes([cell])},

@@ -12,6 +12,7 @@ from stages.core.reporting.classes import class_tables, classes_to_markdown
 from stages.core.reporting.collect import cells_to_metrics, read_cells
 from stages.core.reporting.confusion import write_confusions
 from stages.core.reporting.content import Content, subset_notes
+from stages.core.reporting.devices import add_devices, devices_to_markdown, read_devices
 from stages.core.reporting.page import render_page
 from stages.core.reporting.pictures import Picture, read_pictures
 from stages.core.reporting.plots import write_metric_files, write_plots
@@ -41,7 +42,7 @@ def read_content(
       MissingResultError: if a record is missing; the message names the stage to run.
     """
     cells, trainings = read_cells(layout, models, schemes), read_trainings(layout, models)
-    metrics = cells_to_metrics(cells, gate, trainings)
+    metrics = add_devices(cells_to_metrics(cells, gate, trainings), read_devices(layout.devices))
     pictures: tuple[Picture, ...] = ()
     if num_pictures:
         prepared = read_split(layout.split(split))
@@ -69,6 +70,7 @@ def write_report(content: Content, folder: Path) -> None:
     write_sheets(content.pictures, folder / "pictures")
     (folder / MARKDOWN_FILE).write_text(
         metrics_to_markdown(content.metrics, (*subset_notes(content.cells), *later_notes(content.cells)))
+        + devices_to_markdown(content.metrics)
         + classes_to_markdown(class_tables(content.cells))
     )
     (folder / PAGE_FILE).write_text(render_page(content))

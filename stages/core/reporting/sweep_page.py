@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stages.core.gating.gate import BYTES_PER_MB
-from stages.core.reporting.charts import Chart, Mark, scatter_chart
+from stages.core.reporting.charts import Chart, Mark, plot_lines, scatter_chart
 from stages.core.reporting.page import page_templates
 from stages.core.reporting.tables import format_number
 from stages.core.results.status import Status
@@ -53,7 +53,8 @@ def render_sweep(sweep: str, about: str, points: Sequence[SweepPoint]) -> str:
             about=about,
             cards=draw_sweep(sweep, points),
             points=points,
-            schemes=_schemes(points),
+            curves=draw_values(sweep, points),
+            schemes=_series(points),
             bytes_per_mb=BYTES_PER_MB,
         )
     )
@@ -61,7 +62,7 @@ def render_sweep(sweep: str, about: str, points: Sequence[SweepPoint]) -> str:
 
 def draw_sweep(sweep: str, points: Sequence[SweepPoint]) -> list[SweepCard]:
     """Accuracy against latency and against size, for boxes and, where there are any, masks."""
-    schemes = _schemes(points)
+    series = _series(points)
     cards = []
     for gain in ("box_ap", "mask_ap"):
         for title, cost, unit in AXES:
@@ -72,7 +73,7 @@ def draw_sweep(sweep: str, points: Sequence[SweepPoint]) -> list[SweepCard]:
                     y=getattr(point.row, gain),
                     label=point.value,
                     title=f"{sweep} {point.value}\n{point.row.model} / {point.row.scheme}",
-                    series=schemes.index(point.row.scheme),
+                    series=series.index(_series_of(point, points)),
                     kind="red" if point.row.fails else "best" if _is_best(point.row, made, cost, gain) else "dominated",
                 )
                 for point in made
@@ -83,8 +84,40 @@ def draw_sweep(sweep: str, points: Sequence[SweepPoint]) -> list[SweepCard]:
     return cards
 
 
-def _schemes(points: Sequence[SweepPoint]) -> list[str]:
-    return list(dict.fromkeys(point.row.scheme for point in points))
+def draw_values(sweep: str, points: Sequence[SweepPoint]) -> list[SweepCard]:
+    """Accuracy over the value itself, a line for each file; nothing for values that are no numbers."""
+    cards = []
+    for gain in ("box_ap", "mask_ap"):
+        lines: dict[str, list[tuple[float, float]]] = {name: [] for name in _series(points)}
+        for point in points:
+            value, measured = _as_number(point.value), getattr(point.row, gain)
+            if value is not None and measured is not None and point.row.status is Status.OK:
+                lines[_series_of(point, points)].append((value, measured))
+        name = gain.replace("_ap", " AP")
+        ordered = [(label, sorted(found)) for label, found in lines.items()]
+        if chart := plot_lines(ordered, x_title=sweep.replace("_", " "), y_title=f"{name}, points"):
+            cards.append(SweepCard(f"{name} over {sweep.replace('_', ' ')}", chart))
+    return cards
+
+
+def _as_number(value: str) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _series(points: Sequence[SweepPoint]) -> list[str]:
+    return list(dict.fromkeys(_series_of(point, points) for point in points))
+
+
+def _series_of(point: SweepPoint, points: Sequence[SweepPoint]) -> str:
+    """What a point's colour stands for: its scheme, with the model where the values do not say it."""
+    models: dict[str, set[str]] = {}
+    for other in points:
+        models.setdefault(other.value, set()).add(other.row.model)
+    several = any(len(names) > 1 for names in models.values())
+    return f"{point.row.model} {point.row.scheme}" if several else point.row.scheme
 
 
 def _is_measured(row: Row, cost: str, gain: str) -> bool:

@@ -34,6 +34,7 @@ class Column:
       is_drop: Whether it is a fall against the float model, which has a bound.
       masks: Whether only models with masks have it.
       is_interval: Whether it is the 95 % interval of a number instead of a number.
+      device: Label of the device whose numbers it shows, `key` being one of them.
       rank: In a narrow terminal the columns of the highest rank are left out first.
     """
 
@@ -45,10 +46,11 @@ class Column:
     masks: bool = False
     rank: int = 0
     is_interval: bool = False
+    device: str = ""
 
     def value(self, row: Row) -> float | None:
         """The number in the column's unit, None where it is missing."""
-        number = getattr(row, self.key)
+        number = row.devices.get(self.device, {}).get(self.key) if self.device else getattr(row, self.key)
         return None if number is None else number / self.scale
 
     def text(self, row: Row) -> str:
@@ -95,8 +97,17 @@ def format_interval(interval: Interval | None, digits: int) -> str:
 
 
 def columns_of(metrics: Metrics) -> tuple[Column, ...]:
-    """The columns that say something: those in which some row has a value."""
-    return tuple(column for column in COLUMNS if any(getattr(row, column.key) is not None for row in metrics.rows))
+    """The columns that say something: those in which some row has a value; and one for each device."""
+    known = tuple(column for column in COLUMNS if any(getattr(row, column.key) is not None for row in metrics.rows))
+    return known + tuple(
+        Column(
+            key=f"latency_{device.statistic}_ms",
+            title=f"{device.label}: {device.statistic} ms",
+            device=device.label,
+            rank=1,
+        )
+        for device in metrics.devices
+    )
 
 
 def headline(metrics: Metrics) -> str:

@@ -1,7 +1,8 @@
 """The results table: one row a file, judged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from stages.core.results.status import Status
 from stages.core.results.validation import Interval
@@ -25,6 +26,7 @@ class Row:
     post-processing instead of the exported one; `*_trained_drop` is what the file lost against that. None where the row
     was evaluated on other images than the whole of val, on which `train` evaluates.
     `*_interval` is the 95 % bootstrap interval of a number over the images; None where it cannot be said.
+    `devices` holds what other machines measured of the same file: column of `Metrics.devices` to numbers by name.
     `unsure_fails` is what `gate.unsure` makes of a row whose verdict is `unsure`.
     """
 
@@ -66,11 +68,36 @@ class Row:
     verdict: Verdict
     verdict_reasons: tuple[str, ...]
     unsure_fails: bool = False
+    devices: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def fails(self) -> bool:
         """Whether the gate is red because of this row."""
         return self.verdict is Verdict.FAIL or (self.verdict is Verdict.UNSURE and self.unsure_fails)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceColumn:
+    """One device with one number of threads: a column of the results table.
+
+    Attributes:
+      label: The column's name: device and threads.
+      cpu, system, runtime, delegate, tool, timed_on: What its numbers were measured with.
+      statistic: Which latency it shows: p50, or mean where a tool told nothing else.
+      remarks: Measurements that are not shown, and why: stale, failed, or of no row.
+    """
+
+    label: str
+    device: str
+    cpu: str
+    system: str
+    runtime: str
+    delegate: str
+    num_threads: int
+    tool: str
+    timed_on: str
+    statistic: Literal["p50", "mean"]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +107,4 @@ class Metrics:
     split: str
     num_images: int | None
     rows: tuple[Row, ...]
+    devices: tuple[DeviceColumn, ...] = ()

@@ -49,9 +49,18 @@ def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
         numbers |= {"latency/p99_ms": latency.p99_ms, "latency/mean_ms": latency.mean_ms}
     costs = ("mean_detections", "init_ms", "baseline_rss_bytes")
     numbers |= {name: getattr(cell.benchmark, name) for name in costs}
+    numbers |= device_numbers(row)
     if cell.proof:
         numbers |= {"proof/int8_macs_fraction": cell.proof.int8_macs_fraction, "proof/macs": cell.proof.macs}
     return {clean_name(name): float(value) for name, value in numbers.items() if _is_number(value)}
+
+
+def device_numbers(row: Row) -> dict[str, float]:
+    """What other machines measured of a row's file: `device/<device and threads>/latency_p50_ms` and the like."""
+    keys = class_keys(row.devices)
+    return {
+        f"device/{keys[label]}/{name}": value for label, found in row.devices.items() for name, value in found.items()
+    }
 
 
 def init_numbers(record: InitRecord) -> dict[str, float]:

@@ -22,6 +22,7 @@ from stages.core.gating.gate import failures
 from stages.core.params.tree import Params, load_yaml
 from stages.core.reporting.collect import Cell, check_complete, read_cells, read_metrics
 from stages.core.reporting.curves import Curve
+from stages.core.reporting.devices import device_facts
 from stages.core.reporting.trainings import read_training_curves, read_trainings
 from stages.core.results.table import Metrics, Row
 from stages.core.results.training import TrainResult
@@ -155,6 +156,7 @@ def plan_parent(
             "split": metrics.split,
             "mlflow.note.content": described,
             **_init_tags(trainings),
+            **{f"device.{clean_name(label)}": fact for label, fact in device_facts(metrics.devices).items()},
             **_versions(*(result.versions for result in trainings.values())),
             **_state_tags(state),
         },
@@ -191,10 +193,10 @@ def plan_child(
     measured = hash_value([asdict(record) for record in records])
     about = {"scheme.name": scheme.name, "scheme.weights": scheme.weights, "scheme.activations": scheme.activations}
     return RunPlan(
-        name=cell.name,
+        name=f"{cell.name} ({state.experiment})" if state.experiment else cell.name,
         key=f"child:{hash_value([state.key, cell.model, cell.scheme, measured])}",
         content_sha256=hash_value(
-            [measured, row.verdict, row.verdict_reasons, row.unsure_fails, judging_settings(params)]
+            [measured, row.verdict, row.verdict_reasons, row.unsure_fails, judging_settings(params), row.devices]
         ),
         params={"model": cell.model, **about, **measuring_settings(params)},
         metrics=cell_to_numbers(cell, row),

@@ -17,12 +17,21 @@ flags\t\t: fpu avx2 sse4_2 avx512_vnni mmx
 processor\t: 1
 model name\t: B
 """
-ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm crc32\nCPU part\t: 0xd0c\n"
+ARM = """processor\t: 0
+Features\t: fp asimd asimddp i8mm crc32
+CPU part\t: 0xd0c
+
+Revision\t: c04
+Model\t\t: Board 5 Rev 1.0
+"""
 
 
 @pytest.mark.parametrize(
     ("text", "cpu", "flags"),
-    [(X86, "A CPU @ 2.1GHz", ("sse4_2", "avx2", "avx512_vnni")), (ARM, "0xd0c", ("asimd", "asimddp", "i8mm"))],
+    [
+        (X86, "A CPU @ 2.1GHz", ("sse4_2", "avx2", "avx512_vnni")),
+        (ARM, "Board 5 Rev 1.0, ARM core 0xd0c", ("asimd", "asimddp", "i8mm")),
+    ],
     ids=["x86", "arm"],
 )
 def test_cpuinfo(text: str, cpu: str, flags: tuple[str, ...], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The static graphs against Model Garden's own models, on the same weights and pixels."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ from official.vision.ops import box_ops
 
 from stages.core.base.errors import ArtifactError
 from stages.core.detectors.anchors import level_anchors
+from stages.core.exporting.export import describe_graph
 from stages.core.exporting.graph import DeploymentGraph, PostProcessingSettings, normalize_pixels
 from stages.core.exporting.maskrcnn import build_maskrcnn_graph
 from stages.core.exporting.retinanet import RAW_BOXES, RAW_SCORES, build_retinanet_graph
 from stages.core.params.steps import ExportParams
 from stages.core.tables.detectors import SIGNED
+from tests.builders import train_result
 from tests.core.exporting.test_boxes import iou, suppress_by_hand
 from tests.exported_project import SIZE, random_model
 from tests.run_graph import run_graph
@@ -205,3 +208,21 @@ def test_no_signature_holds_the_op_that_tensorflow_cannot_compute(
     found, raw = run_graph(graph, picture(0))
     assert found["num_detections"].tolist() == [20.0]
     assert set(raw) == {RAW_BOXES, RAW_SCORES}
+
+
+@pytest.mark.parametrize(
+    ("trained", "export", "judged"),
+    [
+        ("letterbox", "as_trained", "fit_pad"),
+        ("stretch", "as_trained", "stretch"),
+        ("letterbox", "stretch", "stretch"),
+        ("stretch", "letterbox", "fit_pad"),
+    ],
+)
+def test_files_can_be_fed_in_another_way_than_the_training(trained: str, export: str, judged: str) -> None:
+    graph = DeploymentGraph(detect=None, outputs=(), class_offset=1, method="by hand")
+    task = SimpleNamespace(resize=trained, model=SimpleNamespace(pixels=SIGNED))
+    interface = describe_graph(
+        graph, train_result("retinanet_mobiledet_tiny"), {1: "circle"}, settings(resize=export), task
+    )
+    assert interface.input.resize == judged

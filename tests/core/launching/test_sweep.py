@@ -1,13 +1,15 @@
 """Sweeps: what a value changes, experiments of a small DAG that each run once, the table and the page."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from builders import row
 
 from stages.core.base.errors import ParamsError, UsageError
-from stages.core.launching.sweep import SWEEPS, complete_tree, run_sweep, to_overrides
-from stages.core.reporting.sweep_page import SweepPoint, draw_sweep, points_to_markdown, render_sweep
+from stages.core.launching.experiments import capture
+from stages.core.launching.sweep import SHOW, SWEEPS, complete_tree, run_sweep, to_overrides
+from stages.core.reporting.sweep_page import SweepPoint, draw_sweep, draw_values, points_to_markdown, render_sweep
 from tests.made_up_project import write_made_up_project
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,6 +89,11 @@ def test_every_value_runs_once_and_ends_in_a_plot(
         assert run_sweep(project, "input_size", values, project / "params.yaml", tmp_path / "sweep", said.append) == 0
     assert (tmp_path / "runs.txt").read_text().split() == ["128x128", "192x256"]
     assert published == ["input_size-128", "input_size-128", "input_size-192x256"]
+    assert said[-1].startswith(f"experiments: cd {tmp_path / 'sweep'} && dvc exp show --only-changed")
+    shown = capture(["bash", "-c", f"{SHOW} --csv"], tmp_path / "sweep").splitlines()
+    assert f"train.{MODEL}.input_size" in shown[0]
+    assert not any(unchanged in shown[0] for unchanged in ("stages/", "schemes"))
+    assert {line.split(",")[0] for line in shown[1:]} >= {"input_size-128", "input_size-192x256"}
     table = (tmp_path / "sweep" / "sweep.md").read_text()
     assert f"| 128 | {MODEL} | float32 | 32.0 |" in table
     assert f"| 192x256 | {MODEL} | float32 | 48.0 |" in table
@@ -109,8 +116,23 @@ def test_the_plot_shows_what_was_measured_and_what_is_beaten() -> None:
         ("320", "dominated"),
     ]
     page = render_sweep("input_size", "input size", POINTS)
-    assert page.count("<figure") == 2
+    assert page.count("<figure") == 3
     assert points_to_markdown("input_size", POINTS).count("\n") == 2 + len(POINTS)
+
+
+def test_accuracy_over_the_value() -> None:
+    (card,) = draw_values("input_size", POINTS)
+    assert (card.title, card.chart.x_title) == ("box AP over input size", "input size")
+    assert [(x, y) for _, _, x, y in card.chart.lines[0].points] == [(192, 40), (256, 50), (320, 45)]
+    assert draw_values("backbone", [replace(point, value="a name") for point in POINTS]) == []
+
+
+def test_two_models_are_told_apart_by_colour() -> None:
+    other = [replace(point, row=replace(point.row, model="ssdlite_tiny", box_ap=30.0)) for point in POINTS[:3]]
+    (card,) = draw_values("input_size", [*POINTS, *other])
+    assert [line.name for line in card.chart.lines] == [f"{MODEL} int8", "ssdlite_tiny int8"]
+    latency, _ = draw_sweep("input_size", [*POINTS, *other])
+    assert {mark.series for mark in latency.chart.marks} == {0, 1}
 
 
 def test_nothing_measured_is_said() -> None:

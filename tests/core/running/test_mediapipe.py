@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from stages.core.processing.detections import Detections
 from stages.core.results.interface import Interface
 from stages.core.running.artifact import Artifact
 from stages.core.running.open import open_runner
+from stages.core.validating.coco_ap import detections_to_boxes, measure_ap
 from tests.mediapipe_client import __file__ as client
 from tests.tflite_builder import build_detector
 from tests.tiny_project import LABELS, tiny_interface, write_artifact
@@ -34,6 +36,9 @@ PYTHON = os.environ.get("MEDIAPIPE_PYTHON", sys.executable)
 TINY = "retinanet_mobiledet_tiny"
 ROUNDING = 2.0
 """Pixels: MediaPipe cuts the fractions off a box's start and off its size."""
+SHAPES = ((96, 96), (64, 160), (160, 64), (101, 143))
+WHOLE_PIXELS = 1.0
+"""Points of AP that cutting boxes of this size to whole pixels, and another resizing, may move."""
 
 
 @cache
@@ -126,3 +131,66 @@ def test_converted_detectors(scheme: str, exported_project: Layout, tmp_path: Pa
         pictures.append(tmp_path / f"{path.stem}.png")
         Image.fromarray(load_image(path)).resize(artifact.interface.input.size[::-1]).save(pictures[-1])
     assert compare(artifact, pictures) > len(pictures)
+
+
+def write_quadrants(folder: Path, num_images: int = 24) -> tuple[dict[str, Any], list[Path]]:
+    """Pictures of four shapes whose bright quadrants are objects, labelled a little beside where they are."""
+    generator, images, annotations, paths = np.random.default_rng(0), [], [], []
+    for image_id in range(1, num_images + 1):
+        height, width = SHAPES[image_id % len(SHAPES)]
+        pixels = np.zeros((height, width, 3), np.uint8)
+        for quadrant in np.flatnonzero(generator.random(4) < 0.7):
+            size = np.asarray([width // 2, height // 2])
+            x, y = size * [quadrant % 2, quadrant // 2]
+            category = int(generator.integers(1, 4))
+            pixels[y : y + size[1], x : x + size[0], category - 1] = generator.integers(90, 250)
+            start, sides = [x, y] + generator.normal(0, 0.05, 2) * size, size * generator.normal(1, 0.05, 2)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category,
+                    "iscrowd": 0,
+                    "bbox": [*map(float, start), *map(float, sides)],
+                    "area": float(sides.prod()),
+                }
+            )
+        images.append({"id": image_id, "file_name": f"{image_id}.png", "height": height, "width": width})
+        paths.append(folder / f"{image_id}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    categories = [{"id": int(key), "name": name} for key, name in LABELS.items()]
+    return {"images": images, "annotations": annotations, "categories": categories}, paths
+
+
+def answers_to_boxes(answers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """MediaPipe's answers in COCO's result format."""
+    ids = {name: int(key) for key, name in LABELS.items()}
+    return [
+        {
+            "image_id": image_id,
+            "category_id": ids[one["class"]],
+            "score": one["score"],
+            "bbox": [*one["box"][:2], one["box"][2] - one["box"][0], one["box"][3] - one["box"][1]],
+        }
+        for image_id, found in enumerate(answers, start=1)
+        for one in found
+    ]
+
+
+def test_its_ap_is_the_one_that_is_judged_under_stretch(tmp_path: Path) -> None:
+    truth, paths = write_quadrants(tmp_path)
+    judged = {}
+    for resize in ("stretch", "fit_pad"):
+        interface = tiny_interface(TINY)
+        interface = replace(interface, input=replace(interface.input, resize=resize))
+        artifact = write_artifact(tmp_path / resize, finish_file(build_detector(), interface), interface)
+        runner = open_runner(artifact, num_threads=2)
+        rows = [row for n, path in enumerate(paths, 1) for row in detections_to_boxes(n, runner.run(load_image(path)))]
+        judged[resize] = measure_ap(truth, rows, "bbox").ap or 0.0
+
+    answers = ask_mediapipe(tmp_path / "fit_pad" / "model.tflite", paths)
+    got = measure_ap(truth, answers_to_boxes(answers), "bbox").ap or 0.0
+
+    assert 20 < judged["stretch"] < 90, "an AP that could be another"
+    assert abs(got - judged["stretch"]) < WHOLE_PIXELS
+    assert got - judged["fit_pad"] > 10, "MediaPipe does what it does, whatever the interface says"

@@ -9,11 +9,14 @@ import yaml
 from mlflow.utils.validation import _validate_metric_name
 
 from stages.core.base.errors import ArtifactError, MissingResultError
-from stages.core.base.jsonfile import write_json
+from stages.core.base.jsonfile import read_json, write_json
 from stages.core.base.layout import RESULT_FILE, Layout
 from stages.core.params.tree import load_params
 from stages.core.results.benchmark import Latency
 from stages.core.results.classes import ClassCurve, ClassResults, OperatingPoint
+from stages.core.results.conversion import Conversion
+from stages.core.results.device import DeviceCost, DeviceFile
+from stages.core.results.status import Status
 from stages.core.results.training import InitializedPart, InitRecord
 from stages.core.results.validation import AveragePrecision, Parity
 from stages.core.tracking.numbers import class_keys
@@ -53,6 +56,14 @@ def test_one_parent_and_one_child_per_model_and_scheme(layout: Layout) -> None:
     assert len({child.key for child in publication.children} | {publication.parent.key}) == 5
     assert publication.artifact_root == "file:///x/mlartifacts", "beside the database"
     assert plan(layout, "http://host").artifact_root is None
+
+
+def test_runs_of_an_experiment_are_named_after_it(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "sparsity-0.8")
+    publication = plan(layout)
+    names = [run.name for run in (publication.parent, *publication.children)]
+    assert all(name.endswith(" (sparsity-0.8)") for name in names)
+    assert f"{MODELS[0]}/int8 (sparsity-0.8)" in names
 
 
 def test_a_child_carries_its_numbers_files_and_settings(layout: Layout) -> None:
@@ -120,6 +131,34 @@ def test_every_number_has_one_name(layout: Layout) -> None:
         by_value[value].append(name)
     assert len(child.metrics) > 55
     assert {value: names for value, names in by_value.items() if len(names) > 1 and value % 1} == {}
+
+
+def test_what_devices_measured_goes_with_the_row(layout: Layout) -> None:
+    before = plan(layout)
+    sha = read_json(Conversion, layout.converted(MODELS[0], "int8") / RESULT_FILE).sha256 or ""
+    measured = DeviceCost(
+        model=MODELS[0],
+        scheme="int8",
+        artifact_sha256=sha,
+        status=Status.OK,
+        latency_mean_ms=21.6,
+        latency_p50_ms=21.4,
+        num_threads=4,
+        timed_on="noise",
+        tool="a tool",
+        runtime="LiteRT 2",
+        delegate="XNNPACK",
+    )
+    write_json(DeviceFile(device="Pixel 8", cpu="A chip", costs=(measured,)), layout.devices / "a.json")
+
+    after = plan(layout)
+
+    new = {name: value for name, value in after.children[1].metrics.items() if name.startswith("device")}
+    assert new == {"device/Pixel_8__4_threads/latency_p50_ms": 21.4, "device/Pixel_8__4_threads/latency_mean_ms": 21.6}
+    assert after.parent.tags["device.Pixel_8__4_threads"] == "A chip; LiteRT 2 (XNNPACK); 4 threads; a tool on noise"
+    assert after.children[1].key == before.children[1].key, "the same run, brought up to date"
+    assert after.children[1].content_sha256 != before.children[1].content_sha256
+    assert after.children[0].content_sha256 == before.children[0].content_sha256
 
 
 def test_the_parent_carries_curves_report_and_pictures(layout: Layout) -> None:
