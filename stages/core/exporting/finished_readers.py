@@ -23,6 +23,8 @@ NAMES = {
     "scores": "detection_scores",
     "classes": "detection_classes",
     "num_detections": "num_detections",
+    "masks": "detection_masks",
+    "reframed_masks": "detection_masks",
 }
 """Key in params.yaml to the name of ours."""
 POST_PROCESS = "TFLite_Detection_PostProcess"
