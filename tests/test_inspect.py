@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -72,13 +74,33 @@ def test_ops_that_no_runtime_here_has(tmp_path: Path, name: str, target: str, sa
     assert says in told[0]
 
 
-def test_code_in_a_keras_file_is_named_and_never_run(tmp_path: Path) -> None:
-    evil = {"class_name": "Lambda", "module": "keras.layers", "config": {"function": {"code": "not base64, not code"}}}
+LAMBDA = {"class_name": "Lambda", "module": "keras.layers", "config": {"function": {"code": "not base64, not code"}}}
+
+
+def test_layers_of_its_own_are_named_and_never_run(tmp_path: Path) -> None:
     own = {"class_name": "ProposalLayer", "module": "mrcnn.model", "config": {}}
-    found = inspect_model(write_keras(tmp_path / "it.keras", [INPUT, evil, own]))
+    found = inspect_model(write_keras(tmp_path / "it.keras", [INPUT, own]))
     assert found.signatures[0].inputs[0].shape == (-1, 64, 64, 3)
-    assert [row.what for row in found.obstacles] == ["Lambda", "layers of its own: ProposalLayer (1)"]
+    assert [row.what for row in found.obstacles] == ["layers of its own: ProposalLayer (1)"]
     assert found.metadata == (("keras_version", "2.15.0"),)
+
+
+def test_lambda_layers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"it.keras: 1 Lambda layers: Python code.*not run here.*--trust"):
+        inspect_model(write_keras(tmp_path / "it.keras", [INPUT, LAMBDA]))
+    with pytest.raises(UserError, match=r"it.pkl: a pickle, which runs code when it is read; --trust runs it"):
+        inspect_model(write(tmp_path / "it.pkl", pickle.dumps({"a": 1})))
+
+
+def test_netron_is_opened_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, calls = write(tmp_path / "it.tflite", build_detector()), []
+    monkeypatch.setitem(sys.modules, "netron", None)
+    with pytest.raises(UserError, match="--netron: the package netron is not installed"):
+        main([str(path), "--netron"])
+    opened = SimpleNamespace(start=lambda file: calls.append(file), wait=lambda: calls.append("wait"))
+    monkeypatch.setitem(sys.modules, "netron", opened)
+    assert main([str(path), "--netron"]) == 0
+    assert calls == [str(path), "wait"]
 
 
 def test_weights_alone_say_so(tmp_path: Path) -> None:

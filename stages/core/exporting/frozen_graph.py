@@ -1,6 +1,5 @@
 """TF1 frozen graphs: read from bytes, cut between two sets of nodes, and all that needs no image made constant."""
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.file_kinds import FileKind, check_kind
+from stages.core.base.nearest import nearest_names
 from stages.core.substituting.frozen import freeze_signature
 
 FAKE_QUANT = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel")
@@ -81,14 +81,6 @@ def check_nodes(graph: Any, wanted: Mapping[str, str], path: Path, *, also: Sequ
             raise ArtifactError(
                 f"{path}: {key}: no node {node_of(tensor)!r} among {len(names)}; nearest: {', '.join(near) or 'none'}"
             )
-
-
-def nearest_names(name: str, names: Sequence[str]) -> list[str]:
-    """Names that look like one, the best first: by last part of the path, then by the whole."""
-    tail = name.rpartition("/")[2].lower()
-    same_tail = [known for known in names if known.rpartition("/")[2].lower() == tail]
-    close = difflib.get_close_matches(name, names, n=SHOWN, cutoff=0.5)
-    return list(dict.fromkeys([*close, *same_tail]))[:SHOWN]
 
 
 def cut_graph(

@@ -52,12 +52,6 @@ def crop_inputs() -> Inputs:
     }
 
 
-def pick_own_masks(image: Any, places: Any) -> dict[str, Any]:
-    """Each row's mask of its own class, as TF-Vision picks it, and the classes."""
-    labels = tf.cast(tf.reshape(places * 1.0, [1, -1]), tf.int32)
-    return {"rows": tf.gather(image, labels, axis=-1, batch_dims=2), "places": tf.cast(labels, tf.float32)}
-
-
 def combined(shared: bool, clip: bool, per_class: bool) -> tuple[Callable[..., dict[str, Any]], Callable[[], Inputs]]:
     def run(boxes: Any, scores: Any) -> dict[str, Any]:
         found = tf.image.combined_non_max_suppression(
@@ -240,12 +234,6 @@ CASES = [
         "GatherV2 (batched)",
         lambda image, places: {"rows": tf.gather(image, places, axis=3, batch_dims=2), "places": places},
         lambda: {"image": draw_image(2, 7, 3, 5), "places": RNG.integers(0, 5, (2, 7)).astype(np.int32)},
-    ),
-    Case(
-        "indices that are used again",
-        "GatherV2 (batched)",
-        pick_own_masks,
-        lambda: {"image": draw_image(1, 6, 3, 3, 4), "places": RNG.integers(0, 4, (1, 6)).astype(np.float32)},
     ),
     *(
         Case(
