@@ -200,11 +200,9 @@ def check(bad: Bad, root: Path) -> None:
     (root / "models" / "brought").mkdir(parents=True)
     path = root / "models" / "brought" / "it"
     bad.write(path)
+    stage, args = (inspect, [str(path)]) if bad.is_inspected else (export, ["--model", "it", "--root", str(root)])
     with pytest.raises(UserError, match=bad.says) as caught:
-        if bad.is_inspected:
-            inspect.main([str(path)])
-        else:
-            export.main(["--model", "it", "--root", str(root)])
+        stage.main(args)
     assert "\n" not in str(caught.value)
     assert not (root / "models" / "exported" / "it" / "trained").exists()
 

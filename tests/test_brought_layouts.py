@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from stages.core.base.errors import UserError
+from stages.core.converting.client_metadata import append_file
 from stages.core.exporting.brought import export_brought
 from stages.core.params.brought import LAYOUTS, BroughtModel
 from stages.core.params.steps import ExportParams
@@ -129,6 +130,37 @@ def test_a_finished_file(row: Row, tmp_path: Path) -> None:
     assert interface.has_masks == bool(row.masks)
     run = load_finished(folder / "model.tflite", Backend.TFLITE, interface)
     check(decode(run(IMAGE.astype(np.float32))[0], interface), row)
+
+
+@pytest.mark.parametrize("first", ["???\n", "background\n", ""])
+def test_labels_that_are_attached_to_the_file(first: str, tmp_path: Path) -> None:
+    row = Row(id="attached", names=API, entry={"labels": None})
+    path = tmp_path / row.model.path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(
+        append_file(build_foreign(row.outputs(), API["scores"]), "labelmap.txt", f"{first}red\ngreen\nblue\n")
+    )
+    folder = export(row, tmp_path)
+    interface = read_interface(folder)
+    run = load_finished(folder / "model.tflite", Backend.TFLITE, interface)
+    check(decode(run(IMAGE.astype(np.float32))[0], interface), row)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.txt", "???\nred\n???\ngreen\n"),
+        ("map.pbtxt", 'item { id: 1 name: "red" }\nitem { id: 3 name: "green" }\n'),
+    ],
+)
+def test_label_files_with_gaps(name: str, text: str, tmp_path: Path) -> None:
+    """`classes` holds ids less one: 0 is red, 2 is green, and 1 is no class."""
+    row = Row(id="gaps", names=API, entry={"labels": f"models/brought/{name}"})
+    path = tmp_path / row.model.path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(build_foreign(row.outputs(), API["scores"]))
+    (path.parent / name).write_text(text)
+    assert read_interface(export(row, tmp_path)).class_map == (1, 0, 2)
 
 
 def save_foreign(row: Row, folder: Path) -> None:
