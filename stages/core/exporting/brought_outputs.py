@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from stages.core.base.errors import ArtifactError
 from stages.core.exporting.finished_readers import NAMES
-from stages.core.exporting.foreign_masks import check_masks, frame_of
+from stages.core.exporting.foreign_masks import check_brought_masks, mask_frame_of
 from stages.core.exporting.matterport import check_matterport, matterport_outputs, name_matterport
 from stages.core.exporting.source import BroughtSource
 from stages.core.params.brought import BroughtLayout
@@ -75,7 +75,7 @@ def read_final(shapes: Shapes, source: BroughtSource) -> ReadOutputs:
             "and classes [1, N], num_detections [1]"
         )
     wanted = {key: tuple(rows if side < 0 else side for side in shape) for key, shape in FLAT.items()}
-    masks = check_masks(shapes, rows, source.model, source.path)
+    masks = check_brought_masks(shapes, rows, source.model, source.path)
     if masks:
         wanted[masks] = shapes[masks]
 
@@ -94,7 +94,7 @@ def read_final(shapes: Shapes, source: BroughtSource) -> ReadOutputs:
             for key, shape in wanted.items()
         ),
         first_class=source.model.first_class,
-        mask_frame=frame_of(masks),
+        mask_frame=mask_frame_of(masks),
     )
 
 

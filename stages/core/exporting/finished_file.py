@@ -13,7 +13,7 @@ from stages.core.base.hashing import hash_files
 from stages.core.exporting.class_map import ClassMap, match_labels
 from stages.core.exporting.describing import describe_classes, padding_of
 from stages.core.exporting.finished_readers import IMAGE, NAMES, READERS_OF_FINISHED, FileTensor, ReadFile
-from stages.core.exporting.foreign_masks import check_masks, frame_of
+from stages.core.exporting.foreign_masks import check_brought_masks, mask_frame_of
 from stages.core.exporting.source import BroughtSource
 from stages.core.graphs.layers import find_layers
 from stages.core.params.brought import MASKS
@@ -91,7 +91,7 @@ def check_detections(read: ReadFile, source: BroughtSource) -> None:
             f"{source.path}: outputs {found} are not detections: expected boxes [1, N, 4], scores [1, N], "
             "classes [1, N], num_detections [1]; one image, fixed shapes"
         )
-    check_masks(found, rows, source.model, source.path)
+    check_brought_masks(found, rows, source.model, source.path)
     height, width = source.model.input.size
     shapes = ((1, height, width, 3), (1, 3, height, width))
     if read.image.shape not in shapes:
@@ -145,7 +145,7 @@ def describe_finished(source: BroughtSource, read: ReadFile, classes: ClassMap, 
             for key, tensor in read.outputs.items()
         ),
         box_format=source.model.box_format,
-        mask_frame=frame_of(masks),
+        mask_frame=mask_frame_of(masks),
         class_offset=1 - source.model.first_class,
         class_map=(*(0,) * source.model.first_class, *classes.category_ids),
         labels={str(key): name for key, name in source.labels.items()},

@@ -8,12 +8,12 @@ from stages.core.base.errors import ArtifactError
 from stages.core.params.brought import MASKS, BroughtModel
 
 
-def frame_of(key: str) -> Literal["box", "image"]:
+def mask_frame_of(key: str) -> Literal["box", "image"]:
     """What the masks of an output of this key in params.yaml span."""
     return "image" if key == "reframed_masks" else "box"
 
 
-def check_masks(shapes: Mapping[str, tuple[int, ...]], rows: int, model: BroughtModel, path: Path) -> str:
+def check_brought_masks(shapes: Mapping[str, tuple[int, ...]], rows: int, model: BroughtModel, path: Path) -> str:
     """Key of the masks among the outputs; empty without them.
 
     Raises:
@@ -24,7 +24,7 @@ def check_masks(shapes: Mapping[str, tuple[int, ...]], rows: int, model: Brought
         return ""
     found, sides = shapes[key], "h, w"
     fits = len(found) == 4 and found[:2] == (1, rows) and min(found) > 0
-    if frame_of(key) == "image":
+    if mask_frame_of(key) == "image":
         sides = ", ".join(map(str, model.input.size))
         fits = fits and found[2:] == model.input.size
     if not fits:

@@ -6,7 +6,7 @@ import numpy as np
 
 from stages.core.processing.detections import Detections
 from stages.core.processing.preprocess import Placement
-from stages.core.processing.reframing import frame_to_boxes, linear_weights
+from stages.core.processing.reframing import frame_to_boxes, weigh_cells
 from stages.core.results.interface import Interface
 
 
@@ -146,5 +146,5 @@ def crop_masks(masks: np.ndarray, boxes_xyxy: np.ndarray, cropped_xyxy: np.ndarr
 
 
 def _part_weights(low: float, high: float, start: float, end: float, num: int) -> np.ndarray:
-    """`linear_weights` from the cells of low..high to as many over start..end."""
-    return linear_weights((start - low) / (high - low), (end - low) / (high - low), num, num)
+    """`weigh_cells` from the cells of low..high to as many over start..end."""
+    return weigh_cells((start - low) / (high - low), (end - low) / (high - low), num, num)

@@ -27,12 +27,12 @@ def frame_to_boxes(masks: np.ndarray, boxes_yxyx: np.ndarray) -> np.ndarray:
 
 
 def _weights_inside(start: float, end: float, num: int) -> np.ndarray:
-    """`linear_weights` of those cells whose centres are inside: what is outside of its box, a mask has left empty."""
+    """`weigh_cells` of those cells whose centres are inside: what is outside of its box, a mask has left empty."""
     first, last = np.ceil(start * num - 0.5), np.floor(end * num - 0.5)
-    return linear_weights(start, end, num, CELLS, (first, last) if first <= last else None)
+    return weigh_cells(start, end, num, CELLS, (first, last) if first <= last else None)
 
 
-def linear_weights(
+def weigh_cells(
     start: float, end: float, num: int, cells: int, inside: tuple[float, float] | None = None
 ) -> np.ndarray:
     """Linear interpolation from `num` cells over 0..1 to `cells` over start..end: float32 [cells, num].
