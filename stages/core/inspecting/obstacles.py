@@ -115,7 +115,7 @@ def find_obstacles(kind: FileKind, counts: Mapping[str, int], custom: Mapping[st
     """
     found = []
     for rule in RULES:
-        present = {op: counts[op] for op in sorted(rule.ops) if counts.get(op)}
+        present = {op: counts[op] for op in sorted(rule.ops) if counts.get(op) and kind in rule.kinds}
         for target in rule.targets if present else ():
             found.append(Obstacle(target=target, what=_names(present), count=sum(present.values()), advice=rule.advice))
     if kind is not FileKind.TFLITE:
