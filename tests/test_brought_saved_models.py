@@ -51,7 +51,7 @@ def save(folder: Path, *, crops: bool = False) -> None:
         found = tf.gather(tf.constant(priors[:, [1, 0, 3, 2]] * SIZE), order[0])[None]
         if crops:
             sizes = tf.image.crop_and_resize(pixels, tf.zeros([1, 4]), [0], [1, 1])
-            best = best + 1e-6 * tf.reduce_sum(sizes)
+            best = best + 1e-6 * tf.math.igamma(2.0, 1.5 + tf.reduce_sum(sizes))
         return {"found": found, "sure": best, "what": order % 3 + 1, "many": tf.constant([4], tf.int64)}
 
     module.heads, module.detect = heads, detect
@@ -96,7 +96,7 @@ def test_its_conventions_are_in_the_interface(project: Layout) -> None:
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("signature", {"signature": "predict"}, "no signature 'predict': it has heads, serving_default"),
+    ("signature", {"signature": "predict"}, "no signature 'predict'; it has: heads, serving_default"),
     ("output", {"outputs": FINAL | {"boxes": "fund"}}, "outputs.boxes: no node 'fund'.*nearest: found"),
     ("swapped", {"outputs": FINAL | {"boxes": "sure", "scores": "found"}}, "are not one image's detections"),
     ("size", {"input": SPEC | {"size": [64, 64]}}, "expected one anchor per box"),
@@ -116,12 +116,25 @@ def test_a_wrong_entry_of_a_saved_model(
     assert not layout.exported(case, "trained").exists()
 
 
-def test_an_op_without_a_builtin_fails_the_rows_that_lack_it(tmp_path: Path) -> None:
-    layout = write_brought_project(tmp_path, {"it": entry("detections")})
-    save(tmp_path / "models" / "brought" / "it", crops=True)
+def test_ops_that_a_runtime_lacks_are_replaced_or_fail_its_rows(tmp_path: Path) -> None:
+    """`CropAndResize` has a row, `Igamma` gets one of the user's own."""
+    folder = tmp_path / "models" / "brought"
+    own = {"substitutions": "models/brought/rows.py"}
+    layout = write_brought_project(tmp_path, {"it": entry("detections"), "own": entry("detections", **own)})
+    save(folder / "it", crops=True)
+    (folder / "rows.py").write_text("SUBSTITUTIONS = {'Igamma': lambda inputs, attributes: [inputs[1] * 0.0]}\n")
+    call(layout, "export", "it")
+    call(layout, "convert", "it", scheme="float32")
+    conversion = json.loads((layout.converted("it", "float32") / "result.json").read_text())
+    assert conversion["status"] == "failed"
+    assert "unknown custom ops Igamma" in conversion["reason"]
     for stage in ("export", "reference"):
-        call(layout, stage, "it")
-    conversion, validation = make_row(layout, "it", "float32")
-    assert conversion["status"] == validation["status"] == "failed"
-    assert "unknown custom ops CropAndResize" in conversion["reason"]
-    assert make_row(layout, "it", "openvino_float32")[0]["status"] == "ok"
+        call(layout, stage, "own")
+    conversion, validation = make_row(layout, "own", "float32")
+    assert (conversion["status"], conversion["reason"]) == ("ok", "")
+    assert validation["agreement"]["f1"] == 1.0
+    proof = json.loads((layout.converted("own", "float32") / "proof.json").read_text())
+    replaced = {row["op"]: row for row in proof["substitutions"]}
+    assert (replaced["CropAndResize"]["count"], replaced["Igamma"]["by"]) == (1, "a row of your own")
+    assert 0 <= replaced["CropAndResize"]["error"] < 1e-6
+    assert replaced["Igamma"]["error"] > 0

@@ -2,16 +2,18 @@
 
 import json
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from stages.core.base.errors import UserError
-from stages.core.inspecting.draft import draft_params, find_detections, guess_statistics
-from stages.core.inspecting.findings import TensorFacts
+from stages.core.inspecting.draft import OF_THE_API, draft_params, find_detections, guess_statistics
+from stages.core.inspecting.findings import Inspection, SignatureFacts, TensorFacts
 from stages.core.inspecting.inspect import inspect_model
 from stages.core.params.brought import BroughtModel
 from stages.inspect import main
@@ -72,13 +74,33 @@ def test_ops_that_no_runtime_here_has(tmp_path: Path, name: str, target: str, sa
     assert says in told[0]
 
 
-def test_code_in_a_keras_file_is_named_and_never_run(tmp_path: Path) -> None:
-    evil = {"class_name": "Lambda", "module": "keras.layers", "config": {"function": {"code": "not base64, not code"}}}
+LAMBDA = {"class_name": "Lambda", "module": "keras.layers", "config": {"function": {"code": "not base64, not code"}}}
+
+
+def test_layers_of_its_own_are_named_and_never_run(tmp_path: Path) -> None:
     own = {"class_name": "ProposalLayer", "module": "mrcnn.model", "config": {}}
-    found = inspect_model(write_keras(tmp_path / "it.keras", [INPUT, evil, own]))
+    found = inspect_model(write_keras(tmp_path / "it.keras", [INPUT, own]))
     assert found.signatures[0].inputs[0].shape == (-1, 64, 64, 3)
-    assert [row.what for row in found.obstacles] == ["Lambda", "layers of its own: ProposalLayer (1)"]
+    assert [row.what for row in found.obstacles] == ["layers of its own: ProposalLayer (1)"]
     assert found.metadata == (("keras_version", "2.15.0"),)
+
+
+def test_lambda_layers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"it.keras: 1 Lambda layers: Python code.*not run here.*--trust"):
+        inspect_model(write_keras(tmp_path / "it.keras", [INPUT, LAMBDA]))
+    with pytest.raises(UserError, match=r"it.pkl: a pickle, which runs code when it is read; --trust runs it"):
+        inspect_model(write(tmp_path / "it.pkl", pickle.dumps({"a": 1})))
+
+
+def test_netron_is_opened_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, calls = write(tmp_path / "it.tflite", build_detector()), []
+    monkeypatch.setitem(sys.modules, "netron", None)
+    with pytest.raises(UserError, match="--netron: the package netron is not installed"):
+        main([str(path), "--netron"])
+    opened = SimpleNamespace(start=lambda file: calls.append(file), wait=lambda: calls.append("wait"))
+    monkeypatch.setitem(sys.modules, "netron", opened)
+    assert main([str(path), "--netron"]) == 0
+    assert calls == [str(path), "wait"]
 
 
 def test_weights_alone_say_so(tmp_path: Path) -> None:
@@ -150,6 +172,37 @@ def test_outputs_are_told_apart(names: list[str], expected: dict[str, str]) -> N
     found = find_detections(outputs)
     assert found is not None
     assert expected.items() <= found.items()
+
+
+DRAFTED: list[tuple[str, dict[str, tuple[int, ...]], dict[str, str]]] = [
+    ("detections", {"b": (1, 9, 4), "c": (1, 9), "s": (1, 9), "n": (1,)}, {"boxes": "b", "num_detections": "n"}),
+    (
+        "model_garden",
+        dict.fromkeys(("image_info", "detection_masks", *OF_THE_API.values()), (1,)),
+        {"boxes": "detection_boxes", "masks": "detection_masks"},
+    ),
+    (
+        "matterport",
+        {"bbox": (1, 99, 4, 4), "found": (1, 9, 6), "rois": (1, 99, 4), "m": (1, 9, 28, 28, 3)},
+        {"detections": "found", "masks": "m"},
+    ),
+    ("raw_heads", {"b": (1, 99, 4), "s": (1, 99, 3), "a": (99, 4)}, {"boxes": "b", "scores": "s", "anchors": "a"}),
+]
+
+
+@pytest.mark.parametrize(("layout", "shapes", "expected"), DRAFTED, ids=[row[0] for row in DRAFTED])
+def test_a_saved_models_layout_is_guessed(
+    layout: str, shapes: dict[str, tuple[int, ...]], expected: dict[str, str], tmp_path: Path
+) -> None:
+    image = TensorFacts(name="x", tensor="x", shape=(1, 64, 64, 3), dtype="float32")
+    meta = TensorFacts(name="meta", tensor="meta", shape=(1, 15), dtype="float32")
+    outputs = tuple(TensorFacts(name=n, tensor=n, shape=s, dtype="float32") for n, s in shapes.items())
+    signature = SignatureFacts(name="serving_default", inputs=(image, meta), outputs=outputs)
+    found = Inspection(path=str(tmp_path / "it"), kind="saved_model", size_bytes=1, sha256="", signatures=(signature,))
+    model = BroughtModel.model_validate(yaml.safe_load(draft_params(found))["brought"]["it"])
+    assert (model.layout, model.first_class) == (layout, int(layout == "model_garden"))
+    assert expected.items() <= model.outputs.items()
+    assert model.bound == ({} if layout == "raw_heads" else {"meta": "models/brought/meta.npy"})
 
 
 def test_integer_inputs_are_guessed_from_their_scale() -> None:

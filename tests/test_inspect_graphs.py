@@ -1,6 +1,7 @@
 """`python -m stages.inspect` on TensorFlow's graphs, and the entry that it drafts for one."""
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_a_saved_model_is_read_without_tensorflow(tmp_path: Path) -> None:
     assert [(tensor.name, tensor.shape) for tensor in signature.outputs] == [("crops", (1, 4, 4, 3))]
     assert found.counts["CropAndResize"] >= 1
     (obstacle,) = found.obstacles
-    assert (obstacle.target, "roi_align" in obstacle.advice) == ("TFLite builtins", True)
+    assert (obstacle.target, "docs/substitutions.md" in obstacle.advice) == ("TFLite builtins", True)
 
 
 def test_a_saved_model_without_signature_says_so(tmp_path: Path) -> None:
@@ -92,6 +93,31 @@ def test_a_damaged_graph_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "half.pb").write_bytes(content[: len(content) // 2 + 3])
     with pytest.raises(UserError, match="truncated or damaged GraphDef"):
         inspect_model(tmp_path / "half.pb")
+
+
+class Held:
+    """What a pickle gives back."""
+
+
+@pytest.mark.parametrize("name", ["it.keras", "it.h5"])
+def test_a_lambda_layer_is_run_if_it_is_trusted(tmp_path: Path, name: str) -> None:
+    import keras
+
+    image = keras.Input((8, 8, 3), name="image")
+    value = keras.layers.Lambda(lambda x: x * 2.0, output_shape=(8, 8, 3), name="twice")(image)
+    keras.Model(image, keras.layers.Conv2D(2, 3)(value)).save(tmp_path / name)
+    with pytest.raises(UserError, match="1 Lambda layers"):
+        inspect_model(tmp_path / name)
+    found = inspect_model(tmp_path / name, trust=True)
+    assert found.counts["Conv2D"] >= 1
+    assert found.counts["Mul"] >= 1
+    assert "its own code was run" in found.notes[0]
+
+
+def test_a_trusted_pickle_that_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "it.pkl").write_bytes(pickle.dumps(Held()))
+    with pytest.raises(UserError, match=r"holds a .*Held, expected a Keras model"):
+        inspect_model(tmp_path / "it.pkl", trust=True)
 
 
 @needs_samples

@@ -23,6 +23,7 @@ TENSOR_TYPES = {
     np.dtype(np.int32): schema.TensorType.INT32,
     np.dtype(np.int64): schema.TensorType.INT64,
     np.dtype(np.bool_): schema.TensorType.BOOL,
+    np.dtype(np.uint8): schema.TensorType.UINT8,
 }
 
 
@@ -93,6 +94,7 @@ class Graph:
 
 
 OPTION_TABLES = {
+    "CONV_2D": "Conv2DOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
     "MUL": "MulOptions",
     "RESHAPE": "ReshapeOptions",
@@ -179,6 +181,24 @@ def build_segmenter(*, gain: float = 1.0) -> bytes:
         "num_detections": graph.constant("count", np.float32([4])),
     }
     return graph.finish({"image": image}, outputs)
+
+
+def build_foreign(outputs: dict[str, np.ndarray], scores: str) -> bytes:
+    """A file of somebody else: one convolution, the score of each quadrant under the name `scores`, all else stored.
+
+    Args:
+      outputs: Name to what the file always gives, in the order of the file's outputs; the scores' is a place only.
+    """
+    graph = Graph()
+    image, seen = graph.tensor("image", (1, SIZE, SIZE, 3)), graph.tensor("seen", (1, SIZE, SIZE, 3))
+    kernel = graph.constant("kernel", np.eye(3, dtype=np.float32).reshape(3, 1, 1, 3))
+    bias = graph.constant("bias", np.zeros(3, np.float32))
+    graph.op("CONV_2D", [image, kernel, bias], [seen], strideW=1, strideH=1, padding=schema.Padding.VALID)
+    means, axis = _quadrant_means(graph, seen, 1.0), graph.constant("axis", np.int32([2]))
+    found = graph.tensor("found", (1, 4))
+    graph.op("REDUCE_MAX", [means, axis], [found])
+    places = {name: found if name == scores else graph.constant(name, value) for name, value in outputs.items()}
+    return graph.finish({"image": image}, places)
 
 
 def build_crasher() -> bytes:

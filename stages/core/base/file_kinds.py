@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
+import psutil
+
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.layout import SAVED_MODEL
 
@@ -74,15 +76,34 @@ def recognize_file(path: Path) -> FileKind:
 
 
 def check_kind(path: Path, *expected: FileKind) -> FileKind:
-    """The format of a file, if it is one of those expected.
+    """The format of a file, if it is one of those expected and all of it is there.
 
     Raises:
-      MissingResultError, ArtifactError: as `recognize_file`, and for another format.
+      MissingResultError, ArtifactError: as `recognize_file`, for another format, for companions that are LFS pointers,
+        and for files that memory cannot hold.
     """
     kind = recognize_file(path)
     if kind not in expected:
         raise ArtifactError(f"{path}: {KIND_NAMES[kind]}; expected {' or '.join(KIND_NAMES[k] for k in expected)}")
+    check_memory(path)
     return kind
+
+
+def check_memory(path: Path) -> None:
+    """Raises ArtifactError if a model is larger than the memory that is free, or the file with its weights a pointer.
+
+    One that just fits may still be too large to convert: every tool holds it at least twice.
+    """
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    if path.suffix == ".xml" and path.with_suffix(".bin").is_file():
+        files.append(path.with_suffix(".bin"))
+    for file in files:
+        with file.open("rb") as opened:
+            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise ArtifactError(f"{file}: a Git LFS pointer, expected the model's weights; run `git lfs pull`")
+    size, free = sum(file.stat().st_size for file in files), psutil.virtual_memory().available
+    if size > free:
+        raise ArtifactError(f"{path}: {size / 1e9:.1f} GB, larger than the memory that is free ({free / 1e9:.1f} GB)")
 
 
 def _by_mark(path: Path, head: bytes) -> FileKind | None:

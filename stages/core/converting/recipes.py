@@ -103,12 +103,24 @@ def make_tflite(job: ConversionJob) -> Made:
         content=content,
         images=job.images,
         spec=job.interface.input,
-        mask_block=job.mask_block,
+        mask_block=job.mask_block if facts is None else 0,
         quantized=read_model_bytes(quantized) if quantized.is_file() else None,
     )
     file = make_file(source, job.scheme)
+    if facts is not None and job.mask_block:
+        file = cut_foreign_masks(file, job.mask_block)
     (job.folder / MODEL_FILES[Backend.TFLITE][0]).write_bytes(finish_file(file.content, job.interface))
     return file.made
+
+
+def cut_foreign_masks(file: File, block: int) -> File:
+    """`skip_empty_masks` of a brought model; one whose masks are made otherwise than ours stays in one piece."""
+    try:
+        return replace(file, content=skip_empty_masks(file.content, block))
+    except ArtifactError as error:
+        why = str(error).partition("; ")[0]
+        note = f"masks are computed for all detections, filled or not: {why}"
+        return replace(file, made=replace(file.made, notes=(*file.made.notes, note)))
 
 
 def keep_floats(source: RecipeInput, scheme: Scheme) -> File:

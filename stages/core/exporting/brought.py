@@ -43,11 +43,16 @@ def _load_keras_weights() -> Exporter:
 EXPORTERS: dict[tuple[BroughtKind, BroughtLayout], Callable[[], Exporter]] = {
     (BroughtKind.FROZEN_GRAPH, BroughtLayout.RAW_HEADS): _load_graph,
     (BroughtKind.SAVED_MODEL, BroughtLayout.RAW_HEADS): _load_graph,
-    (BroughtKind.SAVED_MODEL, BroughtLayout.DETECTIONS): _load_graph,
+    (BroughtKind.SAVED_MODEL, BroughtLayout.DETECTIONS): _load_saved_model,
+    (BroughtKind.SAVED_MODEL, BroughtLayout.MODEL_GARDEN): _load_saved_model,
     (BroughtKind.SAVED_MODEL, BroughtLayout.MATTERPORT): _load_saved_model,
+    (BroughtKind.KERAS_WEIGHTS, BroughtLayout.DETECTIONS): _load_keras_weights,
+    (BroughtKind.KERAS_WEIGHTS, BroughtLayout.MODEL_GARDEN): _load_keras_weights,
     (BroughtKind.KERAS_WEIGHTS, BroughtLayout.MATTERPORT): _load_keras_weights,
     (BroughtKind.TFLITE, BroughtLayout.DETECTIONS): _load_finished_file,
+    (BroughtKind.TFLITE, BroughtLayout.MODEL_GARDEN): _load_finished_file,
     (BroughtKind.OPENVINO, BroughtLayout.DETECTIONS): _load_finished_file,
+    (BroughtKind.OPENVINO, BroughtLayout.MODEL_GARDEN): _load_finished_file,
 }
 """THE TABLE of what exports each kind of brought file with each layout; a row is imported only where it is used."""
 
@@ -88,7 +93,7 @@ def export_brought(
         model=model,
         path=root / model.path,
         labels=labels,
-        model_labels=read_model_labels(model.labels, root),
+        model_labels=read_model_labels(model.labels, root, model=root / model.path),
         settings=settings,
         root=root,
     )

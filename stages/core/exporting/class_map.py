@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.base.errors import ArtifactError, DataError
+from stages.core.graphs.attached import read_attached
 from stages.core.tfod.label_map import read_label_map
 
 NO_CLASS = "???"
@@ -32,17 +33,23 @@ class ClassMap:
         return self.category_ids == tuple(range(1, len(self.category_ids) + 1))
 
 
-def read_model_labels(labels: str | Sequence[str], root: Path) -> dict[int, str]:
+def read_model_labels(labels: str | Sequence[str] | None, root: Path, *, model: Path) -> dict[int, str]:
     """Class id from 1 to name.
 
     Args:
       labels: As `BroughtModel.labels`.
       root: What a file's path is relative to.
+      model: The .tflite file that they are attached to where none are stated.
 
     Raises:
       ArtifactError: if a text file is missing or empty, or has a name twice.
       ForeignConfigError: if a label map is missing or wrong.
     """
+    if labels is None:
+        attached, _ = read_attached(model)
+        if not attached:
+            raise ArtifactError(f"{model}: no labels are attached to it: state them (`labels`)")
+        return _number(attached, str(model))
     if not isinstance(labels, str):
         return _number(labels, "brought.labels")
     path = root / labels

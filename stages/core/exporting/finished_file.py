@@ -13,8 +13,10 @@ from stages.core.base.hashing import hash_files
 from stages.core.exporting.class_map import ClassMap, match_labels
 from stages.core.exporting.describing import describe_classes, padding_of
 from stages.core.exporting.finished_readers import IMAGE, NAMES, READERS_OF_FINISHED, FileTensor, ReadFile
+from stages.core.exporting.foreign_masks import check_brought_masks, mask_frame_of
 from stages.core.exporting.source import BroughtSource
 from stages.core.graphs.layers import find_layers
+from stages.core.params.brought import MASKS
 from stages.core.results.brought import BroughtFacts, write_brought_facts
 from stages.core.results.interface import (
     ImageInput,
@@ -84,11 +86,12 @@ def check_detections(read: ReadFile, source: BroughtSource) -> None:
     rows = boxes[1] if len(boxes) == 3 else 0
     expected = {"boxes": (1, rows, 4), "scores": (1, rows), "classes": (1, rows), "num_detections": (1,)}
     found = {key: tensor.shape for key, tensor in read.outputs.items()}
-    if rows < 1 or found != expected:
+    if rows < 1 or {key: found[key] for key in expected} != expected:
         raise ArtifactError(
             f"{source.path}: outputs {found} are not detections: expected boxes [1, N, 4], scores [1, N], "
             "classes [1, N], num_detections [1]; one image, fixed shapes"
         )
+    check_brought_masks(found, rows, source.model, source.path)
     height, width = source.model.input.size
     shapes = ((1, height, width, 3), (1, 3, height, width))
     if read.image.shape not in shapes:
@@ -115,9 +118,10 @@ def describe_finished(source: BroughtSource, read: ReadFile, classes: ClassMap, 
         if stores_pixels(statistics):
             statistics = {}
     dtypes: dict[str, InputDtype] = {"float32": "float32", "uint8": "uint8", "int8": "int8"}
+    masks = next((key for key in MASKS if key in read.outputs), "")
     return Interface(
         model=source.name,
-        task="detection",
+        task="segmentation" if masks else "detection",
         variant=variant,
         input=ImageInput(
             name=IMAGE,
@@ -141,6 +145,7 @@ def describe_finished(source: BroughtSource, read: ReadFile, classes: ClassMap, 
             for key, tensor in read.outputs.items()
         ),
         box_format=source.model.box_format,
+        mask_frame=mask_frame_of(masks),
         class_offset=1 - source.model.first_class,
         class_map=(*(0,) * source.model.first_class, *classes.category_ids),
         labels={str(key): name for key, name in source.labels.items()},

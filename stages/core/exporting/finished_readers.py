@@ -10,6 +10,7 @@ import numpy as np
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.file_kinds import EDGE_TPU_OP, FileKind, check_kind
 from stages.core.base.layout import MODEL_FILES, TFLITE_FILES
+from stages.core.base.nearest import nearest_names
 from stages.core.exporting.source import BroughtSource
 from stages.core.graphs.flatbuffer import DTYPES, Graph, indices, pack_model, parse_model, read_graph, text
 from stages.core.graphs.signatures import make_signature
@@ -23,6 +24,8 @@ NAMES = {
     "scores": "detection_scores",
     "classes": "detection_classes",
     "num_detections": "num_detections",
+    "masks": "detection_masks",
+    "reframed_masks": "detection_masks",
 }
 """Key in params.yaml to the name of ours."""
 POST_PROCESS = "TFLite_Detection_PostProcess"
@@ -68,6 +71,12 @@ def read_brought_tflite(source: BroughtSource) -> ReadFile:
     model, graph = parse_model(content, path), read_graph(content, path)
     if any(op.kind == EDGE_TPU_OP.decode() for op in graph.ops):
         raise ArtifactError(f"{path}: compiled for an Edge TPU; bring the file from before edgetpu_compiler")
+    custom = sorted({op.kind for op in graph.ops if op.custom} - {POST_PROCESS})
+    if custom:
+        raise ArtifactError(
+            f"{path}: custom ops that no runtime here has: {', '.join(custom)}; known is {POST_PROCESS}: bring the "
+            "model that the file was made from"
+        )
     subgraph = model.subgraphs[0]
     if len(indices(subgraph.inputs)) != 1:
         raise ArtifactError(f"{path}: {len(indices(subgraph.inputs))} inputs, expected one image")
@@ -150,8 +159,10 @@ def check_entry(path: Path, source: BroughtSource, known: set[str], *, image_nam
     """Raises ArtifactError unless the entry's tensors are the file's input and outputs."""
     for key, name in source.model.outputs.items():
         if name not in known - image_names:
-            outputs = ", ".join(sorted(known - image_names)) or "none"
-            raise ArtifactError(f"{path}: outputs.{key}: no output {name!r}; it has {outputs}")
+            outputs = sorted(known - image_names)
+            near = ", ".join(nearest_names(name, outputs)) or "none"
+            told = ", ".join(outputs) or "none"
+            raise ArtifactError(f"{path}: outputs.{key}: no output {name!r}; nearest: {near}; it has {told}")
     if source.model.input.name not in image_names:
         found = ", ".join(sorted(image_names))
         raise ArtifactError(f"{path}: input.name: no input {source.model.input.name!r}; it is {found}")

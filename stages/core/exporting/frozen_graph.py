@@ -1,6 +1,5 @@
 """TF1 frozen graphs: read from bytes, cut between two sets of nodes, and all that needs no image made constant."""
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.file_kinds import FileKind, check_kind
+from stages.core.base.nearest import nearest_names
+from stages.core.substituting.frozen import freeze_signature
 
 FAKE_QUANT = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel")
 """Ops that simulate the rounding of integers while they compute in float."""
@@ -58,25 +58,10 @@ def freeze_saved_model(path: Path, signature: str) -> tuple[Any, dict[str, str]]
       ArtifactError: if it is no SavedModel, lacks the signature, or takes more than one tensor.
     """
     check_kind(path, FileKind.SAVED_MODEL)
-    try:
-        model = tf.saved_model.load(str(path))
-        found = sorted(model.signatures)
-    except Exception as error:  # truncated variables, unknown ops: no base in common
-        raise ArtifactError(f"{path}: TensorFlow cannot load it: {' '.join(str(error).split())[:300]}") from None
-    if signature not in found:
-        raise ArtifactError(
-            f"{path}: no signature {signature!r}: it has {', '.join(found) or 'none: save it with one'} "
-            "(`signature` names it)"
-        )
-    function = model.signatures[signature]
-    _, keywords = function.structured_input_signature
-    if len(keywords) != 1:
-        raise ArtifactError(f"{path}: signature {signature!r} takes {sorted(keywords)}, expected one image")
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
-    # TensorFlow flattens dictionaries in key order.
-    outputs = zip(sorted(function.structured_outputs), frozen.outputs, strict=True)
-    names = {name: tensor.name for name, tensor in outputs}
-    return frozen.graph.as_graph_def(), {next(iter(keywords)): frozen.inputs[0].name, **names}
+    frozen = freeze_signature(path, signature)
+    if len(frozen.inputs) != 1:
+        raise ArtifactError(f"{path}: signature {signature!r} takes {sorted(frozen.inputs)}, expected one image")
+    return frozen.graph, {name: f"{node}:0" for name, (node, _, _) in frozen.inputs.items()} | frozen.outputs
 
 
 def check_nodes(graph: Any, wanted: Mapping[str, str], path: Path, *, also: Sequence[str] = ()) -> None:
@@ -96,14 +81,6 @@ def check_nodes(graph: Any, wanted: Mapping[str, str], path: Path, *, also: Sequ
             raise ArtifactError(
                 f"{path}: {key}: no node {node_of(tensor)!r} among {len(names)}; nearest: {', '.join(near) or 'none'}"
             )
-
-
-def nearest_names(name: str, names: Sequence[str]) -> list[str]:
-    """Names that look like one, the best first: by last part of the path, then by the whole."""
-    tail = name.rpartition("/")[2].lower()
-    same_tail = [known for known in names if known.rpartition("/")[2].lower() == tail]
-    close = difflib.get_close_matches(name, names, n=SHOWN, cutoff=0.5)
-    return list(dict.fromkeys([*close, *same_tail]))[:SHOWN]
 
 
 def cut_graph(
@@ -154,8 +131,8 @@ def cut_graph(
     return cut
 
 
-def keep_ancestors(graph: Any, outputs: Sequence[str]) -> Any:
-    """The nodes that tensors are computed from, in the graph's order."""
+def keep_ancestors(graph: Any, outputs: Sequence[str], *, stop: str = "") -> Any:
+    """The nodes that tensors are computed from, in the graph's order; nothing before the node `stop`."""
     by_name = {node.name: node for node in graph.node}
     kept: set[str] = set()
     todo = [node_of(name) for name in outputs]
@@ -163,7 +140,7 @@ def keep_ancestors(graph: Any, outputs: Sequence[str]) -> Any:
         name = todo.pop()
         if name not in kept:
             kept.add(name)
-            todo += [node_of(source) for source in by_name[name].input]
+            todo += [node_of(source) for source in by_name[name].input if name != stop]
     part = tf.compat.v1.GraphDef(versions=graph.versions, library=graph.library)
     part.node.extend(node for node in graph.node if node.name in kept)
     return part

@@ -1,23 +1,19 @@
-"""A brought graph of TensorFlow to a deployment folder: SavedModel, float32 .tflite, uint8 .tflite."""
+"""A brought graph's raw heads to a deployment folder: SavedModel, float32 .tflite, uint8 .tflite."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stages.core.base.errors import ArtifactError
 from stages.core.base.folders import replaced_folder
 from stages.core.base.layout import QUANTIZED_FILE, SAVED_MODEL
 from stages.core.base.native_output import call_quietly
 from stages.core.exporting.describing import describe_brought, describe_classes, hash_source
-from stages.core.exporting.detections import assemble_detections, read_detections
 from stages.core.exporting.frozen_graph import check_nodes, freeze_saved_model, read_frozen_graph
 from stages.core.exporting.frozen_heads import assemble_brought, read_heads
-from stages.core.exporting.graph import DeploymentGraph
 from stages.core.exporting.source import BroughtSource
-from stages.core.exporting.tflite import save_functions, write_tflites
+from stages.core.exporting.tflite import save_functions, write_brought_tflites
 from stages.core.exporting.uint8_graph import convert_uint8, why_no_uint8
-from stages.core.params.brought import BroughtKind, BroughtLayout
+from stages.core.params.brought import BroughtKind
 from stages.core.results.brought import BroughtFacts, write_brought_facts
 from stages.core.results.interface import write_interface
 from stages.core.results.kinds import Variant
@@ -35,7 +31,7 @@ def export_graph(source: BroughtSource, variant: Variant, out_dir: Path) -> tupl
       MissingResultError, ArtifactError, DataError: if the file is missing, or is not what the entry says.
     """
     graph, source = call_quietly(lambda: read_graph_of(source))
-    return PARTS[source.model.layout](graph, source, variant, out_dir)
+    return export_heads(graph, source, variant, out_dir)
 
 
 def read_graph_of(source: BroughtSource) -> tuple[Any, BroughtSource]:
@@ -68,7 +64,7 @@ def export_heads(graph: Any, source: BroughtSource, variant: Variant, out_dir: P
         deployed = assemble_brought(source, heads, round_pixels=variant is Variant.QAT)
         save_functions(deployed.signatures, folder / SAVED_MODEL)
         if not heads.num_fake_quant or variant is Variant.QAT:
-            write_brought_tflites(deployed, folder, source)
+            write_brought_tflites(deployed, folder, source.path)
         if variant is Variant.QAT and not no_uint8:
             (folder / QUANTIZED_FILE).write_bytes(convert_uint8(heads.cut, source.model))
         write_interface(describe_brought(source, deployed, heads.classes, variant), folder)
@@ -86,59 +82,7 @@ def export_heads(graph: Any, source: BroughtSource, variant: Variant, out_dir: P
     return notes
 
 
-def export_detections(graph: Any, source: BroughtSource, variant: Variant, out_dir: Path) -> tuple[str, ...]:
-    """`export_graph` for a graph that ends in detections."""
-    if variant is Variant.QAT:
-        return leave_out(source, variant, out_dir)
-    found = call_quietly(lambda: read_detections(graph, source))
-    notes = describe_classes(found.classes)
-
-    def write(folder: Path) -> None:
-        deployed = assemble_detections(source, found)
-        save_functions(deployed.signatures, folder / SAVED_MODEL)
-        write_brought_tflites(deployed, folder, source)
-        interface = describe_brought(source, deployed, found.classes, variant)
-        first = source.model.first_class
-        write_interface(
-            replace(
-                interface,
-                box_format=source.model.box_format,
-                class_offset=1 - first,
-                class_map=(*(0,) * first, *found.classes.category_ids),
-            ),
-            folder,
-        )
-
-    with replaced_folder(out_dir) as partial:
-        call_quietly(lambda: write(partial))
-        write_brought_facts(BroughtFacts(kind=source.model.kind, sha256=hash_source(source.path), notes=notes), partial)
-    return notes
-
-
-PARTS: dict[BroughtLayout, Callable[[Any, BroughtSource, Variant, Path], tuple[str, ...]]] = {
-    BroughtLayout.RAW_HEADS: export_heads,
-    BroughtLayout.DETECTIONS: export_detections,
-}
-"""Layout of a graph's outputs to what exports it."""
-
-
 def leave_out(source: BroughtSource, variant: Variant, out_dir: Path) -> tuple[str, ...]:
     """A folder that says why there is no such variant."""
     write_not_needed(out_dir, source.name, variant, reason=NO_FAKE_QUANT)
     return (f"not exported: {NO_FAKE_QUANT}",)
-
-
-def write_brought_tflites(graph: DeploymentGraph, folder: Path, source: BroughtSource) -> None:
-    """`write_tflites`; a graph that the converter refuses is the user's to change.
-
-    Raises:
-      ArtifactError: with what the converter says.
-    """
-    try:
-        write_tflites(graph, folder)
-    except Exception as error:  # the converter's failures have no base in common
-        text = " ".join(str(error).split())[-300:]
-        raise ArtifactError(
-            f"{source.path}: TensorFlow's converter refuses it: {text}; `python -m stages.inspect` says which ops "
-            "stand in the way"
-        ) from None

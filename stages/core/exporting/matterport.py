@@ -1,6 +1,6 @@
 """The outputs of Matterport's family of Mask R-CNN as the outputs that every detector of this pipeline has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ from stages.core.exporting.graph import detection_outputs
 from stages.core.results.interface import TensorOutput
 
 
-def check_matterport(detections: Any, masks: Any, source: str) -> tuple[int, int]:
-    """(mask side, classes with the background) of outputs [1, D, 6] and [1, D, h, h, C].
+def check_matterport(detections: Sequence[int], masks: Sequence[int], source: str) -> tuple[int, int]:
+    """(mask side, classes with the background) of outputs of shapes [1, D, 6] and [1, D, h, h, C].
 
     Raises:
       ArtifactError: if they are something else.
     """
-    shape, mask_shape = tuple(detections.shape), tuple(masks.shape)
+    shape, mask_shape = tuple(detections), tuple(masks)
     fits = len(shape) == 3 and shape[0] == 1 and shape[2] == 6 and len(mask_shape) == 5
     if not fits or mask_shape[:2] != shape[:2] or mask_shape[2] != mask_shape[3] or mask_shape[4] < 2:
         raise ArtifactError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from stages.core.base.errors import ArtifactError
 from stages.core.base.layout import TFLITE_FILES
 from stages.core.base.plain_paths import plain_path
 from stages.core.exporting.graph import DeploymentGraph
@@ -50,3 +51,19 @@ def write_tflites(graph: DeploymentGraph, folder: Path) -> None:
         forms[Form.POSTPROCESS_OP] = graph.with_op
     for form, function in forms.items():
         (folder / TFLITE_FILES[form]).write_bytes(convert_functions({SIGNATURE: function}))
+
+
+def write_brought_tflites(graph: DeploymentGraph, folder: Path, source: Path) -> None:
+    """`write_tflites`; a graph that the converter refuses is the user's to change.
+
+    Raises:
+      ArtifactError: with what the converter says of the file `source`.
+    """
+    try:
+        write_tflites(graph, folder)
+    except Exception as error:  # the converter's failures have no base in common
+        text = " ".join(str(error).split())[-300:]
+        raise ArtifactError(
+            f"{source}: TensorFlow's converter refuses it: {text}; `python -m stages.inspect` says which ops "
+            "stand in the way"
+        ) from None

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from stages.core.base.errors import ArtifactError
 from stages.core.base.file_kinds import FileKind
 from stages.core.base.layout import BROUGHT_FOLDER
-from stages.core.inspecting.findings import Inspection, TensorFacts
+from stages.core.inspecting.findings import Inspection, SignatureFacts, TensorFacts
 from stages.core.inspecting.wire import parse_graph
+from stages.core.params.brought import LAYOUTS, BroughtLayout
 
 GUESS = "# guessed: check it"
 OF_THE_API = {
@@ -18,6 +20,15 @@ OF_THE_API = {
     "num_detections": "num_detections",
 }
 """Names of detections in graphs of the Object Detection API and of Model Garden."""
+MASKS_OF_THE_API = {"masks": "detection_masks", "reframed_masks": "detection_masks_reframed"}
+IMAGE_INFO = "image_info"
+"""What TF-Vision's exports give beside their detections."""
+FINAL_LAYOUTS = ("detections", "model_garden")
+SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "matterport": {"detections": (-1, -1, 6), "masks": (-1, -1, -1, -1, -1)},
+    "raw_heads": {"boxes": (-1, -1, 4), "scores": (-1, -1, 0), "anchors": (-1, 4)},
+}
+"""Shapes of the outputs of the other layouts; of scores, the last side is no box's."""
 API_GRAPHS = (
     {
         "entry": "normalized_input_image_tensor",
@@ -86,25 +97,29 @@ def _draft_frozen_graph(found: Inspection) -> str:
     return _entry(found, "frozen_graph", lines)
 
 
-def _draft_finished(found: Inspection) -> str:
-    signature = found.signatures[0]
-    outputs = find_detections(signature.outputs)
-    if len(signature.inputs) != 1 or outputs is None:
+def _draft_signature(found: Inspection) -> str:
+    known = found.signatures or (SignatureFacts(name="none", inputs=(), outputs=()),)
+    signature = next((one for one in known if find_outputs(one.outputs)[0]), known[0])
+    images = [tensor for tensor in signature.inputs if tensor.shape is None or len(tensor.shape) == 4]
+    layout, outputs = find_outputs(signature.outputs)
+    is_saved = found.kind == FileKind.SAVED_MODEL
+    others = [tensor.name for tensor in signature.inputs if tensor not in images]
+    if len(images) != 1 or layout is None or ((others or layout not in FINAL_LAYOUTS) and not is_saved):
         told = ", ".join(f"{tensor.name} {list(tensor.shape or ())}" for tensor in signature.outputs)
         raise ArtifactError(
             f"{found.path}: not seen to be a detector of one image with boxes [1, N, 4], scores and classes [1, N] and "
             f"num_detections [1]; its outputs: {told}"
         )
-    image = signature.inputs[0]
+    image = images[0]
     shape = image.shape or ()
     size = list(shape[1:3]) if len(shape) == 4 and shape[3] == 3 else list(shape[2:4])
     told_size = f"{size}" if len(size) == 2 and min(size) > 0 else f"[320, 320] {GUESS}: the file does not say"
     mean, deviation = guess_statistics(image)
     named = ", ".join(f"{key}: {quote(name)}" for key, name in outputs.items())
-    labels = f"models/brought/labels.txt {GUESS}: write its {len(found.labels)} attached labels there"
+    bound = ", ".join(f"{quote(name)}: {BROUGHT_FOLDER}/{name}.npy" for name in others)
     lines = [
-        *([f"    signature: {quote(signature.name)}"] if found.kind == FileKind.SAVED_MODEL else []),
-        "    layout: detections",
+        *([f"    signature: {quote(signature.name)}"] if is_saved else []),
+        f"    layout: {layout} {GUESS}: by names and shapes of the outputs",
         "    input:",
         f"      name: {quote(image.name)}",
         f"      size: {told_size}",
@@ -112,12 +127,36 @@ def _draft_finished(found: Inspection) -> str:
         f"      deviation: {deviation:g} {GUESS}",
         f"      color_order: RGB {GUESS}",
         f"      resize: stretch {GUESS}",
-        f"    outputs: {{{named}}} {GUESS}: scores and classes have one shape",
-        f"    box_format: yxyx_normalized {GUESS}",
-        f"    first_class: 0 {GUESS}",
-        f"    labels: {labels if found.labels else f'[first, second] {GUESS}: the file has no class names'}",
+        f"    outputs: {{{named}}} {GUESS}",
+        *(
+            [f"    bound: {{{bound}}} {GUESS}: save there what the model's own code passes"]
+            if others and layout != "raw_heads"
+            else []
+        ),
+        *(f"    {key}: {value} {GUESS}" for key, value in conventions_of(layout).items()),
+        *([] if found.labels else [f"    labels: [first, second] {GUESS}: the file has no class names"]),
     ]
     return _entry(found, found.kind, lines)
+
+
+def find_outputs(outputs: Sequence[TensorFacts]) -> tuple[str | None, dict[str, str]]:
+    """The layout that outputs seem to have, and key in params.yaml to output; None where they fit no row."""
+    found = find_detections(outputs)
+    if found is not None:
+        masks = {
+            key: tensor.name for key, name in MASKS_OF_THE_API.items() for tensor in outputs if tensor.name == name
+        }
+        is_garden = any(tensor.name == IMAGE_INFO for tensor in outputs)
+        return ("model_garden" if is_garden else "detections"), found | dict(list(masks.items())[:1])
+    by_shape = {
+        layout: {key: [t.name for t in outputs if _fits(t.shape, shape)] for key, shape in shapes.items()}
+        for layout, shapes in SHAPES.items()
+    }
+    for layout, names in by_shape.items():
+        # Of several that fit, the first: a Mask R-CNN's other outputs come behind.
+        if all(names.values()):
+            return layout, {key: fitting[0] for key, fitting in names.items()}
+    return None, {}
 
 
 def find_detections(outputs: Sequence[TensorFacts]) -> dict[str, str] | None:
@@ -145,6 +184,22 @@ def find_detections(outputs: Sequence[TensorFacts]) -> dict[str, str] | None:
     }
 
 
+def conventions_of(layout: str) -> dict[str, Any]:
+    """What an entry of this layout states beside its outputs, as most models have it."""
+    if layout == "raw_heads":
+        return {"anchor_format": "corners", "background": "true"}
+    usual = {"box_format": "yxyx_normalized", "first_class": 0} if layout in FINAL_LAYOUTS else {}
+    return usual | dict(LAYOUTS[BroughtLayout(layout)].conventions)
+
+
+def _fits(shape: tuple[int, ...] | None, wanted: tuple[int, ...]) -> bool:
+    """Whether a shape has the sides that are wanted; 0 is any but 4 and 6, -1 is any."""
+    if shape is None or len(shape) != len(wanted):
+        return False
+    pairs = zip(shape, wanted, strict=True)
+    return all(side == want or want < 0 or (want == 0 and side not in (4, 6)) for side, want in pairs)
+
+
 def guess_statistics(image: TensorFacts) -> tuple[float, float]:
     """Mean and deviation that an image input may want: what a quantized one stores pixels as they are for; else
     -1..1."""
@@ -168,8 +223,8 @@ def _entry(found: Inspection, kind: str, lines: list[str]) -> str:
 
 DRAFTS: dict[FileKind, Callable[[Inspection], str]] = {
     FileKind.FROZEN_GRAPH: _draft_frozen_graph,
-    FileKind.TFLITE: _draft_finished,
-    FileKind.OPENVINO: _draft_finished,
-    FileKind.SAVED_MODEL: _draft_finished,
+    FileKind.TFLITE: _draft_signature,
+    FileKind.OPENVINO: _draft_signature,
+    FileKind.SAVED_MODEL: _draft_signature,
 }
 """THE TABLE of formats that can be rows, with what drafts their entry."""

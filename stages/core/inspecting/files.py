@@ -1,6 +1,5 @@
 """Findings of .tflite files and OpenVINO IRs: graphs whose shapes, types and values are all in the file."""
 
-import zipfile
 from collections import Counter
 from math import prod
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from stages.core.base.errors import ArtifactError
 from stages.core.converting.proof import prove_graph
+from stages.core.graphs.attached import read_attached
 from stages.core.graphs.flatbuffer import DTYPES, Graph, indices, parse_model, read_graph, text
 from stages.core.graphs.layers import find_layers
 from stages.core.inspecting.findings import Obstacle, OpFacts, SignatureFacts, TensorFacts, WeightFacts
@@ -98,17 +98,6 @@ def find_edge_tpu_types(graph_numbers: str, inputs: tuple[TensorFacts, ...]) -> 
         advice = "takes fixed sizes only: convert with one shape"
         found.append(Obstacle(target=EDGE_TPU, what=f"dynamic {', '.join(dynamic)}", count=len(dynamic), advice=advice))
     return found
-
-
-def read_attached(path: Path) -> tuple[list[str], list[str]]:
-    """Label lines and names of the files that TFLite metadata attaches: a zip archive behind the flatbuffer."""
-    if not zipfile.is_zipfile(path):
-        return [], []
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        chosen = next((name for name in names if "label" in name.lower() and name.endswith(".txt")), None)
-        lines = archive.read(chosen).decode(errors="replace").splitlines() if chosen else []
-    return [line.strip() for line in lines if line.strip()], names
 
 
 def _describe_numbers(layers: Any) -> str:

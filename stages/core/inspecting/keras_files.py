@@ -7,17 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.base.errors import ArtifactError
+from stages.core.base.file_kinds import FileKind
 from stages.core.inspecting.findings import Obstacle, OpFacts, SignatureFacts, TensorFacts, WeightFacts
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 KERAS_MODULES = ("keras", "tf_keras", "tensorflow", "builtins")
 
 
+def read_keras_version(path: Path, kind: FileKind) -> str:
+    """Version of Keras that wrote a .keras archive or an .h5 file; empty where it does not say."""
+    if kind is FileKind.KERAS:
+        with zipfile.ZipFile(path) as archive:
+            raw = archive.read(METADATA) if METADATA in archive.namelist() else b"{}"
+        return str(_parse(raw, f"{path}: {METADATA}").get("keras_version", ""))
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs.get("keras_version", ""))
+    except OSError as error:
+        raise ArtifactError(f"{path}: a truncated or damaged HDF5 file: {error}") from None
+
+
 def inspect_keras(path: Path) -> dict[str, Any]:
     """Fields of an `Inspection` of a .keras archive.
 
     Raises:
-      ArtifactError: if its configuration is no JSON.
+      ArtifactError: if its configuration is no JSON, or it has Lambda layers.
     """
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
@@ -28,14 +44,14 @@ def inspect_keras(path: Path) -> dict[str, Any]:
             with archive.open(WEIGHTS) as file:
                 weights = _count_datasets(file, path)
     metadata = tuple((str(key), str(value)) for key, value in about.items())
-    return {**_describe_config(config), "weights": weights, "metadata": metadata}
+    return {**_describe_config(config, path), "weights": weights, "metadata": metadata}
 
 
 def inspect_h5(path: Path) -> dict[str, Any]:
     """Fields of an `Inspection` of an HDF5 file: a model, or weights alone.
 
     Raises:
-      ArtifactError: if HDF5 cannot read it, or its configuration is no JSON.
+      ArtifactError: if HDF5 cannot read it, its configuration is no JSON, or it has Lambda layers.
     """
     import h5py
 
@@ -45,7 +61,7 @@ def inspect_h5(path: Path) -> dict[str, Any]:
             version = file.attrs.get("keras_version")
     except OSError as error:
         raise ArtifactError(f"{path}: a truncated or damaged HDF5 file: {error}") from None
-    found = {} if raw is None else _describe_config(_parse(raw, f"{path}: model_config"))
+    found = {} if raw is None else _describe_config(_parse(raw, f"{path}: model_config"), path)
     metadata = () if version is None else (("keras_version", str(version)),)
     with path.open("rb") as stream:
         weights = _count_datasets(stream, path)
@@ -71,9 +87,14 @@ def _count_datasets(file: Any, path: Path) -> tuple[WeightFacts, ...]:
     return tuple(WeightFacts(dtype=k, tensors=len(v), values=sum(v)) for k, v in sorted(sizes.items()))
 
 
-def _describe_config(config: Any) -> dict[str, Any]:
+def _describe_config(config: Any, path: Path) -> dict[str, Any]:
     layers = list(_walk_layers(config))
     counts = Counter(str(layer.get("class_name")) for layer in layers)
+    if counts["Lambda"]:
+        raise ArtifactError(
+            f"{path}: {counts['Lambda']} Lambda layers: Python code stored in the file, which is not run here; save "
+            "the model as a SavedModel, which has none, or run it with --trust"
+        )
     own = Counter(
         str(layer["class_name"])
         for layer in layers
@@ -81,9 +102,6 @@ def _describe_config(config: Any) -> dict[str, Any]:
         or (layer.get("module") and str(layer["module"]).partition(".")[0] not in KERAS_MODULES)
     )
     obstacles = []
-    if counts["Lambda"]:
-        advice = "Python code stored in the file, which is not run here: save the model as a SavedModel, which has none"
-        obstacles.append(Obstacle(target="all", what="Lambda", count=counts["Lambda"], advice=advice))
     if own:
         advice = "their code is not in the file: save the model as a SavedModel where it is, or bring the code"
         what = ", ".join(f"{name} ({count})" for name, count in sorted(own.items()))
@@ -94,7 +112,7 @@ def _describe_config(config: Any) -> dict[str, Any]:
     signature = SignatureFacts(name="main", inputs=tuple(map(_input_facts, inputs)), outputs=())
     return {
         "ops": tuple(
-            OpFacts(op=kind, count=count, special="custom" if kind in own or kind == "Lambda" else "")
+            OpFacts(op=kind, count=count, special="custom" if kind in own else "")
             for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         ),
         "signatures": (signature,),

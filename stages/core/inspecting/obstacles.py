@@ -12,6 +12,8 @@ from stages.core.base.file_kinds import FileKind
 from stages.core.inspecting.findings import Obstacle
 
 TFLITE, OPENVINO, EDGE_TPU = "TFLite builtins", "OpenVINO", "Edge TPU"
+SAVED = frozenset({FileKind.SAVED_MODEL})
+REPLACED = "`export` does so with any layout but raw_heads (docs/substitutions.md)"
 TENSORFLOW_KINDS = frozenset({FileKind.SAVED_MODEL, FileKind.FROZEN_GRAPH})
 V1_CONTROL = frozenset({"Enter", "Exit", "Merge", "Switch", "NextIteration", "LoopCond"})
 CONTROL_FLOW = V1_CONTROL | {"If", "StatelessIf", "While", "StatelessWhile", "IF", "WHILE", "Loop", "TensorIterator"}
@@ -52,29 +54,30 @@ RULES = (
         "raw_heads, which cuts both off",
     ),
     _rule(
-        TENSORFLOW_KINDS,
-        "TensorListReserve TensorListSetItem TensorListGetItem TensorListStack TensorListFromTensor",
+        SAVED,
+        "TensorListReserve TensorListSetItem TensorListGetItem TensorListStack TensorListFromTensor While "
+        "StatelessWhile",
         (TFLITE, OPENVINO),
-        "a map_fn or while_loop over elements: write it for all elements at once",
+        f"a map_fn or while_loop over elements: one of known length is written out. {REPLACED}",
     ),
+    _rule(SAVED, "CropAndResize", (TFLITE,), f"no builtin: gathers and a weighted sum instead. {REPLACED}"),
     _rule(
-        TENSORFLOW_KINDS,
-        "CropAndResize",
-        (TFLITE,),
-        "no builtin: replace it by gathers and a weighted sum, as exporting/roi_align.py does for our Mask R-CNN",
-    ),
-    _rule(
-        TENSORFLOW_KINDS,
+        SAVED,
         "CombinedNonMaxSuppression NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3",
         (TFLITE,),
-        "no builtin with a fixed size: use NonMaxSuppressionV4 with pad_to_max_output_size on boxes moved apart by "
-        "class (exporting/boxes.py), or cut before it and let the pipeline suppress",
+        f"no builtin with a fixed size: NonMaxSuppressionV4 of static length instead. {REPLACED}",
     ),
     _rule(
-        TENSORFLOW_KINDS,
+        SAVED,
         "DenseToDenseSetOperation SparseToDense",
         (TFLITE, OPENVINO),
-        "an intersection of index lists: masks of the same length multiply instead",
+        f"an intersection of index lists: comparison of all with all instead. {REPLACED}",
+    ),
+    _rule(
+        frozenset({FileKind.FROZEN_GRAPH}),
+        "CropAndResize CombinedNonMaxSuppression NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3",
+        (TFLITE,),
+        "no builtin: bring the graph with layout raw_heads, cut before it, or its SavedModel, in which it is replaced",
     ),
     _rule(
         TENSORFLOW_KINDS,
@@ -112,7 +115,7 @@ def find_obstacles(kind: FileKind, counts: Mapping[str, int], custom: Mapping[st
     """
     found = []
     for rule in RULES:
-        present = {op: counts[op] for op in sorted(rule.ops) if counts.get(op)}
+        present = {op: counts[op] for op in sorted(rule.ops) if counts.get(op) and kind in rule.kinds}
         for target in rule.targets if present else ():
             found.append(Obstacle(target=target, what=_names(present), count=sum(present.values()), advice=rule.advice))
     if kind is not FileKind.TFLITE:

@@ -14,6 +14,7 @@ from stages.core.base.errors import MissingResultError, ParamsError, UsageError
 from stages.core.base.layout import BROUGHT_FOLDER, DEVICES_FOLDER, PARAMS_FILE, PROJECT_VARIABLE
 from stages.core.base.stopping import Stopped
 from stages.core.launching.repository import DAG_FILE, commit_start, start_repository
+from stages.core.params.brought import BroughtKind
 from stages.core.params.tree import check_sections, load_params, load_yaml, parse_params
 from stages.core.tracking.address import resolve_uri
 
@@ -118,9 +119,11 @@ def copy_brought(project: Path, folder: Path, brought: dict[str, Any]) -> None:
 
 
 def list_brought_files(project: Path, entry: dict[str, Any]) -> list[str]:
-    """Files and folders that a brought model's entry names; code may import what lies beside it."""
+    """Files and folders that a brought model's entry names; an IR's weights and what code may import lie beside it."""
     code = (entry["code"], entry["substitutions"])
     named = [entry["path"], entry["labels"], *code, *entry["bound"].values()]
+    if entry["kind"] == BroughtKind.OPENVINO:
+        named.append(str(Path(entry["path"]).with_suffix(".bin")))
     modules = [path for name in code if name for path in (project / name).parent.glob("*.py")]
     return [path for path in named if isinstance(path, str)] + [str(path.relative_to(project)) for path in modules]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from stages.core.processing.detections import Detections
 from stages.core.processing.preprocess import Placement
+from stages.core.processing.reframing import frame_to_boxes, weigh_cells
 from stages.core.results.interface import Interface
 
 
@@ -13,7 +14,8 @@ def outputs_to_detections(outputs: Mapping[str, np.ndarray], interface: Interfac
     """Decodes `detection_boxes/scores/classes`, `num_detections` and, where the model has them, `detection_masks`.
 
     Args:
-      outputs: By signature name; shapes [1, D, 4], [1, D], [1, D], [1] and [1, D, h, w], any of them without the batch.
+      outputs: By signature name; shapes [1, D, 4], [1, D], [1, D], [1] and [1, D, h, w], any of them without the batch;
+        masks within their boxes (`settle_masks`).
       interface: Box format and class offset.
       placement: How the image lay in the input tensor.
 
@@ -54,6 +56,20 @@ def to_yxyx(boxes: np.ndarray, interface: Interface) -> np.ndarray:
     if unit == "pixels":
         boxes = boxes / np.asarray([*interface.input.size] * 2, np.float32)
     return boxes
+
+
+def settle_masks(outputs: Mapping[str, np.ndarray], interface: Interface) -> dict[str, np.ndarray]:
+    """A model's outputs with masks within their boxes, whatever they span in the file; rows that are not filled are 0.
+
+    Args:
+      outputs: By signature name, with the batch dimension.
+      interface: The file's contract.
+    """
+    if not interface.has_masks or interface.mask_frame == "box":
+        return dict(outputs)
+    boxes = to_yxyx(np.asarray(outputs["detection_boxes"], np.float32).reshape(-1, 4), interface)
+    boxes[count_detections(outputs["num_detections"], limit=len(boxes)) :] = 0
+    return dict(outputs) | {"detection_masks": frame_to_boxes(outputs["detection_masks"][0], boxes)[np.newaxis]}
 
 
 def classes_to_categories(classes: np.ndarray, interface: Interface) -> np.ndarray:
@@ -123,15 +139,12 @@ def crop_masks(masks: np.ndarray, boxes_xyxy: np.ndarray, cropped_xyxy: np.ndarr
     for index in np.flatnonzero((boxes_xyxy != cropped_xyxy).any(axis=1)):
         x_min, y_min, x_max, y_max = boxes_xyxy[index]
         left, top, right, bottom = cropped_xyxy[index]
-        rows = _cell_weights((top - y_min) / (y_max - y_min), (bottom - y_min) / (y_max - y_min), masks.shape[1])
-        columns = _cell_weights((left - x_min) / (x_max - x_min), (right - x_min) / (x_max - x_min), masks.shape[2])
+        rows = _part_weights(y_min, y_max, top, bottom, masks.shape[1])
+        columns = _part_weights(x_min, x_max, left, right, masks.shape[2])
         masks[index] = rows @ masks[index] @ columns.T
     return masks
 
 
-def _cell_weights(start: float, end: float, num: int) -> np.ndarray:
-    """Linear interpolation from `num` cells over 0..1 to as many cells over start..end: float32 [num, num]."""
-    positions = (start + (np.arange(num) + 0.5) / num * (end - start)) * num - 0.5
-    distances = np.abs(np.clip(positions, 0, num - 1)[:, None] - np.arange(num))
-    weights: np.ndarray = np.maximum(1 - distances, 0).astype(np.float32)
-    return weights
+def _part_weights(low: float, high: float, start: float, end: float, num: int) -> np.ndarray:
+    """`weigh_cells` from the cells of low..high to as many over start..end."""
+    return weigh_cells((start - low) / (high - low), (end - low) / (high - low), num, num)

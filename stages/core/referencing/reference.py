@@ -1,6 +1,7 @@
 """The float model's outputs on every image of the evaluation split, computed by TensorFlow from its SavedModel."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from stages.core.base.native_output import silence_native
 from stages.core.base.plain_paths import plain_path
 from stages.core.datasets.prepared import PreparedSplit, check_labels, load_image
 from stages.core.datasets.subset import choose_subset
-from stages.core.processing.decode import drop_unused_rows
+from stages.core.processing.decode import drop_unused_rows, settle_masks
 from stages.core.processing.preprocess import preprocess_image
 from stages.core.processing.stored_outputs import StoredOutputs, to_stored
 from stages.core.referencing.finished import FloatModel, Outputs, load_finished
@@ -23,6 +24,8 @@ from stages.core.results.brought import read_brought_facts
 from stages.core.results.interface import RAW_SIGNATURE, Interface, read_interface
 from stages.core.results.kinds import Backend
 
+SWAPPED_IMAGES = 100
+"""How many images of the fixed draw a brought model is also given with red and blue changed over."""
 RAW_IMAGES = 16
 """How many images of the fixed draw keep their raw outputs: enough to measure parity on, few enough to store."""
 
@@ -42,10 +45,12 @@ def compute_reference(exported: Path, split: PreparedSplit) -> StoredOutputs:
     facts = read_brought_facts(exported)
     if facts is not None and facts.finished:
         run = load_finished(exported / facts.finished, Backend(facts.kind), interface)
-        return run_split(run, split, interface)
-    if facts is None:
-        check_labels(interface.labels, split.labels, exported / INTERFACE_FILE)
-    return run_split(load_float_model(exported / SAVED_MODEL, interface), split, interface)
+    else:
+        run = load_float_model(exported / SAVED_MODEL, interface)
+    if facts is not None:
+        return run_swapped(run, split, interface, run_split(run, split, interface))
+    check_labels(interface.labels, split.labels, exported / INTERFACE_FILE)
+    return run_split(run, split, interface)
 
 
 def load_float_model(folder: Path, interface: Interface) -> FloatModel:
@@ -88,7 +93,7 @@ def run_split(run: FloatModel, split: PreparedSplit, interface: Interface) -> St
     for image in bar:
         tensor, _ = preprocess_image(load_image(image.path), interface.input)
         found, raw = run(tensor)
-        found = drop_unused_rows(found)
+        found = drop_unused_rows(settle_masks(found, interface))
         for name, kept in outputs.items():
             kept.append(to_stored(name, found[name]))
         if image.image_id in raw_ids:
@@ -100,6 +105,25 @@ def run_split(run: FloatModel, split: PreparedSplit, interface: Interface) -> St
         outputs={name: np.stack(kept) for name, kept in outputs.items()},
         raw_image_ids=np.asarray(raw_ids, np.int64),
         raw_outputs={name: np.stack(kept) for name, kept in raw_outputs.items()},
+    )
+
+
+def run_swapped(run: FloatModel, split: PreparedSplit, interface: Interface, stored: StoredOutputs) -> StoredOutputs:
+    """The same outputs and, on a fixed draw of images, those with red and blue changed over.
+
+    Nothing in a brought file tells RGB from BGR: which of them it was trained with shows in AP alone.
+    """
+    chosen = sorted(choose_subset(split.by_id, SWAPPED_IMAGES))
+    outputs: dict[str, list[np.ndarray]] = {output.name: [] for output in interface.outputs}
+    for image_id in chosen:
+        tensor, _ = preprocess_image(load_image(split.by_id[image_id].path)[..., ::-1], interface.input)
+        found = drop_unused_rows(settle_masks(run(tensor)[0], interface))
+        for name, kept in outputs.items():
+            kept.append(to_stored(name, found[name]))
+    return replace(
+        stored,
+        swapped_image_ids=np.asarray(chosen, np.int64),
+        swapped_outputs={name: np.stack(kept) for name, kept in outputs.items()},
     )
 
 

@@ -127,6 +127,11 @@ def subset_notes(cells: Sequence[Cell]) -> tuple[str, ...]:
     )
 
 
+def warning_notes(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """What seems to be stated wrongly of a brought model, once where its rows say the same."""
+    return tuple(dict.fromkeys(f"{cell.validation.model}: {note}" for cell in cells for note in cell.validation.notes))
+
+
 def provenance(content: Content) -> tuple[tuple[str, str], ...]:
     """What the numbers were measured on and with."""
     facts: dict[str, dict[str, None]] = {}

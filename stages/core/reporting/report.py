@@ -11,7 +11,7 @@ from stages.core.params.steps import GateParams
 from stages.core.reporting.classes import class_tables, classes_to_markdown
 from stages.core.reporting.collect import cells_to_metrics, read_cells
 from stages.core.reporting.confusion import write_confusions
-from stages.core.reporting.content import Content, subset_notes
+from stages.core.reporting.content import Content, subset_notes, warning_notes
 from stages.core.reporting.devices import add_devices, devices_to_markdown, read_devices
 from stages.core.reporting.page import render_page
 from stages.core.reporting.pictures import Picture, read_pictures
@@ -68,8 +68,9 @@ def write_report(content: Content, folder: Path) -> None:
     write_plots(content.metrics, content.curves, folder / "plots")
     write_confusions(content.cells, folder / "plots" / "confusion")
     write_sheets(content.pictures, folder / "pictures")
+    cells = content.cells
     (folder / MARKDOWN_FILE).write_text(
-        metrics_to_markdown(content.metrics, (*subset_notes(content.cells), *later_notes(content.cells)))
+        metrics_to_markdown(content.metrics, (*warning_notes(cells), *subset_notes(cells), *later_notes(cells)))
         + devices_to_markdown(content.metrics)
         + classes_to_markdown(class_tables(content.cells))
     )

@@ -126,6 +126,7 @@ class Interface:
         Empty where the graph has none.
       box_format: Boxes are [y_min, x_min, y_max, x_max], divided by the height and width of the *input tensor*
         (padding, if any, included). Those of brought files may be ordered otherwise, or in its pixels.
+      mask_frame: What a mask spans: its own box, or, of some brought files, the whole input tensor.
       class_offset: Add it to a value of `detection_classes` to get a category id of `labels`.
       class_map: Category id of `labels` by value of `detection_classes`, 0 for a class that is none of them (such
         detections are left out); empty where `class_offset` says it all. Only brought models need it.
@@ -143,6 +144,7 @@ class Interface:
     outputs: tuple[TensorOutput, ...]
     raw_outputs: tuple[TensorOutput, ...] = ()
     box_format: BoxFormat = "yxyx_normalized"
+    mask_frame: Literal["box", "image"] = "box"
     class_offset: int
     class_map: tuple[int, ...] = ()
     labels: dict[str, str]

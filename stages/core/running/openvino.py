@@ -11,7 +11,7 @@ import openvino.properties.hint as hints
 
 from stages.core.base.errors import ArtifactError, InferenceError
 from stages.core.base.versions import read_versions
-from stages.core.processing.decode import outputs_to_detections
+from stages.core.processing.decode import outputs_to_detections, settle_masks
 from stages.core.processing.detections import Detections
 from stages.core.processing.preprocess import preprocess_image
 from stages.core.results.interface import Interface
@@ -67,7 +67,8 @@ class OpenvinoRunner:
 
     def run(self, image: np.ndarray) -> Detections:
         tensor, placement = preprocess_image(image, self.interface.input)
-        return outputs_to_detections(self.infer(tensor), self.interface, placement)
+        self.outputs = settle_masks(self.infer(tensor), self.interface)
+        return outputs_to_detections(self.outputs, self.interface, placement)
 
 
 def read_ir(artifact: Artifact) -> Any:

@@ -12,7 +12,7 @@ from stages.core.base.errors import ArtifactError, InferenceError
 from stages.core.base.native_output import silence_native
 from stages.core.base.versions import read_versions
 from stages.core.graphs.flatbuffer import check_mark
-from stages.core.processing.decode import outputs_to_detections
+from stages.core.processing.decode import outputs_to_detections, settle_masks
 from stages.core.processing.detections import Detections
 from stages.core.processing.preprocess import preprocess_image
 from stages.core.results.interface import Interface, TensorOutput
@@ -68,7 +68,8 @@ class TfliteRunner:
 
     def run(self, image: np.ndarray) -> Detections:
         tensor, placement = preprocess_image(image, self.interface.input)
-        return outputs_to_detections(self.infer(tensor), self.interface, placement)
+        self.outputs = settle_masks(self.infer(tensor), self.interface)
+        return outputs_to_detections(self.outputs, self.interface, placement)
 
     def _find_raw(self, heads: RawHeads, artifact: Artifact) -> dict[str, dict[str, Any]]:
         by_index = {details["index"]: details for details in self._interpreter.get_tensor_details()}

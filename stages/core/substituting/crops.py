@@ -206,16 +206,32 @@ def gather_batches(walker: Walker, node: Any, inputs: list[Value]) -> list[Value
     batch += len(indices.shape) if batch < 0 else 0
     if not batch or (params.known and indices.known):
         return None
-    if int(axis.raw) % len(params.shape) != batch or params.padded or indices.padded:
-        raise ArtifactError("a batched gather along another axis than the first after the batch, or of a list")
+    if params.padded or indices.padded:
+        raise ArtifactError("a batched gather of a list")
     walker.counts["GatherV2 (batched)"] += 1
-    lead, length = params.shape[:batch], params.shape[batch]
+    place, rank, further = int(axis.raw) % len(params.shape), len(params.shape), len(indices.shape) - batch
+    between = list(range(batch, place))
+    rows = walker.tensor(params)
+    if between:
+        rows = tf.transpose(rows, [*range(batch), place, *between, *range(place + 1, rank)])
+    lead, length = params.shape[:batch], params.shape[place]
     images = int(np.prod(lead))
-    table = tf.reshape(walker.tensor(params), [images * length, *params.shape[batch + 1 :]])
-    places = tf.reshape(walker.tensor(indices), [images, -1])
-    starts = tf.constant(np.arange(images).reshape(-1, 1) * length, places.dtype)
+    table = tf.reshape(rows, [images * length, *rows.shape[batch + 1 :]])
+    places = walker.tensor(indices)
+    starts = tf.constant(np.arange(images).reshape([*lead, *[1] * further]) * length, places.dtype)
+    # Added before they are reshaped: LiteRT 2.3 adds in place, and what it reshapes shares memory with the original.
     found = tf.gather(table, tf.reshape(places + starts, [-1]))
-    return [Value(raw=tf.reshape(found, [*lead, *indices.shape[batch:], *params.shape[batch + 1 :]]))]
+    found = tf.reshape(found, [*lead, *indices.shape[batch:], *rows.shape[batch + 1 :]])
+    if between:
+        end = batch + further + len(between)
+        order = [
+            *range(batch),
+            *range(batch + further, end),
+            *range(batch, batch + further),
+            *range(end, len(found.shape)),
+        ]
+        found = tf.transpose(found, order)
+    return [Value(raw=found)]
 
 
 RULES: dict[str, tuple[Rule, ...]] = {

@@ -46,10 +46,8 @@ def freeze_function(function: Any, source: str = "the function") -> Frozen:
     results = function.structured_outputs
     if not isinstance(results, Mapping):
         results = {f"output_{place}": item for place, item in enumerate(tf.nest.flatten(results))}
-    graph = constant.graph.as_graph_def()
-    check_loops(graph, source)
     return Frozen(
-        graph=graph,
+        graph=constant.graph.as_graph_def(),
         inputs={
             name: (tensor.op.name, tensor.shape, tensor.dtype)
             for name, tensor in zip(names, constant.inputs, strict=True)
@@ -80,10 +78,10 @@ def freeze_signature(path: Path, signature: str = "serving_default") -> Frozen:
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # whatever TensorFlow raises on a damaged folder
-        raise ArtifactError(f"{path}: not a readable SavedModel ({' '.join(str(error).split())[:200]})") from None
+        raise ArtifactError(f"{path}: TensorFlow cannot load it: {' '.join(str(error).split())[:300]}") from None
     if signature not in loaded.signatures:
-        known = ", ".join(loaded.signatures) or "none"
-        raise ArtifactError(f"{path}: no signature {signature!r}; it has: {known}")
+        known = ", ".join(sorted(loaded.signatures)) or "none: save it with one"
+        raise ArtifactError(f"{path}: no signature {signature!r}; it has: {known} (`signature` names it)")
     return freeze_function(loaded.signatures[signature], str(path))
 
 

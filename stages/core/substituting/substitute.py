@@ -11,7 +11,7 @@ import tensorflow as tf
 from stages.core.base.errors import ArtifactError
 from stages.core.results.substitution import Substitution
 from stages.core.substituting import crops, list_shapes, lists, loops, resizes, selections, whole_numbers
-from stages.core.substituting.frozen import Frozen
+from stages.core.substituting.frozen import Frozen, check_loops
 from stages.core.substituting.values import Value
 from stages.core.substituting.walker import Rule, Walker
 
@@ -108,6 +108,7 @@ def substitute(
     Raises:
       ArtifactError: if names or shapes do not fit, or a part of the graph is covered by no row.
     """
+    check_loops(frozen.graph, frozen.source)
     rules = join_rules(own)
     plan = _Plan(
         frozen=frozen,

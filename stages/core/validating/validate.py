@@ -30,6 +30,7 @@ from stages.core.validating.bootstrap import measure_intervals
 from stages.core.validating.class_results import measure_classes
 from stages.core.validating.class_shift import find_class_shift
 from stages.core.validating.coco_ap import IOU_RANGE, MAX_DETECTIONS, measure_accuracy
+from stages.core.validating.color_order import find_color_swap
 from stages.core.validating.gathering import Gathered, choose_evaluated, decode_reference, run_images, stack_outputs
 from stages.core.validating.parity import measure_parity
 
@@ -93,11 +94,28 @@ def validate_conversion(
     stated = compared.reference.box.ap if compared.reference else None
     validation = replace(
         compared,
-        notes=find_class_shift(reference, interface, images, split.annotations, box_ap=stated),
+        notes=find_wrong_statements(reference, interface, images, split.annotations, box_ap=stated),
         protocol=describe_protocol(artifact.interface, split, images, why, prepared.splits[split.name].sha256),
         seconds=time.monotonic() - start,
     )
     return validation, stack_outputs(split.name, found.outputs)
+
+
+def find_wrong_statements(
+    reference: StoredOutputs,
+    interface: Interface,
+    images: tuple[PreparedImage, ...],
+    annotations: Path,
+    *,
+    box_ap: float | None,
+) -> tuple[str, ...]:
+    """Warnings where a brought model's entry seems to state something wrongly; nothing for our own models."""
+    if not reference.swapped_image_ids.size:
+        return ()
+    return (
+        *find_class_shift(reference, interface, images, annotations, box_ap=box_ap),
+        *find_color_swap(reference, interface, images, annotations),
+    )
 
 
 def read_reference(path: Path, split: PreparedSplit) -> StoredOutputs:

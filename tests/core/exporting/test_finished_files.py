@@ -9,16 +9,19 @@ import pytest
 from openvino import opset11
 
 from stages.core.base.errors import UserError
+from stages.core.datasets.prepared import read_split
 from stages.core.exporting.brought import export_brought
 from stages.core.params.brought import BroughtModel
 from stages.core.params.steps import ExportParams
 from stages.core.processing.decode import outputs_to_detections
 from stages.core.processing.preprocess import preprocess_image
 from stages.core.referencing.finished import load_finished
+from stages.core.referencing.reference import compute_reference
 from stages.core.results.brought import read_brought_facts
 from stages.core.results.interface import Interface, read_interface
 from stages.core.results.kinds import Backend, Variant
 from tests.bad_models import POINTER, build_classifier, drop_ops, rename_op
+from tests.builders import write_split
 from tests.tflite_builder import build_detector
 
 SIDE = 8
@@ -122,6 +125,18 @@ def test_another_statement_gives_other_classes(root: Path, changes: dict[str, An
     assert detect(folder, read_interface(folder)).classes.tolist() == classes
 
 
+def test_the_reference_holds_what_the_other_order_of_colours_gives(root: Path) -> None:
+    write_split(root / "val")
+    split = read_split(root / "val")
+    right, wrong = (
+        compute_reference(export(root, model)[0], split)
+        for model in (entry(), entry(input=entry().input.model_dump() | {"color_order": "RGB"}))
+    )
+    assert right.swapped_image_ids.tolist() == right.image_ids.tolist()
+    np.testing.assert_array_equal(right.swapped_outputs["detection_classes"], wrong.outputs["detection_classes"])
+    assert (right.outputs["detection_classes"] != wrong.outputs["detection_classes"]).any()
+
+
 def test_other_variants_say_why_they_are_not_there(root: Path) -> None:
     for variant in (Variant.QAT, Variant.PRUNED, Variant.PRUNED_QAT):
         folder, notes = export(root, entry(), variant)
@@ -130,7 +145,11 @@ def test_other_variants_say_why_they_are_not_there(root: Path) -> None:
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("output", {"outputs": entry().outputs | {"boxes": "bboxes"}}, "no output 'bboxes'; it has boxes, count, labels"),
+    (
+        "output",
+        {"outputs": entry().outputs | {"boxes": "bboxes"}},
+        "no output 'bboxes'; nearest: boxes, .*it has boxes, count, labels",
+    ),
     ("input", {"input": entry().input.model_dump() | {"name": "image"}}, "no input 'image'; it is data"),
     ("size", {"input": entry().input.model_dump() | {"size": [16, 16]}}, "takes .1, 3, 8, 8., expected .1, 16, 16, 3."),
     ("swapped", {"outputs": entry().outputs | {"boxes": "scores", "scores": "boxes"}}, "are not detections: expected"),

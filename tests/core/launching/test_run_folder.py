@@ -26,22 +26,30 @@ KERAS: dict[str, Any] = {
 }
 
 
+IR: dict[str, Any] = {
+    "kind": "openvino",
+    "layout": "detections",
+    "outputs": {key: key for key in ("boxes", "scores", "classes", "num_detections")},
+}
+
+
 def test_what_brought_models_name_is_copied(tmp_path: Path) -> None:
     project, folder = tmp_path / "project", tmp_path / "run"
     (project / "models" / "brought" / "saved").mkdir(parents=True)
     (project / "models" / "brought" / "keras").mkdir()
     keras = ("keras/it.h5", "keras/build.py", "keras/parts.py", "keras/anchors.npy")
-    for name in ("it.pb", "it.txt", "saved/saved_model.pb", *keras, "keras/unused.h5"):
+    for name in ("it.pb", "it.txt", "saved/saved_model.pb", "ir.xml", "ir.bin", *keras, "keras/unused.h5"):
         (project / "models" / "brought" / name).write_text(name)
     brought = {
         "it": entry("models/brought/it.pb", labels="models/brought/it.txt"),
         "saved": entry("models/brought/saved"),
         "keras": entry("models/brought/keras/it.h5", **KERAS),
+        "ir": entry("models/brought/ir.xml", **IR),
     }
     for _ in range(2):
         copy_brought(project, folder, brought)
     copied = {str(path.relative_to(folder / "models" / "brought")) for path in folder.rglob("*") if path.is_file()}
-    assert copied == {"it.pb", "it.txt", "saved/saved_model.pb", *keras}
+    assert copied == {"it.pb", "it.txt", "saved/saved_model.pb", "ir.xml", "ir.bin", *keras}
 
 
 def test_the_dag_has_its_folder_without_any(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from stages.core.base.layout import Layout
 from stages.core.params.steps import GateParams
 from stages.core.reporting.classes import class_tables, classes_to_markdown
 from stages.core.reporting.collect import worst_parity
-from stages.core.reporting.content import Content, heat_tables, scatter_cards, subset_notes, training_cards
+from stages.core.reporting.content import (
+    Content,
+    heat_tables,
+    scatter_cards,
+    subset_notes,
+    training_cards,
+    warning_notes,
+)
 from stages.core.reporting.page import render_page
 from stages.core.reporting.report import read_content
 from stages.core.results.classes import ClassCurve, ClassResults, Confusion
@@ -181,6 +188,15 @@ def test_names_of_classes_are_text_and_not_markup(layout: Layout) -> None:
     tree = parse(page)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert tree.tags.count("script") == 1
+
+
+def test_what_seems_stated_wrongly_is_said_once_and_on_the_page(layout: Layout) -> None:
+    note = "box AP would be 40.0 instead of 1.0 if its classes were one higher than stated"
+    for scheme in ("int8", "float32"):
+        write_cell(layout, "retinanet_mobiledet_edgetpu", scheme, validation_changes={"notes": (note,)})
+    content = content_of(layout)
+    assert warning_notes(content.cells) == (f"retinanet_mobiledet_edgetpu: {note}",)
+    assert note in render_page(content)
 
 
 def test_a_row_judged_on_a_part_says_so(layout: Layout) -> None:

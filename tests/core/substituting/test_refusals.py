@@ -85,7 +85,7 @@ def test_bound_inputs_become_constants() -> None:
             lambda folder: (folder / "saved_model.pb").write_bytes(b"damaged"),
             "serving_default",
             ArtifactError,
-            "not a read",
+            "cannot load it",
         ),
         (
             lambda folder: tf.saved_model.save(tf.Module(), str(folder)),

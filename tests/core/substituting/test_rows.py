@@ -229,6 +229,12 @@ CASES = [
         lambda image, places: {"rows": tf.gather(image, places, batch_dims=1)},
         lambda: {"image": draw_image(2, 7, 3), "places": RNG.integers(0, 7, (2, 5)).astype(np.int32)},
     ),
+    Case(
+        "batched gather along another axis",
+        "GatherV2 (batched)",
+        lambda image, places: {"rows": tf.gather(image, places, axis=3, batch_dims=2), "places": places},
+        lambda: {"image": draw_image(2, 7, 3, 5), "places": RNG.integers(0, 5, (2, 7)).astype(np.int32)},
+    ),
     *(
         Case(
             f"{name} {options}",
