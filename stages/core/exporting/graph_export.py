@@ -11,13 +11,14 @@ from stages.core.base.layout import QUANTIZED_FILE, SAVED_MODEL
 from stages.core.base.native_output import call_quietly
 from stages.core.exporting.describing import describe_brought, describe_classes, hash_source
 from stages.core.exporting.detections import assemble_detections, read_detections
+from stages.core.exporting.finished_readers import NAMES
 from stages.core.exporting.frozen_graph import check_nodes, freeze_saved_model, read_frozen_graph
 from stages.core.exporting.frozen_heads import assemble_brought, read_heads
-from stages.core.exporting.graph import DeploymentGraph
+from stages.core.exporting.graph import INPUT_NAME, DeploymentGraph
 from stages.core.exporting.source import BroughtSource
 from stages.core.exporting.tflite import save_functions, write_tflites
 from stages.core.exporting.uint8_graph import convert_uint8, why_no_uint8
-from stages.core.params.brought import BroughtKind, BroughtLayout
+from stages.core.params.brought import BroughtKind, BroughtLayout, BroughtModel
 from stages.core.results.brought import BroughtFacts, write_brought_facts
 from stages.core.results.interface import write_interface
 from stages.core.results.kinds import Variant
@@ -34,8 +35,9 @@ def export_graph(source: BroughtSource, variant: Variant, out_dir: Path) -> tupl
     Raises:
       MissingResultError, ArtifactError, DataError: if the file is missing, or is not what the entry says.
     """
+    names = names_of(source.model)
     graph, source = call_quietly(lambda: read_graph_of(source))
-    return PARTS[source.model.layout](graph, source, variant, out_dir)
+    return PARTS[source.model.layout](graph, source, names, variant, out_dir)
 
 
 def read_graph_of(source: BroughtSource) -> tuple[Any, BroughtSource]:
@@ -56,7 +58,15 @@ def read_graph_of(source: BroughtSource) -> tuple[Any, BroughtSource]:
     return graph, replace(source, model=model.model_copy(update={"input": image, "outputs": outputs}))
 
 
-def export_heads(graph: Any, source: BroughtSource, variant: Variant, out_dir: Path) -> tuple[str, ...]:
+def names_of(model: BroughtModel) -> dict[str, str]:
+    """The names that tensors have in params.yaml, by those that they get."""
+    outputs = model.outputs if model.layout is BroughtLayout.DETECTIONS else {}
+    return {INPUT_NAME: model.input.name, **{NAMES[key]: name for key, name in outputs.items()}}
+
+
+def export_heads(
+    graph: Any, source: BroughtSource, names: dict[str, str], variant: Variant, out_dir: Path
+) -> tuple[str, ...]:
     """`export_graph` for raw heads."""
     heads = call_quietly(lambda: read_heads(graph, source))
     if variant is Variant.QAT and not heads.num_fake_quant:
@@ -78,6 +88,7 @@ def export_heads(graph: Any, source: BroughtSource, variant: Variant, out_dir: P
         sha256=hash_source(source.path),
         num_fake_quant=heads.num_fake_quant,
         no_uint8=no_uint8,
+        names=names,
         notes=notes,
     )
     with replaced_folder(out_dir) as partial:
@@ -86,7 +97,9 @@ def export_heads(graph: Any, source: BroughtSource, variant: Variant, out_dir: P
     return notes
 
 
-def export_detections(graph: Any, source: BroughtSource, variant: Variant, out_dir: Path) -> tuple[str, ...]:
+def export_detections(
+    graph: Any, source: BroughtSource, names: dict[str, str], variant: Variant, out_dir: Path
+) -> tuple[str, ...]:
     """`export_graph` for a graph that ends in detections."""
     if variant is Variant.QAT:
         return leave_out(source, variant, out_dir)
@@ -111,11 +124,12 @@ def export_detections(graph: Any, source: BroughtSource, variant: Variant, out_d
 
     with replaced_folder(out_dir) as partial:
         call_quietly(lambda: write(partial))
-        write_brought_facts(BroughtFacts(kind=source.model.kind, sha256=hash_source(source.path), notes=notes), partial)
+        facts = BroughtFacts(kind=source.model.kind, sha256=hash_source(source.path), names=names, notes=notes)
+        write_brought_facts(facts, partial)
     return notes
 
 
-PARTS: dict[BroughtLayout, Callable[[Any, BroughtSource, Variant, Path], tuple[str, ...]]] = {
+PARTS: dict[BroughtLayout, Callable[[Any, BroughtSource, dict[str, str], Variant, Path], tuple[str, ...]]] = {
     BroughtLayout.RAW_HEADS: export_heads,
     BroughtLayout.DETECTIONS: export_detections,
 }
