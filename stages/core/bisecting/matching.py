@@ -24,7 +24,9 @@ def match_points(
       batch: How many images `found` computes at once; a tensor may hold one of them or all.
     """
     left = list(found)
-    by_name = {name: point for point in reversed(left) if not point.marks for name in plain_names(point.name)[:1]}
+    # What has several names is several ops in one: which of them it is the value of is not said.
+    named = [(plain_names(point.name), point) for point in reversed(left) if not point.marks]
+    by_name = {names[0]: point for names, point in named if len(names) == 1}
     pairs = []
     for point in reference:
         if point.marks:
@@ -41,8 +43,7 @@ def match_points(
 
 
 def plain_names(name: str) -> tuple[str, ...]:
-    """Names without what calls of functions put in front. A .tflite joins those of merged ops by `;`, the last op's
-    first."""
+    """Names without what calls of functions put in front; a .tflite joins those of merged ops by `;`."""
     names = []
     for part in name.split(";"):
         while part.startswith(("PartitionedCall/", "StatefulPartitionedCall/")):

@@ -48,6 +48,8 @@ CONTINUING = frozenset({
 """Ops with constants that belong to the layer before them: bias, batch norm, clipping, rounding."""
 CHOOSING = ("TopK", "TOPK", "NonMaxSuppression", "NON_MAX_SUPPRESSION", "ArgMax", "ARG_MAX")
 """How kinds of ops begin that choose rows by their scores."""
+SEVERAL = frozenset({"FusedBatchNormV3"})
+"""TensorFlow's ops that are several elsewhere: any of those may bear the name."""
 FAKE_QUANT_OP = "FakeQuantWithMinMaxVars"
 
 
@@ -88,7 +90,7 @@ def list_points(graph: Graph, constants: Mapping[int, np.ndarray]) -> tuple[Poin
         marks = _mark(graph, constants, op) if op.kind in MARKED else ()
         index = find_end(graph, op) if marks else op.outputs[0]
         name = graph.tensors[op.outputs[0]].name
-        if marks or index not in points:
+        if marks or (index not in points and op.kind not in SEVERAL):
             shape = graph.tensors[index].shape
             points[index] = Point(name=name, index=index, shape=shape, chosen=op.outputs[0] in chosen, marks=marks)
     ends = [(name, graph.tensors[index]) for name, index in graph.outputs.items()]
