@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         out_dir=layout.converted(args.model, scheme.name),
         timeout_s=params.convert.timeout_s,
         mask_block=params.convert.mask_block,
+        openvino=params.convert.openvino,
     )
     if conversion.status is Status.OK and conversion.size_bytes:
         print(f"{args.model} {scheme.name}: {conversion.size_bytes / 1e6:.2f} MB, proved")

@@ -36,6 +36,7 @@ AROUND_THE_DAG = {
     "export_config",
     "predict",
     "inspect",
+    "bisect",
 }
 """Commands that are no stages: they start the DAG, write its parameters, use its files, or read dvc.lock, which is
 complete only once the DAG has run."""
@@ -66,6 +67,7 @@ PACKAGE_ENTRIES = {
     "export_config": "tfod",
     "predict": "predicting",
     "inspect": "inspecting",
+    "bisect": "bisecting",
 }
 """Command to the package whose module of the same name does its work."""
 

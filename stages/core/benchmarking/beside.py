@@ -12,7 +12,7 @@ from stages.core.base.hashing import hash_file
 from stages.core.base.jsonfile import read_json
 from stages.core.base.layout import RESULT_FILE, TFLITE_FILES
 from stages.core.datasets.prepared import load_image
-from stages.core.processing.preprocess import preprocess_image
+from stages.core.processing.preprocess import preprocess_batches
 from stages.core.results.benchmark import Beside
 from stages.core.results.conversion import Conversion
 from stages.core.results.interface import read_interface
@@ -53,7 +53,8 @@ def measure_beside(request: PairRequest) -> Beside:
     path = reference_file(request.exported)
     reference = Artifact((path,), hash_file(path), Backend.TFLITE, read_interface(request.exported))
     own = read_artifact(request.folder, read_json(Conversion, request.folder / RESULT_FILE))
-    calls = [_open(artifact, request) for artifact in (own, reference)]
+    # As many images on both sides: the reference file takes one.
+    calls = [_open(own, request, times=1), _open(reference, request, times=own.interface.input.shape[0])]
     for _ in range(request.warmup):
         for call in calls:
             call()
@@ -62,10 +63,16 @@ def measure_beside(request: PairRequest) -> Beside:
     return Beside(reference_sha256=reference.sha256, ratio=ratio, low=low, high=high, pairs=len(pairs))
 
 
-def _open(artifact: Artifact, request: PairRequest) -> Callable[[], object]:
+def _open(artifact: Artifact, request: PairRequest, *, times: int) -> Callable[[], object]:
     runner = RUNNERS[artifact.backend]()(artifact, request.num_threads, False)
-    tensors = cycle([preprocess_image(load_image(image), artifact.interface.input)[0] for image in request.images])
-    return lambda: runner.infer(next(tensors))
+    images = [load_image(image) for image in request.images]
+    tensors = cycle(preprocess_batches(images, artifact.interface.input))
+
+    def call() -> None:
+        for _ in range(times):
+            runner.infer(next(tensors))
+
+    return call
 
 
 def time_in_turns(

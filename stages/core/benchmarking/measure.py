@@ -11,7 +11,7 @@ from stages.core.base.layout import RESULT_FILE
 from stages.core.benchmarking.latency import measure_latency
 from stages.core.benchmarking.memory import read_peak_rss_bytes, read_rss_bytes
 from stages.core.datasets.prepared import load_image
-from stages.core.processing.preprocess import preprocess_image
+from stages.core.processing.preprocess import preprocess_batches
 from stages.core.results.benchmark import Latency
 from stages.core.results.conversion import Conversion
 from stages.core.running.artifact import read_artifact
@@ -52,7 +52,8 @@ def measure_file(request: CostRequest) -> CostSample:
       InferenceError: if the runtime refuses it.
     """
     artifact = read_artifact(request.folder, read_json(Conversion, request.folder / RESULT_FILE))
-    tensors = cycle([preprocess_image(load_image(image), artifact.interface.input)[0] for image in request.images])
+    spec = artifact.interface.input
+    tensors = cycle(preprocess_batches([load_image(image) for image in request.images], spec))
     open_file = RUNNERS[artifact.backend]()
     baseline_rss_bytes = read_rss_bytes()
     start = time.perf_counter()
@@ -61,7 +62,7 @@ def measure_file(request: CostRequest) -> CostSample:
     detections: list[float] = []
 
     def run() -> None:
-        detections.append(runner.infer(next(tensors))["num_detections"].item())
+        detections.append(runner.infer(next(tensors))["num_detections"].mean().item())
 
     latency = measure_latency(run, runs=request.runs, warmup=request.warmup, max_seconds=request.max_seconds)
     return CostSample(

@@ -76,7 +76,8 @@ def _check_ops(graph: Graph) -> Iterator[str]:
 
 def _check_input(scheme: Scheme, graph: Graph) -> Iterator[str]:
     found = {name: graph.tensors[index].dtype for name, index in graph.inputs.items()}
-    if list(found.values()) != [scheme.input]:
+    # A tensor may have more than one name.
+    if len(set(graph.inputs.values())) != 1 or set(found.values()) != {scheme.input}:
         yield f"inputs are {found or 'unknown (no signature)'}, expected one of {scheme.input}"
 
 
@@ -101,7 +102,7 @@ def _check_activations(scheme: Scheme, layers: tuple[Layer, ...]) -> Iterator[st
 
 
 def _check_strangers(scheme: Scheme, graph: Graph) -> Iterator[str]:
-    allowed = {scheme.weights, scheme.activations, scheme.input}
+    allowed = {scheme.weights, scheme.activations, scheme.input, scheme.rest}
     found = Counter(tensor.dtype for tensor in graph.tensors if tensor.dtype in QUANTIZED_TYPES - allowed)
     for dtype, count in found.most_common():
         yield f"{count} {dtype} tensors in a {scheme.name} file"

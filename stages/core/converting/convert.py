@@ -16,14 +16,16 @@ from stages.core.base.processes import ProcessFailedError, run_in_child
 from stages.core.base.system_errors import describe_system_error
 from stages.core.base.versions import read_versions
 from stages.core.converting.applicability import why_not_applicable
+from stages.core.converting.ir_options import asked_for, describe_batch, scheme_with, sized, why_not_asked
 from stages.core.converting.job import ConversionJob, Made
 from stages.core.converting.make import make_and_prove
 from stages.core.converting.probe import probe_file
 from stages.core.converting.tools import PACKAGES
+from stages.core.params.openvino import NOTHING_ASKED, OpenvinoParams
 from stages.core.results.brought import read_brought_facts
 from stages.core.results.conversion import Conversion, Proof
 from stages.core.results.interface import InputDtype, Interface, read_interface, write_interface
-from stages.core.results.kinds import Form, Precision
+from stages.core.results.kinds import Backend, Form, Precision
 from stages.core.results.labels import write_label_list
 from stages.core.results.not_needed import read_not_needed
 from stages.core.results.status import Status
@@ -44,6 +46,7 @@ def convert_model(
     out_dir: Path,
     timeout_s: float,
     mask_block: int = 0,
+    openvino: OpenvinoParams = NOTHING_ASKED,
 ) -> Conversion:
     """Converts an exported graph and writes the folder: model file, its contract, labels, proof and record.
 
@@ -58,6 +61,7 @@ def convert_model(
       out_dir: Folder of the cell; replaced.
       timeout_s: Limit for the one inference in a fresh process.
       mask_block: Detections of one block of the mask head; 0 leaves it in one piece.
+      openvino: What an OpenVINO file is asked to be beyond its scheme.
 
     Raises:
       MissingResultError: if nothing was exported.
@@ -67,20 +71,24 @@ def convert_model(
         raise DataError("the calibration list is empty; run `prepare` again")
     if not_needed := read_not_needed(exported):
         return _leave_out(scheme, not_needed, out_dir)
+    facts = read_brought_facts(exported)
     interface = interface_for(scheme, read_interface(exported))
+    asked = openvino if scheme.backend is Backend.OPENVINO else NOTHING_ASKED
     with replaced_folder(out_dir) as partial:
-        write_interface(interface, partial)
-        status, reason, made = Status.OK, why_not_applicable(scheme, exported), Made()
+        write_interface(asked_for(interface, asked), partial)
+        reason = why_not_applicable(scheme, exported) or why_not_asked(interface, facts, asked)
+        status, made = Status.OK, Made()
         if reason:
             status = Status.NOT_APPLICABLE
         else:
             job = ConversionJob(
-                scheme=scheme,
+                scheme=scheme_with(scheme, asked),
                 exported=exported,
                 images=images if scheme.has_integer_activations else (),
-                interface=interface,
+                interface=sized(interface, asked),
                 folder=partial,
                 mask_block=mask_block,
+                openvino=asked,
             )
             made, reason = _make_and_check(job, timeout_s)
             if reason:
@@ -99,7 +107,7 @@ def convert_model(
             calibration_images=made.calibration_images,
             calibration_sha256=calibration_sha256 if made.calibration_images else None,
             calibration_detections=made.calibration_detections,
-            notes=(*made.notes, *(facts.notes if (facts := read_brought_facts(exported)) else ())),
+            notes=(*made.notes, *(facts.notes if facts else ()), *describe_batch(asked)),
             versions=read_versions(*PACKAGES[scheme.backend]),
         )
         write_json(conversion, partial / RESULT_FILE)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.core.params.openvino import NOTHING_ASKED, OpenvinoParams
 from stages.core.results.conversion import Proof
 from stages.core.results.interface import Interface
 from stages.core.tables.schemes import Scheme
@@ -17,9 +18,10 @@ class ConversionJob:
       scheme: Row of the table.
       exported: Folder that `export` wrote.
       images: Calibration images, in the list's order.
-      interface: The contract of the file to be made.
+      interface: The contract of the file to be made, before `openvino.batch` and `openvino.input`.
       folder: Where the file goes.
       mask_block: Detections of one block of the mask head; 0 leaves it in one piece.
+      openvino: What an OpenVINO file is asked to be beyond its scheme.
     """
 
     scheme: Scheme
@@ -28,6 +30,7 @@ class ConversionJob:
     interface: Interface
     folder: Path
     mask_block: int = 0
+    openvino: OpenvinoParams = NOTHING_ASKED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,17 +16,20 @@ from rich.progress import track
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.layout import MODEL_FILES, SAVED_MODEL
 from stages.core.base.plain_paths import plain_path
+from stages.core.converting.ir_options import apply_options
 from stages.core.converting.job import ConversionJob, Made
 from stages.core.converting.proof import prove_graph
 from stages.core.converting.selection import Between, select_ops
 from stages.core.converting.sorting import speed_up_searches
 from stages.core.datasets.prepared import load_image
 from stages.core.graphs.ir import model_to_graph, read_ir_graph
+from stages.core.graphs.reshaping import reshape_image
 from stages.core.processing.preprocess import preprocess_image
+from stages.core.results.brought import read_brought_facts
 from stages.core.results.conversion import Proof
 from stages.core.results.interface import ImageInput, Interface
 from stages.core.results.kinds import Backend, Precision
-from stages.core.running.openvino import describe_ports
+from stages.core.running.openvino import describe_outputs, describe_ports
 from stages.core.tables.schemes import Scheme
 
 KINDS_BETWEEN = {kind: Between() for kind in ("Add", "Clamp", "Relu")}
@@ -42,22 +45,36 @@ def make_ir(job: ConversionJob) -> Made:
       ArtifactError: if OpenVINO cannot read the SavedModel, its outputs are not the interface's, or no calibration
         image shows a mask head any object.
     """
-    brought = job.exported / MODEL_FILES[Backend.OPENVINO][0]
-    model = (
-        ov.Core().read_model(brought)
-        if brought.is_file()
-        else read_saved_model(job.exported / SAVED_MODEL, job.interface)
-    )
+    model = read_exported(job)
     made = Made()
     if job.scheme.activations is Precision.INT8:
         model, made = quantize_ir(model, job)
+    facts = read_brought_facts(job.exported)
+    model = apply_options(model, job.interface, job.openvino, {} if facts is None else facts.names)
     # The source's path on this machine is written into the file otherwise.
     if "conversion_parameters" in model.get_rt_info():
         del model.rt_info["conversion_parameters"]
     number_nodes(model)
     path = job.folder / MODEL_FILES[Backend.OPENVINO][0]
-    ov.save_model(model, path, compress_to_fp16=job.scheme.weights is Precision.FLOAT16)
+    ov.save_model(model, path, compress_to_fp16=Precision.FLOAT16 in (job.scheme.weights, job.scheme.rest))
     return made
+
+
+def read_exported(job: ConversionJob) -> Any:
+    """The exported graph as an `openvino.Model` of the shape that the job's interface states.
+
+    Raises:
+      MissingResultError, ArtifactError: as `make_ir`.
+    """
+    brought = job.exported / MODEL_FILES[Backend.OPENVINO][0]
+    if not brought.is_file():
+        return read_saved_model(job.exported / SAVED_MODEL, job.interface)
+    model = ov.Core().read_model(brought)
+    reshape_image(model, job.interface.input.shape, "convert.openvino.size")
+    found, expected = describe_ports(model.outputs), describe_outputs(job.interface)
+    if {name: found.get(name) for name in expected} != expected:
+        raise ArtifactError(f"convert.openvino.size: outputs become {found}, expected {expected} (interface.json)")
+    return model
 
 
 def number_nodes(model: Any) -> None:
@@ -93,8 +110,7 @@ def read_saved_model(folder: Path, interface: Interface) -> Any:
     except Exception as error:  # The frontend's failures have classes of their own, with no base in common.
         text = " ".join(str(error).split())[:300]
         raise ArtifactError(f"{folder}: OpenVINO cannot read it, expected a SavedModel: {text}") from None
-    found = describe_ports(model.outputs)
-    expected = {output.name: (tuple(output.shape), output.dtype) for output in interface.outputs}
+    found, expected = describe_ports(model.outputs), describe_outputs(interface)
     if {name: found.get(name) for name in expected} != expected:
         raise ArtifactError(f"{folder}: outputs {found}, expected {expected} (interface.json)")
     speed_up_searches(model)

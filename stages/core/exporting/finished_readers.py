@@ -14,7 +14,7 @@ from stages.core.base.nearest import nearest_names
 from stages.core.exporting.source import BroughtSource
 from stages.core.graphs.flatbuffer import DTYPES, Graph, indices, pack_model, parse_model, read_graph, text
 from stages.core.graphs.signatures import make_signature
-from stages.core.params.brought import BroughtKind
+from stages.core.params.brought import BroughtKind, BroughtLayout, BroughtModel
 from stages.core.results.interface import SIGNATURE
 from stages.core.results.kinds import Backend, Form
 
@@ -28,7 +28,15 @@ NAMES = {
     "reframed_masks": "detection_masks",
 }
 """Key in params.yaml to the name of ours."""
+OWN_NAMES = frozenset({BroughtLayout.DETECTIONS, BroughtLayout.MODEL_GARDEN})
+"""Layouts whose outputs are ours, up to names, types and shapes."""
 POST_PROCESS = "TFLite_Detection_PostProcess"
+
+
+def names_of_tensors(model: BroughtModel) -> dict[str, str]:
+    """The names that tensors have in params.yaml, by those that they get."""
+    outputs = model.outputs if model.layout in OWN_NAMES else {}
+    return {IMAGE: model.input.name, **{NAMES[key]: name for key, name in outputs.items()}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +123,7 @@ def read_brought_ir(source: BroughtSource) -> ReadFile:
     import openvino as ov
 
     from stages.core.graphs.ir import model_to_graph
+    from stages.core.graphs.reshaping import reshape_image
 
     path, wanted = source.path, source.model.outputs
     check_kind(path, FileKind.OPENVINO)
@@ -129,12 +138,16 @@ def read_brought_ir(source: BroughtSource) -> ReadFile:
         raise ArtifactError(f"{path}: {len(model.inputs)} inputs, expected one image")
     ports = {name: port for port in (*model.inputs, *model.outputs) for name in _port_names(port)}
     check_entry(path, source, set(ports), image_names=_port_names(model.inputs[0]))
+    if wanted_shape := _shape_for(model.inputs[0], source.model.input.size):
+        reshape_image(model, wanted_shape, f"{path}: input.size")
+    ports = {name: port for port in (*model.inputs, *model.outputs) for name in _port_names(port)}
     chosen = {key: ports[name] for key, name in wanted.items()}
 
     def write(folder: Path) -> str:
-        model.inputs[0].get_tensor().set_names({IMAGE})
-        for key, port in chosen.items():
-            port.get_tensor().set_names({NAMES[key]})
+        named = {IMAGE: model.inputs[0], **{NAMES[key]: port for key, port in chosen.items()}}
+        for name, port in named.items():
+            # Its own names stay, but for one that means another tensor here.
+            port.get_tensor().set_names({name, *(port.get_names() - {IMAGE, *NAMES.values()})})
         xml, _ = MODEL_FILES[Backend.OPENVINO]
         ov.save_model(model, folder / xml, compress_to_fp16=False)
         return xml
@@ -179,6 +192,14 @@ def _describe_tensor(tensor: Any) -> FileTensor:
         scale=float(scales[0]) if single else None,
         zero_point=int(tensor.quantization.zeroPoint[0]) if single else 0,
     )
+
+
+def _shape_for(port: Any, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """One image of this size in the input's layout; None for an input that takes something else."""
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic or len(shape) != 4 or (shape[0].is_static and shape[0].get_length() != 1):
+        return None
+    return (1, 3, *size) if shape[1] == 3 and shape[3] != 3 else (1, *size, 3)
 
 
 def _port_names(port: Any) -> set[str]:

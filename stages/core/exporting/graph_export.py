@@ -8,6 +8,7 @@ from stages.core.base.folders import replaced_folder
 from stages.core.base.layout import QUANTIZED_FILE, SAVED_MODEL
 from stages.core.base.native_output import call_quietly
 from stages.core.exporting.describing import describe_brought, describe_classes, hash_source
+from stages.core.exporting.finished_readers import names_of_tensors
 from stages.core.exporting.frozen_graph import check_nodes, freeze_saved_model, read_frozen_graph
 from stages.core.exporting.frozen_heads import assemble_brought, read_heads
 from stages.core.exporting.source import BroughtSource
@@ -30,8 +31,9 @@ def export_graph(source: BroughtSource, variant: Variant, out_dir: Path) -> tupl
     Raises:
       MissingResultError, ArtifactError, DataError: if the file is missing, or is not what the entry says.
     """
+    names = names_of_tensors(source.model)
     graph, source = call_quietly(lambda: read_graph_of(source))
-    return export_heads(graph, source, variant, out_dir)
+    return export_heads(graph, source, names, variant, out_dir)
 
 
 def read_graph_of(source: BroughtSource) -> tuple[Any, BroughtSource]:
@@ -52,8 +54,10 @@ def read_graph_of(source: BroughtSource) -> tuple[Any, BroughtSource]:
     return graph, replace(source, model=model.model_copy(update={"input": image, "outputs": outputs}))
 
 
-def export_heads(graph: Any, source: BroughtSource, variant: Variant, out_dir: Path) -> tuple[str, ...]:
-    """`export_graph` for raw heads."""
+def export_heads(
+    graph: Any, source: BroughtSource, names: dict[str, str], variant: Variant, out_dir: Path
+) -> tuple[str, ...]:
+    """`export_graph` for raw heads; `names` are those that tensors had."""
     heads = call_quietly(lambda: read_heads(graph, source))
     if variant is Variant.QAT and not heads.num_fake_quant:
         return leave_out(source, variant, out_dir)
@@ -74,6 +78,7 @@ def export_heads(graph: Any, source: BroughtSource, variant: Variant, out_dir: P
         sha256=hash_source(source.path),
         num_fake_quant=heads.num_fake_quant,
         no_uint8=no_uint8,
+        names=names,
         notes=notes,
     )
     with replaced_folder(out_dir) as partial:

@@ -16,6 +16,7 @@ from stages.core.base.native_output import call_quietly
 from stages.core.exporting.brought_outputs import READERS_OF_OUTPUTS, ReadOutputs
 from stages.core.exporting.class_map import ClassMap, match_labels
 from stages.core.exporting.describing import describe_brought, describe_classes, hash_source
+from stages.core.exporting.finished_readers import names_of_tensors
 from stages.core.exporting.foreign_code import save_foreign_model
 from stages.core.exporting.frozen_graph import check_nodes, keep_ancestors, node_of
 from stages.core.exporting.frozen_heads import normalize_brought
@@ -81,7 +82,13 @@ def _export(source: BroughtSource, folder: Path, out_dir: Path, variant: Variant
         call_quietly(lambda: write(partial))
         sha256 = hash_source(source.path)
         write_interface(_describe(source, rewritten, variant), partial)
-        facts = BroughtFacts(kind=source.model.kind, sha256=sha256, substitutions=rewritten.substitutions, notes=notes)
+        facts = BroughtFacts(
+            kind=source.model.kind,
+            sha256=sha256,
+            substitutions=rewritten.substitutions,
+            names=names_of_tensors(source.model),
+            notes=notes,
+        )
         write_brought_facts(facts, partial)
     return notes
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from stages.core.params.names import check_name
+from stages.core.params.openvino import OpenvinoParams
 from stages.core.params.section import Fraction, Positive, Section
 from stages.core.tables.schemes import SCHEMES
 
@@ -158,6 +159,7 @@ class ConvertParams(Section):
     mask_block: Annotated[int, Field(ge=0)] = 10
     """TFLite: the mask head runs on blocks of so many detections, and only on those blocks that have one; 0: always on
     all of them, for delegates that know no branches (the builtin op IF)."""
+    openvino: OpenvinoParams = OpenvinoParams()
 
 
 class ValidateParams(Section):

@@ -1,5 +1,6 @@
 """The pre-processing that `Interface.input` states, for everyone who feeds a model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,16 @@ def preprocess_image(image: np.ndarray, spec: ImageInput) -> tuple[np.ndarray, P
     if spec.takes_pixels:
         return tensor.astype(spec.dtype, copy=False), placement
     return _normalize(tensor, spec), placement
+
+
+def preprocess_batches(images: Sequence[np.ndarray], spec: ImageInput) -> list[np.ndarray]:
+    """One input tensor as the contract states it for each image: the image, and those after it where it is a batch."""
+    tensors = [preprocess_image(image, spec)[0] for image in images]
+    num = spec.shape[0]
+    if num == 1:
+        return tensors
+    starts = range(len(tensors))
+    return [np.concatenate([tensors[(start + row) % len(tensors)] for row in range(num)]) for start in starts]
 
 
 def _normalize(pixels: np.ndarray, spec: ImageInput) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What `export` found out about a brought file (`brought.json`): which schemes apply hangs on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.core.base.jsonfile import read_json, write_json
@@ -21,6 +21,7 @@ class BroughtFacts:
       numbers: Of a finished file: the types that its weights are stored in and its layers compute in.
       is_float: Whether all of those are float32: then other files can be made of it.
       takes_pixels: Whether its input holds pixels as they are.
+      names: Names that the input and outputs have in a graph that is converted, by their names here.
       substitutions: Ops that were replaced because a runtime lacks them.
       notes: What a reader of the results should know.
     """
@@ -33,6 +34,7 @@ class BroughtFacts:
     numbers: str = ""
     is_float: bool = False
     takes_pixels: bool = True
+    names: dict[str, str] = field(default_factory=dict)
     substitutions: tuple[Substitution, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -26,9 +26,10 @@ class ImageInput:
 
     Attributes:
       name: Input name in the signature.
-      shape: [1, height, width, 3]; [1, 3, height, width] where `layout` is NCHW.
+      shape: [1, height, width, 3]; [1, 3, height, width] where `layout` is NCHW. More than one image only of OpenVINO
+        files, where `convert.openvino.batch` asks for them.
       dtype: float32 or uint8; the values are pixels 0..255 in both, but for a brought file with `mean` and the like.
-      color_order: RGB; BGR only of brought files.
+      color_order: RGB; BGR only of brought files, or where `convert.openvino.input` asks for it.
       resize: How an image becomes the tensor:
         `fit_pad` (a letterbox): scale by one factor so that the image fits, rounding each side to the nearest pixel;
         place it at the top left; fill the rest with `pad_value`. `stretch`: scale height and width each by its own
@@ -81,7 +82,7 @@ class TensorOutput:
 
     Attributes:
       name: Output name in the signature.
-      shape: Static shape, batch 1.
+      shape: Static shape; its first side is that of the input.
       dtype: numpy name.
       meaning: What it holds, with units and value range.
       stored_dtype: Integers by which a .tflite stores it, where the tensor's own scale must be applied to get `dtype`;

@@ -21,6 +21,7 @@ class Scheme:
       activations: Type in which those layers compute.
       input: Type of the image tensor; pixel values are 0..255 in all of them.
       form: How suppression ends the graph.
+      rest: Type in which other floats are stored; float16 only where params.yaml asks for it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Scheme:
     activations: Precision
     input: Precision = Precision.FLOAT32
     form: Form = Form.BUILTIN
+    rest: Precision = Precision.FLOAT32
 
     @property
     def has_integer_activations(self) -> bool:

@@ -29,10 +29,10 @@ LABELS = {1: "red", 2: "green", 3: "blue"}
 COLORS = ((250, 10, 10), (10, 240, 10), (10, 10, 230), (200, 10, 10))
 
 
-def write_ir(path: Path) -> None:
+def write_ir(path: Path, shape: tuple[int, ...] = (1, 3, SIDE, SIDE)) -> None:
     """An IR that takes one NCHW image in BGR, divided by 255, and gives its four quadrants: corners in pixels x first,
     class of the strongest channel from 1."""
-    image = opset11.parameter([1, 3, SIDE, SIDE], np.float32)
+    image = opset11.parameter(list(shape), np.float32)
     kernel = opset11.constant(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1))
     value = opset11.convolution(image, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
     half = SIDE // 2
@@ -151,7 +151,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         "no output 'bboxes'; nearest: boxes, .*it has boxes, count, labels",
     ),
     ("input", {"input": entry().input.model_dump() | {"name": "image"}}, "no input 'image'; it is data"),
-    ("size", {"input": entry().input.model_dump() | {"size": [16, 16]}}, "takes .1, 3, 8, 8., expected .1, 16, 16, 3."),
+    ("size", {"input": entry().input.model_dump() | {"size": [16, 16]}}, r"8\] cannot be reshaped to \[1, 3, 16, 16\]"),
     ("swapped", {"outputs": entry().outputs | {"boxes": "scores", "scores": "boxes"}}, "are not detections: expected"),
     ("no_class", {"labels": ["cat"]}, "none of its classes"),
     ("place", {"path": "models/brought/other.xml"}, "no such file"),
@@ -166,25 +166,44 @@ def test_a_wrong_entry_of_a_file_is_one_clear_line(root: Path, case: str, change
     assert not (root / "exported").exists() or not list((root / "exported").iterdir()), case
 
 
-def test_several_images_and_dynamic_sizes_are_refused(root: Path) -> None:
-    for shape, found in (((2, 3, SIDE, SIDE), "2, 3, 8, 8"), ((1, 3, -1, SIDE), "1, 3, -1, 8")):
-        path = root / "models" / "brought" / "it.xml"
-        image = opset11.parameter(list(shape), np.float32)
-        kernel = opset11.constant(np.ones((3, 3, 1, 1), np.float32))
-        value = opset11.convolution(image, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
-        parts = {
-            "boxes": np.zeros((1, 4, 4), np.float32),
-            "scores": np.zeros((1, 4), np.float32),
-            "labels": np.zeros((1, 4), np.float32),
-            "count": np.zeros(1, np.float32),
-        }
-        nodes = {name: opset11.constant(array) for name, array in parts.items()} | {"features": value}
-        for name, node in nodes.items():
-            node.output(0).get_tensor().set_names({name})
-        image.output(0).get_tensor().set_names({"data"})
-        ov.save_model(ov.Model([node.output(0) for node in nodes.values()], [image]), path)
-        with pytest.raises(UserError, match=f"takes .{found}.*one image of a fixed size"):
-            export(root, entry())
+def test_several_images_are_refused(root: Path) -> None:
+    path = root / "models" / "brought" / "it.xml"
+    image = opset11.parameter([2, 3, SIDE, SIDE], np.float32)
+    kernel = opset11.constant(np.ones((3, 3, 1, 1), np.float32))
+    value = opset11.convolution(image, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+    parts = {
+        "boxes": np.zeros((1, 4, 4), np.float32),
+        "scores": np.zeros((1, 4), np.float32),
+        "labels": np.zeros((1, 4), np.float32),
+        "count": np.zeros(1, np.float32),
+    }
+    nodes = {name: opset11.constant(array) for name, array in parts.items()} | {"features": value}
+    for name, node in nodes.items():
+        node.output(0).get_tensor().set_names({name})
+    image.output(0).get_tensor().set_names({"data"})
+    ov.save_model(ov.Model([node.output(0) for node in nodes.values()], [image]), path)
+    with pytest.raises(UserError, match=r"takes .2, 3, 8, 8.*one image of a fixed size"):
+        export(root, entry())
+
+
+def test_what_is_dynamic_is_fixed_to_the_stated_size(root: Path) -> None:
+    write_ir(root / "models" / "brought" / "it.xml", (-1, 3, -1, -1))
+    folder, _ = export(root, entry())
+    assert read_interface(folder).input.shape == (1, 3, SIDE, SIDE)
+    assert detect(folder, read_interface(folder)).classes.tolist() == [1, 2, 3, 1]
+    larger = entry().input.model_dump() | {"size": [16, 16]}
+    with pytest.raises(UserError, match=r"input.size: a graph for .* cannot be reshaped to \[1, 3, 16, 16\]"):
+        export(root, entry(input=larger))
+
+
+def test_an_ir_keeps_its_own_names_beside_ours(root: Path) -> None:
+    folder, _ = export(root, entry())
+    model = ov.Core().read_model(folder / "model.xml")
+    assert model.inputs[0].get_names() == {"image", "data"}
+    assert {frozenset(port.get_names()) for port in model.outputs} >= {
+        frozenset({"detection_boxes", "boxes"}),
+        frozenset({"num_detections", "count"}),
+    }
 
 
 TFLITES: list[tuple[str, bytes, str]] = [

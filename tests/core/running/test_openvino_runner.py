@@ -12,6 +12,9 @@ import pytest
 from stages.core.base.errors import ArtifactError, InferenceError
 from stages.core.base.hashing import hash_files
 from stages.core.base.layout import MODEL_FILES
+from stages.core.converting.ir_options import apply_options, asked_for
+from stages.core.params.openvino import OpenvinoParams
+from stages.core.processing.preprocess import preprocess_batches
 from stages.core.results.interface import Interface, write_interface
 from stages.core.results.kinds import Backend
 from stages.core.running.artifact import Artifact
@@ -89,6 +92,29 @@ def test_isolated_gives_the_same_as_here(tmp_path: Path) -> None:
     with IsolatedRunner(build_ir(tmp_path), num_threads=1) as runner:
         check_answer(runner)
         assert runner.delegate == "CPU plugin"
+
+
+def test_pictures_pass_through_the_rows_of_a_batch(tmp_path: Path) -> None:
+    """A file of three images of uint8 BGR answers for each picture as the plain file does, in whatever row it is."""
+    options = OpenvinoParams(batch=3, input="uint8_bgr")
+    plain = build_ir(tmp_path / "plain")
+    model = apply_options(ov.Core().read_model(plain.path), INTERFACE, options, {})
+    interface = asked_for(INTERFACE, options)
+    ov.save_model(model, tmp_path / "model.xml", compress_to_fp16=False)
+    write_interface(interface, tmp_path)
+    files = tuple(tmp_path / name for name in MODEL_FILES[Backend.OPENVINO])
+    runner = open_runner(Artifact(files, hash_files(files), Backend.OPENVINO, interface), num_threads=1)
+    alone = open_runner(plain, num_threads=1)
+    for turns in range(5):
+        image = np.rot90(picture(), turns).copy() // (turns + 1)
+        found, expected = runner.run(image), alone.run(image)
+        np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
+        assert found.classes.tolist() == expected.classes.tolist()
+        assert {name: values.shape[0] for name, values in runner.outputs.items()} == dict.fromkeys(runner.outputs, 1)
+    tensors = preprocess_batches([picture(), np.zeros_like(picture())], interface.input)
+    assert [tensor.shape for tensor in tensors] == [(3, SIZE, SIZE, 3)] * 2
+    assert runner.infer(tensors[1])["detection_scores"].max(axis=1).tolist() == pytest.approx([0, 0.8, 0])
 
 
 def swap_names(interface: Interface) -> Interface:

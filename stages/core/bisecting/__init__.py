@@ -1,0 +1,1 @@
+"""Where a converted file parts from the float graph, layer by layer."""
