@@ -32,7 +32,9 @@ def test_every_command_ends_with_one_line(moment: str, signum: signal.Signals) -
     # Either signal for every second command: both handlers are one.
     chosen = COMMANDS[signum == signal.SIGINT :: 2]
     processes = {command: start(command, signum, MOMENTS[moment]) for command in chosen}
-    told = {command: (process.communicate(timeout=120)[1], process.returncode) for command, process in processes.items()}
+    told = {
+        command: (process.communicate(timeout=120)[1], process.returncode) for command, process in processes.items()
+    }
     assert told == {command: (f"{command}: stopped by {signum.name}\n", 128 + signum) for command in chosen}
 
 
