@@ -1,8 +1,8 @@
-"""Images of different splits that look alike: the next frame of a film, another crop or quality of the same photograph.
+"""Images of different splits that look alike: the next frame of a film, another crop or quality of one photograph.
 
-Method: the difference hash of Neal Krawetz, "Kind of Like That" (hackerfactor.com, 2013): 64 bits, whether each pixel of
-a grey 9 x 8 thumbnail is darker than the one to its right. Few bits differ between an image and itself after scaling,
-recompression or a change of brightness.
+Method: the difference hash of Neal Krawetz, "Kind of Like That" (hackerfactor.com, 2013): 64 bits, whether each pixel
+of a grey 9 x 8 thumbnail is darker than the one to its right. Few bits differ between an image and itself after
+scaling, recompression or a change of brightness.
 """
 
 from collections.abc import Mapping, Sequence
