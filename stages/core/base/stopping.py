@@ -78,7 +78,7 @@ def end_on_signals(name: str) -> None:
     Args:
       name: Of what is stopped.
     """
-    lines = {signum: f"{name}: {describe_stop(signum)}\n".encode() for signum in SIGNALS}
+    lines: dict[int, bytes] = {signum: f"{name}: {describe_stop(signum)}\n".encode() for signum in SIGNALS}
 
     # Bound here: when the interpreter shuts down, a module's names go away before its functions do.
     def end(signum: int, _frame: FrameType | None, write: Any = os.write, leave: Any = os._exit) -> None:
