@@ -18,10 +18,10 @@ from stages.core.datasets.samples import Sample
 BITS = 5
 
 
-def scene(seed: int, size: int = 160) -> Image.Image:
+def scene(seed: int) -> Image.Image:
     """A few large areas of different brightness."""
     cells = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
-    return Image.fromarray(cells).resize((size, size), Image.Resampling.BICUBIC)
+    return Image.fromarray(cells).resize((160, 160), Image.Resampling.BICUBIC)
 
 
 def as_jpeg(image: Image.Image) -> Image.Image:
@@ -80,7 +80,7 @@ def test_prepare_notes_them_where_asked(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for index in range(20):
         # The last five are earlier ones in another quality.
-        scene(index % 15, 64).save(tmp_path / "images" / f"{index}.jpg", quality=90 if index < 15 else 40)
+        scene(index % 15).resize((96, 64)).save(tmp_path / "images" / f"{index}.jpg", quality=90 if index < 15 else 40)
     for name, images in (("train", range(15)), ("val", range(15, 20))):
         part = {key: [entry for entry in tree[key] if entry["id"] in images] for key in ("images", "annotations")}
         write_json(tree | part, tmp_path / f"{name}.json")
