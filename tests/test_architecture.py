@@ -324,7 +324,8 @@ def test_packages_hold_a_docstring_and_nothing_else() -> None:
     for path in (ROOT / "stages").rglob("__init__.py"):
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree), path
-        assert len(tree.body) == 1, path
+        # Python runs the commands' package before a command's own imports: only there can signals be seen to so early.
+        assert len(tree.body) == 1 or path == ROOT / "stages" / "__init__.py", path
 
 
 def test_every_locked_package_is_in_the_table_of_licences() -> None:

@@ -99,6 +99,8 @@ def test_an_error_of_the_system_is_found_behind_others(code: int, link: str) -> 
     [
         (RuntimeError("RESOURCE_EXHAUSTED: /a/b.tfrecord; No space left on device"), True),
         (RuntimeError("database or disk is full"), False),
+        (RuntimeError("(sqlite3.OperationalError) attempt to write a readonly database"), True),
+        (RuntimeError("(sqlite3.OperationalError) unable to open database file"), True),
         (FileNotFoundError(errno.ENOENT, "No such file", "x"), False),
         (ValueError("shape mismatch"), False),
     ],

@@ -8,13 +8,12 @@ import os
 import select
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 from stages.core.base.errors import UsageError, UserError
 from stages.core.base.layout import PARAMS_FILE
-from stages.core.base.stopping import Stopped, received_stop, stop_on_signals
+from stages.core.base.stopping import Stopped, name_command, received_stop, stop_on_signals
 from stages.core.base.system_errors import describe_system_error
 from stages.core.params.names import check_name
 from stages.core.params.tree import load_yaml
@@ -210,8 +209,7 @@ def read_args(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
 def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
     """Runs a stage's main and exits: a `UserError` becomes one line and status 2, a stop one line and 128 + signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    named = (value for name, value in pairwise(sys.argv) if name in ("--model", "--scheme", "--variant"))
-    name = " ".join([Path(sys.argv[0]).stem, *named])
+    name = name_command(sys.argv[0], sys.argv)
     try:
         with stop_on_signals(name):
             status = _status_of(main)

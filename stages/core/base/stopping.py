@@ -3,7 +3,8 @@
 The handler raises `Stopped`, so that contexts are left as after any error: child processes end, half-written folders go
 away. Native code may turn that into an error of its own, or swallow it (TensorFlow does both). So the signal is also
 remembered, whatever comes out of the work afterwards counts as the stop, and a process that has not ended `GRACE_S`
-after the signal is ended.
+after the signal is ended. While a command is still importing, and once its work is done, there is nothing to leave: the
+process ends at once.
 """
 
 import ctypes
@@ -11,9 +12,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_S = 5.0
@@ -55,6 +59,34 @@ def note_signal(signum: int) -> None:
         _Received.signum = signum
         sys.unraisablehook = lambda _: None
         threading.excepthook = lambda _: None
+
+
+def name_command(stage: str, arguments: Sequence[str]) -> str:
+    """What a command is called in the line on its stop, e.g. `train maskrcnn_mobiledet`.
+
+    Args:
+      stage: Its module or file, e.g. `stages.train` or `stages/train.py`.
+      arguments: Its command line.
+    """
+    named = (value for name, value in pairwise(arguments) if name in ("--model", "--scheme", "--variant"))
+    return " ".join([Path(stage.removesuffix(".py")).name.rpartition(".")[2], *named])
+
+
+def end_on_signals(name: str) -> None:
+    """From now on SIGTERM and Ctrl-C end this process at once, with one line and 128 plus the signal's number.
+
+    Args:
+      name: Of what is stopped.
+    """
+    lines: dict[int, bytes] = {signum: f"{name}: {describe_stop(signum)}\n".encode() for signum in SIGNALS}
+
+    # Bound here: when the interpreter shuts down, a module's names go away before its functions do.
+    def end(signum: int, _frame: FrameType | None, write: Any = os.write, leave: Any = os._exit) -> None:
+        write(2, lines[signum])
+        leave(128 + signum)
+
+    for signum in SIGNALS:
+        signal.signal(signum, end)
 
 
 @contextmanager

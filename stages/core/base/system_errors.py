@@ -14,6 +14,7 @@ FIXABLE = {
 """Errors of the system that are no bug, with what helps."""
 
 _SAID = {os.strerror(code): advice for code, advice in FIXABLE.items() if code not in (errno.EPERM, errno.EACCES)}
+_SAID |= dict.fromkeys(("attempt to write a readonly database", "unable to open database file"), FIXABLE[errno.EACCES])
 """What native code writes into the messages of its own exceptions. Of permissions, others speak too."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from stages.core.datasets.box_counts import BoxCounts, count_boxes
 from stages.core.datasets.decoding import DecodedImage, RefusedError, decode_image
+from stages.core.datasets.near_duplicates import difference_hash
 from stages.core.datasets.outlines import scale_outline
 from stages.core.datasets.samples import BoxForm, Sample, SampleObject, SourceImage, SourceObject
 from stages.core.masks.segmentations import Box, MaskError, Rle, encode_mask, mask_to_box, segmentation_to_mask
@@ -32,6 +33,7 @@ class CheckTask:
       needs_masks: Whether an object without a mask is rejected.
       difficult, exif, min_shrunk_side: As in `PrepareParams`.
       box_form: How the source states boxes.
+      with_hash: Whether images are compared by looks.
     """
 
     image: SourceImage
@@ -42,6 +44,7 @@ class CheckTask:
     exif: Literal["auto", "turn", "keep"] = "auto"
     min_shrunk_side: int = 0
     box_form: BoxForm = "corners"
+    with_hash: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +178,7 @@ def _check_objects(task: CheckTask, path: Path, decoded: DecodedImage) -> Checke
         width=width,
         pixels_sha256=hashlib.sha256(f"{height}x{width}:".encode() + decoded.pixels.tobytes()).hexdigest(),
         split=image.split,
+        difference_hash=difference_hash(decoded.pixels) if task.with_hash else None,
         objects=tuple(objects),
     )
     boxes = count_boxes([found.box_xyxy for found in image.objects], height, width, task.box_form)

@@ -36,6 +36,12 @@ def list_data_files(folder: Path, suffixes: Collection[str]) -> list[str]:
     return sorted(found)
 
 
+def list_visible(folder: Path, pattern: str) -> list[Path]:
+    """Paths below a folder whose names match a glob, in order; nothing hidden, nor in a hidden folder."""
+    found = folder.rglob(pattern)
+    return sorted(path for path in found if not any(map(is_hidden, path.relative_to(folder).parts)))
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is there for a system, not for people."""
     return name.startswith(".") or name == "__MACOSX"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.core.datasets.data_files import is_hidden, list_data_files
+from stages.core.datasets.data_files import is_hidden, list_data_files, list_visible
 
 RECORD_FILE = re.compile(r".*\.(tf_?)?records?(-\d{5}-of-\d{5})?(\.gz)?", re.IGNORECASE)
 HEAD = 64 * 1024
@@ -85,7 +85,7 @@ def _holds_masks(folder: Path) -> bool:
 
 
 def _holds_records(folder: Path) -> bool:
-    return any(is_record_file(path) for path in folder.rglob("*"))
+    return any(map(is_record_file, list_visible(folder, "*")))
 
 
 FORMATS: dict[str, tuple[str, Callable[[Path], bool]]] = {
@@ -114,7 +114,7 @@ def describe_folder(folder: Path) -> str:
         return f"{folder} does not exist"
     if fitting := recognise_folder(folder):
         return f"it holds {FORMATS[fitting[0]][0]}: is prepare.source {fitting[0]}?"
-    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not is_hidden(path.name))
     if not names:
         return "it is empty"
     return f"it holds {', '.join(names[:6])}" + (f" and {len(names) - 6} more" if len(names) > 6 else "")

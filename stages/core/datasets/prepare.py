@@ -17,6 +17,7 @@ from stages.core.datasets.box_counts import judge_boxes
 from stages.core.datasets.calibration import choose_calibration
 from stages.core.datasets.checking import CheckTask, check_image
 from stages.core.datasets.leaks import find_leaks, judge_leaks
+from stages.core.datasets.near_duplicates import find_near_duplicates
 from stages.core.datasets.readers import read_any_source, settle_source
 from stages.core.datasets.records import Record, open_shards
 from stages.core.datasets.samples import SPLITS, Sample, Source, Split
@@ -78,6 +79,7 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
                 exif=params.exif,
                 min_shrunk_side=params.min_shrunk_side,
                 box_form=source.box_form,
+                with_hash=params.near_duplicate_bits is not None,
             )
             for number, image in enumerate(images)
         ]
@@ -87,6 +89,8 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
         leaks = find_leaks(samples)
         notes += judge_leaks(leaks, where, num_images=len(samples), max_rejected_fraction=params.max_rejected_fraction)
         splits, copies = assign_splits(samples, params.split, seed=params.seed)
+        alike = find_near_duplicates(splits, params.near_duplicate_bits or 0)
+        notes += [found.describe() for found in alike]
         tally.drop_copies(copies)
         tally.judge(where, params.max_rejected_fraction)
         stored = place_images(splits)
@@ -107,6 +111,7 @@ def prepare_data(params: PrepareParams, *, folder: Path, out_dir: Path) -> Prepa
             {split: summarise(stored[split], source, partial / split) for split in SPLITS},
             notes=notes,
             leaks={leak.name: leak.num_images for leak in leaks},
+            near_duplicates={" and ".join(found.splits): found.num_images for found in alike},
         )
         write_json(report, partial / PREPARE_REPORT_FILE)
     return report

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.core.base.errors import DataError, ForeignConfigError
+from stages.core.datasets.data_files import list_visible
 from stages.core.tfod.label_map import read_label_map
 
 SHOWN = 6
@@ -93,7 +94,7 @@ def load_classes(folder: Path, label_map: str | None) -> RecordClasses:
       ForeignConfigError: if it is damaged: docs/from-the-object-detection-api.md.
     """
     if label_map is None:
-        found = sorted(path for path in folder.rglob("*.pbtxt") if not path.name.startswith("._"))
+        found = list_visible(folder, "*.pbtxt")
         if not found:
             return RecordClasses()
         if len(found) > 1:

@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 
 from stages.core.base.errors import DataError
 from stages.core.datasets.checksums import masked_crc32c
+from stages.core.datasets.data_files import list_visible
 from stages.core.datasets.folder_hints import describe_folder, is_record_file
 
 GZIP = b"\x1f\x8b"
@@ -105,7 +106,7 @@ def find_records(folder: Path, pattern: str | None) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder (prepare.path)")
     if pattern is None:
-        found = sorted(path for path in folder.rglob("*") if is_record_file(path))
+        found = list(filter(is_record_file, list_visible(folder, "*")))
         if not found:
             raise DataError(f"{folder}: no TFRecord files (*.record*, *.tfrecord*); {describe_folder(folder)}")
     else:

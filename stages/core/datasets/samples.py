@@ -123,6 +123,7 @@ class Sample:
       height, width: Of the decoded pixels.
       pixels_sha256: Hash of size and decoded RGB pixels: equal for copies, whatever their names or containers.
       split: The split that the source assigns, or None.
+      difference_hash: 64 bits that hardly differ between images that look alike; None where nobody compares them.
     """
 
     source_file: str
@@ -132,6 +133,7 @@ class Sample:
     width: int
     pixels_sha256: str
     split: Split | None = None
+    difference_hash: int | None = None
     objects: tuple[SampleObject, ...] = ()
 
     @property

@@ -82,6 +82,7 @@ class Tally:
         *,
         notes: Sequence[str] = (),
         leaks: Mapping[str, int] = MappingProxyType({}),
+        near_duplicates: Mapping[str, int] = MappingProxyType({}),
     ) -> PrepareReport:
         """Everything, as `report.json` has it."""
         repaired = {kind: self._num_repaired(kind) for kind in ("image", "object")}
@@ -102,6 +103,7 @@ class Tally:
             ),
             notes=tuple(map(to_printable, notes)),
             leaks=dict(leaks),
+            near_duplicates=dict(near_duplicates),
             splits={str(split): summary for split, summary in splits.items()},
             sha256=hash_value({split: summary.sha256 for split, summary in splits.items()}),
         )

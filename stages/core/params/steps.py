@@ -117,6 +117,9 @@ class PrepareParams(Section):
     are made on the turned image; keep: on the stored one."""
     min_shrunk_side: Annotated[int, Field(ge=0)] = 4
     """Images are rejected whose shorter side would have fewer pixels when the longer one shrinks to 128."""
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=32)] | None = None
+    """Images of two splits count as alike whose 64-bit difference hashes differ in no more bits; a note and a count say
+    how many there are. None: they are not compared."""
     synthetic: SyntheticParams = SyntheticParams()
 
     @model_validator(mode="before")

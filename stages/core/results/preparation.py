@@ -34,6 +34,7 @@ class PrepareReport:
       objects_kept: With those that are ignored; `splits` says how many these are.
       notes: What was taken in another way than it is written, or is not as it should be: one sentence each.
       leaks: Two splits that the source gave common images (`train and val`), and how many; they were taken out.
+      near_duplicates: Two splits (`train and val`), and how many images of the second look like one of the first.
     """
 
     source: str
@@ -52,6 +53,7 @@ class PrepareReport:
     """Hash over all splits."""
     notes: tuple[str, ...] = ()
     leaks: dict[str, int] = field(default_factory=dict)
+    near_duplicates: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,9 @@ import pytest
 
 from stages.core.base.errors import DataError
 from stages.core.datasets.data_files import list_data_files, read_data_json, read_data_text
+from stages.core.datasets.folder_hints import describe_folder, recognise_folder
+from stages.core.datasets.record_classes import RecordClasses, load_classes
+from stages.core.datasets.record_frames import find_records
 
 TEXT = "ä.jpg\r\nb.jpg\r\n"
 
@@ -17,6 +20,22 @@ def test_suffixes_in_any_case_and_no_hidden_files(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert list_data_files(tmp_path, {".jpg"}) == ["a.jpg", "b.JPG", "x/c.Jpg"]
+
+
+HIDDEN = (".prepared.partial", "__MACOSX", ".git")
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_what_is_listed_or_recognised_is_not_hidden(hidden: str, tmp_path: Path) -> None:
+    for name in ("train/a.tfrecord", "annotations.json", "a.pbtxt"):
+        path = tmp_path / hidden / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"images": [], "categories": []}')
+    assert recognise_folder(tmp_path) == []
+    assert describe_folder(tmp_path) == "it is empty"
+    assert load_classes(tmp_path, None) == RecordClasses()
+    with pytest.raises(DataError, match=r"no TFRecord files .*; it is empty$"):
+        find_records(tmp_path, None)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
