@@ -48,7 +48,7 @@ def build_maskrcnn_graph(config: Any, model: Any, settings: PostProcessingSettin
     def detect(image: Any) -> dict[str, Any]:
         features = _extract_features(model, normalize_pixels(image, config.pixels))
         table = PyramidTable(features, value_range)
-        regions = _propose_regions(config, model, features, anchors, input_size, settings.num_proposals)
+        regions = _propose_regions(config, model, features, anchors, input_size, settings)
         found = _classify_regions(config, model, table, regions, input_size, settings)
         masks = _predict_masks(config, model, table, found)
         return {**name_outputs(found, input_size), "detection_masks": tf.expand_dims(masks, 0)}
@@ -93,13 +93,14 @@ def _propose_regions(
     features: Mapping[str, Any],
     anchors: Mapping[str, np.ndarray],
     input_size: tuple[int, int],
-    num_proposals: int,
+    settings: PostProcessingSettings,
 ) -> Any:
     """The region proposal network: float32 [P, 4] in pixels (Model Garden: `_multilevel_propose_rois`).
 
     Decoding only each level's best candidates equals decoding all of them, because suppression sees no others. Scores
     stay logits: their order is that of the probabilities.
     """
+    own = settings.proposal_nms_iou_threshold
     logits, encodings = model.rpn_head(features)
     scores, encoded, priors, groups = [], [], [], []
     with tf.name_scope("propose_regions"):
@@ -117,8 +118,8 @@ def _propose_regions(
             tf.concat(scores, 0),
             tf.constant(np.concatenate(groups)),
             input_size=input_size,
-            max_outputs=min(num_proposals, boxes.shape[0]),
-            iou_threshold=config.roi_generator.test_nms_iou_threshold,
+            max_outputs=min(settings.num_proposals, boxes.shape[0]),
+            iou_threshold=config.roi_generator.test_nms_iou_threshold if own is None else own,
             score_threshold=LOWEST,
         )
         return tf.gather(boxes, indices)

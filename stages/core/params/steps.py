@@ -142,6 +142,9 @@ class ExportParams(Section):
     nms_iou_threshold: Fraction = 0.5
     num_proposals: Annotated[int, Field(gt=0, le=2000)] = 100
     """Mask R-CNN: regions that the box head looks at."""
+    proposal_nms_iou_threshold: Fraction | None = None
+    """Overlap at which the weaker of two regions is left out; None: the model's, 0.7. With 0.5, as many regions cover
+    more objects and fit each less closely."""
     pre_nms_top_k: Annotated[int, Field(gt=0, le=40_000)] = 5000
     """Suppression looks at so many candidates (a box and one of its classes), best first; Model Garden's generators
     look at so many of each class."""
