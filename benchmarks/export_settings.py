@@ -1,10 +1,11 @@
 """What the settings of `export` cost: AP lost against the weights as trained, and the latency that the loss buys.
 
 `python benchmarks/export_settings.py PROJECT [--model maskrcnn_mobiledet] [--proposals 50 100 200 500]
-[--score-thresholds 0.05 0.01 0.001] [--folder runs/export_settings]` takes a project whose model is trained, exports
-it with every combination, evaluates the float32 and int8 files on val and times all files of a scheme in turns on the
-same images. It prints a table: box and mask AP, what is lost against `train`'s own evaluation, and the median latency
-with its ratio to the first row's. One-stage models have no proposals: only the thresholds vary.
+[--overlaps 0.7 0.5] [--score-thresholds 0.05 0.001] [--folder runs/export_settings] [--plot FILE.svg]` takes a project
+whose model is trained, exports it with every combination, evaluates the float32 and int8 files on val and times all
+files of a scheme in turns on the same images. It prints a table: box and mask AP, what is lost against `train`'s own
+evaluation, and the median latency with its ratio to the first row's. `--plot` draws AP of the last scheme over latency,
+with a line for each overlap and threshold. One-stage models have no proposals: only the thresholds vary.
 
 Finished combinations are kept in the folder and not made again; only the timing is.
 """
@@ -37,23 +38,29 @@ from stages.core.tables.detectors import DETECTORS
 IMAGES = 10
 """Images of the evaluation split on which files are timed: latency depends on how much is found."""
 
+KINDS = ("box_ap", "mask_ap")
+
 
 @dataclass(frozen=True)
 class Setting:
-    """One combination; `proposals` is None for a one-stage model."""
+    """One combination; a one-stage model has neither proposals nor an overlap of theirs."""
 
     proposals: int | None
+    overlap: float | None
     threshold: float
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"proposals-{self.proposals}-score-{self.threshold:g}"
+        return f"proposals-{self.proposals}-overlap-{self.overlap}-score-{self.threshold:g}"
 
     def changes(self) -> dict[str, Any]:
         """Of the `export` section."""
-        proposals = {} if self.proposals is None else {"num_proposals": self.proposals}
-        return {"score_threshold": self.threshold, **proposals}
+        regions = {"num_proposals": self.proposals, "proposal_nms_iou_threshold": self.overlap}
+        return {
+            "score_threshold": self.threshold,
+            **{key: value for key, value in regions.items() if value is not None},
+        }
 
 
 def make_files(project: Layout, folder: Path, model: str, schemes: Sequence[str], setting: Setting) -> Layout:
@@ -106,30 +113,60 @@ def read_aps(layout: Layout, model: str, scheme: str) -> dict[str, float]:
     return {"box_ap": accuracy.box.ap or 0.0, **masks}
 
 
-def print_scheme(
-    layouts: dict[Setting, Layout],
-    trained: dict[str, float],
-    images: Sequence[Path],
-    args: argparse.Namespace,
-    scheme: str,
-) -> None:
+def measure_scheme(
+    layouts: dict[Setting, Layout], images: Sequence[Path], model: str, scheme: str, rounds: int
+) -> dict[Setting, tuple[dict[str, float], float]]:
+    """AP, and the median latency of one image in milliseconds, of every file of a scheme."""
+    runs = {setting.name: open_on_images(layout, model, scheme, images) for setting, layout in layouts.items()}
+    times = time_in_turn(runs, rounds=rounds)
+    return {
+        setting: (read_aps(layout, model, scheme), times[setting.name].median_ms / len(images))
+        for setting, layout in layouts.items()
+    }
+
+
+def print_measured(measured: dict[Setting, tuple[dict[str, float], float]], trained: dict[str, float]) -> None:
     """The table of one scheme."""
-    runs = {setting.name: open_on_images(layout, args.model, scheme, images) for setting, layout in layouts.items()}
-    times = time_in_turn(runs, rounds=args.rounds)
-    first = times[next(iter(runs))].median_ms
-    print(f"\n{args.model} {scheme}: {len(images)} images in turn, {args.rounds} rounds")
-    keys = [key for key in ("box_ap", "mask_ap") if trained.get(key) is not None]
+    keys = [key for key in KINDS if trained.get(key) is not None]
     head = "".join(f"{key.replace('_ap', ' AP'):>9} {'lost':>6}" for key in keys)
-    print(f"{'proposals':>9} {'score':>7} {head} {'ms':>8} {'ratio':>6}")
-    for setting, layout in layouts.items():
-        aps = read_aps(layout, args.model, scheme)
+    print(f"{'proposals':>9} {'overlap':>8} {'score':>7} {head} {'ms':>8} {'ratio':>6}")
+    first = next(iter(measured.values()))[1]
+    for setting, (aps, time) in measured.items():
         cells = "".join(f"{aps[key]:>9.1f} {trained[key] - aps[key]:>6.2f}" for key in keys)
-        time = times[setting.name].median_ms
-        proposals = "-" if setting.proposals is None else setting.proposals
-        print(
-            f"{proposals:>9} {setting.threshold:>7g} {cells} {time / len(images):>8.1f} {time / first:>6.2f}",
-            flush=True,
-        )
+        named = f"{setting.proposals or '-':>9} {setting.overlap or '-':>8} {setting.threshold:>7g}"
+        print(f"{named} {cells} {time:>8.1f} {time / first:>6.2f}", flush=True)
+
+
+def plot_measured(
+    measured: dict[Setting, tuple[dict[str, float], float]], trained: dict[str, float], file: Path
+) -> None:
+    """AP over latency, a panel for boxes and one for masks; points are labelled with the number of proposals."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    keys = [key for key in KINDS if trained.get(key) is not None]
+    figure, panels = pyplot.subplots(1, len(keys), figsize=(4.6 * len(keys), 3.4), squeeze=False, layout="constrained")
+    for panel, key in zip(panels[0], keys, strict=True):
+        for overlap, threshold in dict.fromkeys((each.overlap, each.threshold) for each in measured):
+            line = [
+                (*found, each)
+                for each, found in measured.items()
+                if (each.overlap, each.threshold) == (overlap, threshold)
+            ]
+            named = f"score {threshold:g}" if overlap is None else f"overlap {overlap:g}, score {threshold:g}"
+            panel.plot([time for _, time, _ in line], [aps[key] for aps, _, _ in line], marker="o", ms=4, label=named)
+            for aps, time, each in line:
+                panel.annotate(
+                    str(each.proposals or ""), (time, aps[key]), xytext=(4, -9), textcoords="offset points", fontsize=7
+                )
+        panel.axhline(trained[key], color="grey", lw=0.8, ls="--", label="as trained")
+        panel.set(xlabel="latency p50, ms", ylabel=key.replace("_ap", " AP"))
+        panel.grid(alpha=0.3)
+    panels[0][-1].legend(fontsize=7)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -139,23 +176,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="maskrcnn_mobiledet", choices=sorted(DETECTORS))
     parser.add_argument("--schemes", nargs="+", default=["float32", "int8"])
     parser.add_argument("--proposals", nargs="+", type=int, default=[50, 100, 200, 500])
-    parser.add_argument("--score-thresholds", nargs="+", type=float, default=[0.05, 0.01, 0.001])
+    parser.add_argument("--score-thresholds", nargs="+", type=float, default=[0.05, 0.001])
+    parser.add_argument("--overlaps", nargs="+", type=float, default=[0.7, 0.5], help="of the suppression of proposals")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "export_settings")
+    parser.add_argument("--plot", type=Path, help="picture of the last scheme's AP over latency, .svg or .png")
     args = parser.parse_args(argv)
     project = Layout(args.project.resolve())
     result = project.variant(args.model, "trained") / RESULT_FILE
     if not result.is_file():
         parser.error(f"{result}: not there; train the model first")
     trained = {key: value for key, value in read_json(TrainResult, result).validation.items() if value is not None}
-    proposals = args.proposals if DETECTORS[args.model].has_masks else [None]
-    settings = [Setting(*pair) for pair in itertools.product(proposals, args.score_thresholds)]
+    regions = (args.proposals, args.overlaps) if DETECTORS[args.model].has_masks else ([None], [None])
+    settings = [Setting(*combination) for combination in itertools.product(*regions, args.score_thresholds)]
     folder = args.folder.resolve() / f"{project.root.name}-{args.model}"
     layouts = {setting: make_files(project, folder, args.model, args.schemes, setting) for setting in settings}
-    shown = ", ".join(f"{key} {trained[key]:.1f}" for key in ("box_ap", "mask_ap") if key in trained)
+    shown = ", ".join(f"{key} {trained[key]:.1f}" for key in KINDS if key in trained)
     print(f"as trained, on val by train's own evaluation: {shown}")
     for scheme in args.schemes:
-        print_scheme(layouts, trained, find_images(project), args, scheme)
+        images = find_images(project)
+        print(f"\n{args.model} {scheme}: {len(images)} images in turn, {args.rounds} rounds")
+        measured = measure_scheme(layouts, images, args.model, scheme, args.rounds)
+        print_measured(measured, trained)
+        if args.plot and scheme == args.schemes[-1]:
+            plot_measured(measured, trained, args.plot)
 
 
 if __name__ == "__main__":
