@@ -40,6 +40,7 @@ class ModelPlan:
       sha256: Of its file.
       requirements: Pinned, for pip; MLflow adds itself.
       example: An image in base64.
+      competes: Whether it becomes the challenger: a value of a sweep or a fold is no candidate for use.
     """
 
     name: str
@@ -47,9 +48,10 @@ class ModelPlan:
     sha256: str
     requirements: tuple[str, ...]
     example: str
+    competes: bool = True
 
 
-def plan_model(cell: Cell, row: Row, split: Path) -> ModelPlan | None:
+def plan_model(cell: Cell, row: Row, split: Path, *, competes: bool) -> ModelPlan | None:
     """The model of a row because of which the gate is not red; None for the others.
 
     Args:
@@ -64,6 +66,7 @@ def plan_model(cell: Cell, row: Row, split: Path) -> ModelPlan | None:
         sha256=row.sha256 or "",
         requirements=tuple(f"{name}=={version}" for name, version in versions.items()),
         example=encode_example(read_split(split).images[0].path),
+        competes=competes,
     )
 
 

@@ -215,7 +215,7 @@ def plan_child(
             **_versions(*(record.versions for record in (cell.conversion, cell.validation))),
             **_state_tags(state),
         },
-        model=plan_model(cell, row, split),
+        model=plan_model(cell, row, split, competes=not state.experiment),
         artifacts=_cell_files(layout, cell),
         failed=row.fails,
         seconds=cell.validation.seconds,

@@ -166,14 +166,15 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
     if plan.model is not None:
         session.progress(count_bytes(plan.model.folder) + MODEL_ALLOWANCE)
         model_id = log_model(client, session.experiment_id, run_id, plan.model)
-        register_challenger(
-            client,
-            session.experiment,
-            plan.model.name,
-            model_id=model_id,
-            run_id=run_id,
-            sha256=plan.model.sha256,
-        )
+        if plan.model.competes:
+            register_challenger(
+                client,
+                session.experiment,
+                plan.model.name,
+                model_id=model_id,
+                run_id=run_id,
+                sha256=plan.model.sha256,
+            )
         session.progress(0)
     known = run.data.metrics if CONTENT_TAG in run.data.tags else {}
     for metric_batch in batched(plan_to_metrics(plan, timestamp_ms, known, model_id), MAX_METRICS_PER_BATCH):

@@ -94,6 +94,18 @@ def models_of(uri: str) -> dict[str, Any]:
     return {model.name: model for model in found}
 
 
+def test_what_was_a_value_of_a_sweep_is_no_challenger(publication: Publication, tmp_path: Path) -> None:
+    first, second = publication.children
+    assert first.model is not None
+    swept = replace(first, model=replace(first.model, competes=False))
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    both = replace(publication, artifact_root=(tmp_path / "artifacts").as_uri(), children=(swept, second))
+    store.publish_runs(both, address)
+    assert set(models_of(address)) == {"m-tflite", "m-openvino"}
+    registered = mlflow.MlflowClient(tracking_uri=address).search_registered_models()
+    assert [model.name for model in registered] == ["detectors-m-openvino"]
+
+
 def load(uri: str, name: str) -> Any:
     mlflow.set_tracking_uri(uri)
     return mlflow.pyfunc.load_model(f"models:/{models_of(uri)[name].model_id}")
