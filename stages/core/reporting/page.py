@@ -12,6 +12,7 @@ from stages.core.reporting.confusion import class_cards
 from stages.core.reporting.content import Content, heat_tables, provenance, scatter_cards, subset_notes, training_cards
 from stages.core.reporting.devices import device_facts
 from stages.core.reporting.pictures import embed_image
+from stages.core.reporting.recommendations import recommend, rule
 from stages.core.reporting.refinements import qat_notes, sparsity_cards
 from stages.core.reporting.tables import (
     best_rows,
@@ -22,6 +23,7 @@ from stages.core.reporting.tables import (
     highest_ap,
     row_remark,
 )
+from stages.core.results.status import Status
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -44,6 +46,7 @@ def page_templates() -> Environment:
     environment.filters["num"] = format_number
     environment.filters["interval"] = format_interval
     environment.filters["breakable"] = breakable
+    environment.filters["chip"] = lambda row: "n/a" if row.status is Status.NOT_APPLICABLE else row.verdict.value
     return environment
 
 
@@ -60,6 +63,8 @@ def render_page(content: Content) -> str:
             headline=headline(content.metrics),
             best=best_rows(content.metrics),
             highest=highest_ap(content.metrics),
+            recommendations=recommend(content.metrics),
+            recommendation_rule=rule(),
             columns=columns_of(content.metrics),
             device_facts=device_facts(content.metrics.devices),
             row_remark=row_remark,

@@ -16,6 +16,7 @@ from stages.core.reporting.devices import add_devices, devices_to_markdown, read
 from stages.core.reporting.page import render_page
 from stages.core.reporting.pictures import Picture, read_pictures
 from stages.core.reporting.plots import write_metric_files, write_plots
+from stages.core.reporting.recommendations import recommend, recommendations_to_markdown
 from stages.core.reporting.refinements import later_notes
 from stages.core.reporting.sheets import write_sheets
 from stages.core.reporting.tables import metrics_to_markdown
@@ -71,6 +72,7 @@ def write_report(content: Content, folder: Path) -> None:
     cells = content.cells
     (folder / MARKDOWN_FILE).write_text(
         metrics_to_markdown(content.metrics, (*warning_notes(cells), *subset_notes(cells), *later_notes(cells)))
+        + recommendations_to_markdown(recommend(content.metrics))
         + devices_to_markdown(content.metrics)
         + classes_to_markdown(class_tables(content.cells))
     )

@@ -71,6 +71,28 @@
     });
   }
 
+  for (const bar of document.querySelectorAll(".filters")) {
+    const rows = [...document.getElementById(bar.dataset.table).tBodies[0].rows];
+    const inputs = [...bar.querySelectorAll("[data-filter]")];
+    const count = bar.querySelector("[data-count]");
+    const matches = (row) => inputs.every((input) => {
+      const wanted = input.value.trim().toLowerCase();
+      if (!wanted) return true;
+      if (input.dataset.filter === "text") return (row.cells[0].textContent + " " + row.cells[1].textContent).toLowerCase().includes(wanted);
+      return row.cells[Number(input.dataset.filter)].textContent.trim().toLowerCase() === wanted;
+    });
+    // A remark belongs to the row before it: taken down now, because sorting moves both.
+    const owner = new Map();
+    rows.forEach((row, index) => owner.set(row, row.classList.contains("remark") ? rows[index - 1] : row));
+    const apply = () => {
+      for (const [row, own] of owner) row.classList.toggle("filtered", !matches(own));
+      const all = rows.filter((row) => !row.classList.contains("remark"));
+      const shown = all.filter((row) => !row.classList.contains("filtered")).length;
+      count.textContent = shown === all.length ? "" : `${shown} of ${all.length} rows`;
+    };
+    inputs.forEach((input) => input.addEventListener("input", apply));
+  }
+
   for (const box of document.querySelectorAll("[data-hide]")) {
     box.addEventListener("change", () => document.body.classList.toggle(box.dataset.hide, !box.checked));
   }
