@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         split=params.validation.split,
         num_pictures=params.report.num_pictures,
         score_threshold=params.report.score_threshold,
+        num_moved=params.report.num_moved,
     )
     write_report(content, layout.report)
     print(f"{headline(content.metrics)} {show_path(layout.report / PAGE_FILE)}")

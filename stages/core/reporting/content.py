@@ -7,7 +7,7 @@ from stages.core.gating.gate import BYTES_PER_MB, Bounds
 from stages.core.reporting.charts import Chart, Mark, line_chart, scatter_chart
 from stages.core.reporting.collect import Cell
 from stages.core.reporting.curves import Curve
-from stages.core.reporting.pictures import Picture
+from stages.core.reporting.pictures import MovedCard, Picture
 from stages.core.reporting.plots import find_dominated
 from stages.core.reporting.tables import format_number
 from stages.core.results.status import Status
@@ -46,6 +46,7 @@ class Content:
     trainings: Mapping[str, TrainResult]
     curves: Mapping[str, tuple[Curve, ...]]
     pictures: tuple[Picture, ...]
+    moved: tuple[MovedCard, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from stages.core.reporting.collect import worst_parity
 from stages.core.reporting.confusion import class_cards
 from stages.core.reporting.content import Content, heat_tables, provenance, scatter_cards, subset_notes, training_cards
 from stages.core.reporting.devices import device_facts
-from stages.core.reporting.pictures import embed_image
+from stages.core.reporting.pictures import THUMBNAIL_SIDE, embed_image
 from stages.core.reporting.recommendations import recommend, rule
 from stages.core.reporting.refinements import qat_notes, sparsity_cards
 from stages.core.reporting.tables import (
@@ -53,6 +53,7 @@ def page_templates() -> Environment:
 def render_page(content: Content) -> str:
     """The whole page as HTML: styles, script, charts and pictures are inside; it makes no request."""
     images = {picture.image.image_id: picture.image for picture in content.pictures}
+    small = {picture.image.image_id: picture.image for card in content.moved for picture in card.pictures}
     return (
         page_templates()
         .get_template("page.html.jinja")
@@ -78,6 +79,7 @@ def render_page(content: Content) -> str:
             sparsities=sparsity_cards(content.cells),
             qat_notes=qat_notes(content.cells),
             facts=provenance(content),
-            embedded={image_id: embed_image(image.path) for image_id, image in images.items()},
+            embedded={f"img-{image_id}": embed_image(image.path) for image_id, image in images.items()}
+            | {f"small-{image_id}": embed_image(image.path, THUMBNAIL_SIDE) for image_id, image in small.items()},
         )
     )

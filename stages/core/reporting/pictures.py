@@ -26,6 +26,10 @@ from stages.core.results.kinds import Variant
 EMBEDDED_SIDE = 640
 """Longest side in pixels of a picture embedded in the page; what is drawn on it stays sharp at any size."""
 
+NO_REFERENCE = "no reference outputs"
+THUMBNAIL_SIDE = 240
+"""The same of the many images on which files moved most."""
+
 Judged = tuple[StoredOutputs, Interface]
 """Outputs on some images, and how to read them."""
 
@@ -51,6 +55,16 @@ class Picture:
     model: str
     image: PreparedImage
     panels: tuple[Panel, ...]
+    f1: float | None = None
+    """Agreement of the file with the float model on this image, where that is why it is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovedCard:
+    """The images of one file that moved most."""
+
+    name: str
+    pictures: tuple[Picture, ...]
 
 
 def read_pictures(
@@ -76,7 +90,7 @@ def read_pictures(
             labels = (float_model or next(judged for judged in by_scheme.values() if judged))[1].labels
             names = {int(key): name for key, name in labels.items()}
             found = annotations_to_shapes(truth.get(image_id, []), names, image.size)
-            views = [("float", float_model, "no reference outputs")]
+            views = [("float", float_model, NO_REFERENCE)]
             views += [(cell.scheme, by_scheme[cell.scheme], _why_absent(cell)) for cell in own]
             panels = [_draw(title, judged, image, score_threshold, remark) for title, judged, remark in views]
             truth_panel = Panel(title="ground truth", shapes=found)
@@ -88,6 +102,35 @@ def choose_ids(stored: Iterable[StoredOutputs], known: Collection[int], num: int
     """Ids to show, ascending: the first images of the fixed draw for which any model has outputs."""
     available = {image_id for outputs in stored for image_id in outputs.image_ids.tolist()}
     return tuple(sorted([image_id for image_id in choose_subset(known, len(known)) if image_id in available][:num]))
+
+
+def read_moved(
+    layout: Layout, cells: Sequence[Cell], split: PreparedSplit, *, num_pictures: int
+) -> tuple[MovedCard, ...]:
+    """Per file, the images on which it is farthest from the float model: both, one beside the other.
+
+    What is drawn is what counted there, from the agreement's score on.
+
+    Args:
+      num_pictures: At most so many per file. Images on which both find the same are left out, and files without others.
+    """
+    cards = []
+    for model in dict.fromkeys(cell.model for cell in cells):
+        float_model = _read_float(layout, model)
+        for cell in (cell for cell in cells if cell.model == model):
+            judged, agreement = _read_cell(layout, cell), cell.validation.agreement
+            if judged is None or agreement is None:
+                continue
+            apart = [moved for moved in agreement.most_moved if moved.f1 < 1 and moved.image_id in split.by_id]
+            views = (("float", float_model, NO_REFERENCE), (cell.scheme, judged, _why_absent(cell)))
+            pictures = []
+            for moved in apart[:num_pictures]:
+                image = split.by_id[moved.image_id]
+                panels = tuple(_draw(title, of, image, agreement.score_threshold, why) for title, of, why in views)
+                pictures.append(Picture(model=model, image=image, panels=panels, f1=moved.f1))
+            if pictures:
+                cards.append(MovedCard(name=cell.name, pictures=tuple(pictures)))
+    return tuple(cards)
 
 
 def read_annotations(split: PreparedSplit) -> dict[int, list[dict[str, Any]]]:

@@ -17,7 +17,7 @@ TIME_MARGIN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class FileTarget:
     """What a file is for.
 
     Attributes:
@@ -38,13 +38,13 @@ def _is_tflite(scheme: Scheme) -> bool:
 
 
 TARGETS = (
-    Target(title="CPU, LiteRT", about="any TFLite file of builtin ops", takes=_is_tflite),
-    Target(
+    FileTarget(title="CPU, LiteRT", about="any TFLite file of builtin ops", takes=_is_tflite),
+    FileTarget(
         title="mobile libraries",
         about="a post-processing op at the end, as MediaPipe and the Task Library expect it",
         takes=lambda scheme: scheme.form is Form.POSTPROCESS_OP,
     ),
-    Target(
+    FileTarget(
         title="int8 accelerator",
         about="int8 or uint8 weights and activations, as an Edge TPU, DSP or NPU computes",
         takes=lambda scheme: (
@@ -52,13 +52,13 @@ TARGETS = (
         ),
         timed_here=False,
     ),
-    Target(
+    FileTarget(
         title="GPU, float16",
         about="float16 weights, float activations",
         takes=lambda scheme: _is_tflite(scheme) and scheme.weights is Precision.FLOAT16,
         timed_here=False,
     ),
-    Target(title="OpenVINO", about="an IR", takes=lambda scheme: scheme.backend is Backend.OPENVINO),
+    FileTarget(title="OpenVINO", about="an IR", takes=lambda scheme: scheme.backend is Backend.OPENVINO),
 )
 """A new target is a new row."""
 
@@ -68,7 +68,7 @@ class Recommendation:
     """What to take of one model for one target; without a row, `reason` says why there is none."""
 
     model: str
-    target: Target
+    target: FileTarget
     row: Row | None
     reason: str
 
@@ -107,7 +107,7 @@ def rule() -> str:
     )
 
 
-def _choose(model: str, target: Target, rows: Sequence[Row]) -> Recommendation:
+def _choose(model: str, target: FileTarget, rows: Sequence[Row]) -> Recommendation:
     passing = [row for row in rows if row.status is Status.OK and not row.fails and _drop(row) is not None]
     if not passing:
         return Recommendation(model=model, target=target, row=None, reason=_why_none(rows))

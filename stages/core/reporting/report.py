@@ -14,7 +14,7 @@ from stages.core.reporting.confusion import write_confusions
 from stages.core.reporting.content import Content, subset_notes, warning_notes
 from stages.core.reporting.devices import add_devices, devices_to_markdown, read_devices
 from stages.core.reporting.page import render_page
-from stages.core.reporting.pictures import Picture, read_pictures
+from stages.core.reporting.pictures import MovedCard, Picture, read_moved, read_pictures
 from stages.core.reporting.plots import write_metric_files, write_plots
 from stages.core.reporting.recommendations import recommend, recommendations_to_markdown
 from stages.core.reporting.refinements import later_notes
@@ -32,12 +32,14 @@ def read_content(
     split: str,
     num_pictures: int,
     score_threshold: float,
+    num_moved: int = 0,
 ) -> Content:
     """Everything that the report says, from the records of the other stages.
 
     Args:
       split: The evaluation split, for the pictures.
       num_pictures, score_threshold: How many pictures per model, and which detections are drawn on them.
+      num_moved: How many of the images that moved most per file.
 
     Raises:
       MissingResultError: if a record is missing; the message names the stage to run.
@@ -45,9 +47,13 @@ def read_content(
     cells, trainings = read_cells(layout, models, schemes), read_trainings(layout, models)
     metrics = add_devices(cells_to_metrics(cells, gate, trainings), read_devices(layout.devices))
     pictures: tuple[Picture, ...] = ()
+    moved: tuple[MovedCard, ...] = ()
     if num_pictures:
         prepared = read_split(layout.split(split))
         pictures = read_pictures(layout, cells, prepared, num_pictures=num_pictures, score_threshold=score_threshold)
+    if num_moved:
+        prepared = read_split(layout.split(split))
+        moved = read_moved(layout, cells, prepared, num_pictures=num_moved)
     return Content(
         metrics=metrics,
         bounds=tuple(
@@ -57,6 +63,7 @@ def read_content(
         trainings=trainings,
         curves=read_training_curves(layout, trainings),
         pictures=pictures,
+        moved=moved,
     )
 
 

@@ -92,12 +92,20 @@ def box_ious(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:
 
 def find_most_moved(matchings: dict[int, Matching]) -> tuple[MovedImage, ...]:
     """The 20 images with the lowest F1; among equals, those whose scores moved most in the mean."""
-    images = []
-    for image_id, matching in matchings.items():
-        f1 = _ratio(2 * matching.num_matched, matching.num_reference + matching.num_detections)
-        shift = float(np.mean(np.abs(matching.score_shifts))) if matching.num_matched else 0.0
-        images.append(MovedImage(image_id=image_id, f1=1.0 if f1 is None else f1, score_shift=shift))
-    return tuple(sorted(images, key=lambda image: (image.f1, -image.score_shift, image.image_id))[:NUM_MOVED])
+    images = [to_moved(image_id, matching) for image_id, matching in matchings.items()]
+    return tuple(sorted(images, key=order_of_moved)[:NUM_MOVED])
+
+
+def to_moved(image_id: int, matching: Matching) -> MovedImage:
+    """How far one image moved."""
+    f1 = _ratio(2 * matching.num_matched, matching.num_reference + matching.num_detections)
+    shift = float(np.mean(np.abs(matching.score_shifts))) if matching.num_matched else 0.0
+    return MovedImage(image_id=image_id, f1=1.0 if f1 is None else f1, score_shift=shift)
+
+
+def order_of_moved(image: MovedImage) -> tuple[float, float, int]:
+    """What images are sorted by, the one that moved most first."""
+    return image.f1, -image.score_shift, image.image_id
 
 
 def _ratio(part: float, whole: int) -> float | None:

@@ -15,6 +15,7 @@ from stages.core.processing.stored_outputs import StoredOutputs
 from stages.core.results.interface import Interface
 from stages.core.running.runner import Runner
 from stages.core.validating.coco_ap import CocoResults
+from stages.core.validating.moved_images import MovedImages
 
 TRIAL_IMAGES = 4
 """Images that are timed to project the whole split; the first one, which also warms up, does not count."""
@@ -72,16 +73,20 @@ def run_images(
     *,
     keep_ids: Iterable[int],
     raw_ids: Iterable[int],
+    moved: MovedImages,
 ) -> Gathered:
-    """Runs the file over images; keeps its outputs on `keep_ids` and its raw outputs on `raw_ids`."""
+    """Runs the file; keeps its outputs on `keep_ids` and on what `moved` most, and its raw outputs on `raw_ids`."""
     gathered = Gathered(CocoResults(with_masks=runner.interface.has_masks))
     keep_outputs, keep_raw = set(keep_ids), set(raw_ids)
     for image in images:
-        gathered.add(image.image_id, runner.run(load_image(image.path)))
+        found = runner.run(load_image(image.path))
+        gathered.add(image.image_id, found)
+        moved.offer(image.image_id, found, runner.outputs)
         if image.image_id in keep_outputs:
             gathered.outputs[image.image_id] = drop_unused_rows(runner.outputs)
         if image.image_id in keep_raw:
             gathered.raw_outputs[image.image_id] = dict(runner.raw_outputs)
+    gathered.outputs.update(moved.outputs)
     return gathered
 
 

@@ -32,6 +32,7 @@ from stages.core.validating.class_shift import find_class_shift
 from stages.core.validating.coco_ap import IOU_RANGE, MAX_DETECTIONS, measure_accuracy
 from stages.core.validating.color_order import find_color_swap
 from stages.core.validating.gathering import Gathered, choose_evaluated, decode_reference, run_images, stack_outputs
+from stages.core.validating.moved_images import MovedImages
 from stages.core.validating.parity import measure_parity
 
 _PACKAGES = ("faster-coco-eval", "numpy", "pycocotools")
@@ -61,7 +62,8 @@ def validate_conversion(
       agreement_score: Detections below are left out of the agreement and of the confusion matrix.
 
     Returns:
-      The result, and the file's outputs on the images that the report may show (empty when it did not run).
+      The result, and the file's outputs on the images that the report may show, those that moved most among them
+      (empty when it did not run).
 
     Raises:
       ArtifactError: if the file is another than the converted one, or the reference is of another split.
@@ -86,10 +88,11 @@ def validate_conversion(
         with IsolatedRunner(artifact, num_threads=num_threads, keep_raw=bool(raw_ids)) as runner:
             images, why = choose_evaluated(runner, split, max_seconds=max_seconds, subset_images=subset_images)
             shown = show_evaluation(images, f"validate {conversion.model} {conversion.scheme}")
-            found = run_images(runner, shown, keep_ids=shown_ids, raw_ids=raw_ids)
+            floats = decode_reference(reference, interface, images)
+            moved = MovedImages(floats.detections, score_threshold=agreement_score)
+            found = run_images(runner, shown, keep_ids=shown_ids, raw_ids=raw_ids, moved=moved)
     except (ArtifactError, InferenceError) as error:
         return _unjudged(conversion, Status.FAILED, str(error), start), stack_outputs(split.name, {})
-    floats = decode_reference(reference, interface, images)
     compared = compare_models(conversion, found, floats, split.annotations, agreement_score=agreement_score)
     stated = compared.reference.box.ap if compared.reference else None
     validation = replace(

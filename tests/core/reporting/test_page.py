@@ -68,6 +68,7 @@ def content_of(layout: Layout, models: tuple[str, ...] = MODELS, *, num_pictures
         split="val",
         num_pictures=num_pictures,
         score_threshold=0.5,
+        num_moved=20,
     )
 
 
@@ -91,10 +92,23 @@ def test_the_page_holds_all_it_needs(layout: Layout) -> None:
 
 def test_the_page_says_what_the_report_must(layout: Layout) -> None:
     page = render_page(content_of(layout))
-    for part in ("table", "tradeoff", "classes", "training", "agreement", "proof", "per-class", "pictures", "facts"):
+    for part in (
+        "targets",
+        "moved",
+        "table",
+        "tradeoff",
+        "classes",
+        "training",
+        "agreement",
+        "proof",
+        "per-class",
+        "pictures",
+        "facts",
+    ):
         assert f'id="{part}"' in page
     assert "The gate is green: 6 rows, none fails." in page
-    assert page.count('class="panel"') == 2 * 2 * 5
+    # Two images of two models: truth, float, three schemes. One image of each file that moved, beside the float model's.
+    assert page.count('class="panel"') == 2 * 2 * 5 + 2 * 3 * 2
     assert 'class="mask"' in page
     assert "triangle" in page
     assert "avx512_vnni" in page
@@ -339,5 +353,6 @@ def test_training_cards_draw_loss_and_validation_ap(layout: Layout) -> None:
 
 def test_a_picture_used_by_two_models_is_embedded_once(layout: Layout) -> None:
     content = content_of(layout)
-    assert render_page(content).count("data:image/jpeg") == 2
-    assert render_page(replace(content, pictures=())).count("data:image/jpeg") == 0
+    assert render_page(replace(content, moved=())).count("data:image/jpeg") == 2
+    assert render_page(replace(content, pictures=())).count("data:image/jpeg") == 1
+    assert render_page(replace(content, pictures=(), moved=())).count("data:image/jpeg") == 0

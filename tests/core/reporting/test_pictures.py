@@ -9,7 +9,7 @@ from stages.core.datasets.prepared import read_split
 from stages.core.datasets.subset import choose_subset
 from stages.core.processing.stored_outputs import StoredOutputs
 from stages.core.reporting.collect import read_cells
-from stages.core.reporting.pictures import Picture, choose_ids, read_pictures
+from stages.core.reporting.pictures import Picture, choose_ids, read_moved, read_pictures
 from stages.core.reporting.sheets import CAPTION_HEIGHT, PANEL_WIDTH, draw_panel, draw_sheet, write_sheets
 from tests.builders import write_cell, write_project
 
@@ -89,6 +89,27 @@ def test_a_scheme_without_stored_detections_says_why(layout: Layout) -> None:
 def test_detections_of_another_file_are_not_drawn(layout: Layout) -> None:
     write_cell(layout, "retinanet_mobiledet_edgetpu", "int8", validation_changes={"artifact_sha256": "cd" * 32})
     assert pictures_of(layout, num=1)[0].panels[3].shapes is None
+
+
+def test_images_that_moved_stand_beside_the_float_models(layout: Layout) -> None:
+    cells = read_cells(layout, MODELS, SCHEMES)
+    split = read_split(layout.split("val"))
+    cards = read_moved(layout, cells, split, num_pictures=20)
+    assert [card.name for card in cards] == [f"{model}/{scheme}" for model in MODELS for scheme in SCHEMES]
+    for card in cards:
+        (picture,) = card.pictures
+        assert (picture.image.image_id, picture.f1) == (3, 0.5)
+        assert [panel.title for panel in picture.panels] == ["float", card.name.split("/")[1]]
+        assert all(panel.shapes for panel in picture.panels)
+
+
+def test_files_that_find_the_same_have_no_worst_images(layout: Layout) -> None:
+    cells = read_cells(layout, MODELS[:1], ("float32",))
+    agreement = cells[0].validation.agreement
+    assert agreement is not None
+    same = replace(agreement, most_moved=tuple(replace(moved, f1=1.0) for moved in agreement.most_moved))
+    equal = replace(cells[0], validation=replace(cells[0].validation, agreement=same))
+    assert read_moved(layout, [equal], read_split(layout.split("val")), num_pictures=20) == ()
 
 
 def test_contact_sheets_hold_all_panels(layout: Layout, tmp_path: Path) -> None:
