@@ -125,7 +125,7 @@ def _choose(model: str, target: FileTarget, rows: Sequence[Row]) -> Recommendati
 
 def _why(chosen: Row, passing: Sequence[Row], *, timed: bool) -> str:
     kind, ap = ("mask", chosen.mask_ap) if chosen.mask_ap is not None else ("box", chosen.box_ap)
-    parts = [f"{kind} AP {format_number(ap)}, drop {format_number(_loss(chosen), 2)}"]
+    parts = [f"{kind} AP {format_number(ap)}, drop {format_number(_drop(chosen), 2)}"]
     if timed:
         parts.append(f"{format_number(chosen.latency_p50_ms)} ms")
     if chosen.size_bytes is not None:
@@ -146,7 +146,8 @@ def _drop(row: Row) -> float | None:
 
 
 def _loss(row: Row) -> float:
-    return _drop(row) or 0.0
+    """A file that is better than the float model by chance makes no other file worse."""
+    return max(_drop(row) or 0.0, 0.0)
 
 
 def _size(row: Row) -> int:

@@ -17,6 +17,7 @@ IR = {"scheme": "openvino_int8", "backend": "openvino", "box_ap_drop": 0.6, "lat
 CASES: dict[str, tuple[list[dict[str, Any]], str, str | None]] = {
     "the fastest of equals": ([FLOAT, INT8], "CPU, LiteRT", "int8"),
     "a loss beyond the margin counts": ([FLOAT, {**INT8, "box_ap_drop": 1.2}], "CPU, LiteRT", "float32"),
+    "a gain by chance makes no other worse": ([FLOAT | {"box_ap_drop": -3.0}, INT8], "CPU, LiteRT", "int8"),
     "masks count where there are some": (
         [FLOAT | {"mask_ap_drop": 0.0}, INT8 | {"mask_ap_drop": 3.0}], "CPU, LiteRT", "float32",
     ),
