@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from stages.core.base.processes import ChildProcess, ProcessTimeoutError
 from stages.core.tracking.address import hide_password, is_local, probe_store
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
-from stages.core.tracking.plan import Publication
+from stages.core.tracking.run_plan import Publication
 
 SWITCHES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -8,8 +8,8 @@ import pytest
 from stages.core.base.errors import UserError
 from stages.core.reporting.curves import Curve
 from stages.core.tracking.outcome import Outcome
-from stages.core.tracking.plan import Publication, RunPlan
 from stages.core.tracking.publish import prepare_environment
+from stages.core.tracking.run_plan import Publication, RunPlan
 
 prepare_environment(timeout_s=20)
 mlflow = pytest.importorskip("mlflow")
