@@ -17,8 +17,9 @@ SWITCHES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Nothing is sent to third parties, and nothing that is loaded is unpickled."""
+"""Nothing is sent to third parties, nothing that is loaded is unpickled, and MLflow prints no addresses."""
 
 PROBE_SHARE, SILENCE_SHARE = 0.25, 0.5
 """Shares of the time a dead server may cost: for one question, and for falling silent in the middle. The rest is

@@ -25,15 +25,15 @@ from stages.core.base.errors import UserError
 from stages.core.base.hashing import hash_file, hash_value
 from stages.core.tracking.address import is_local
 from stages.core.tracking.data_sets import DataSet
+from stages.core.tracking.experiment import describe_experiment, open_experiment
 from stages.core.tracking.model_store import log_model
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
 from stages.core.tracking.registry import register_challenger
 from stages.core.tracking.run_plan import Publication, RunPlan
+from stages.core.tracking.views import plan_views, views_to_tags
 
 KEY_TAG, CONTENT_TAG, PARENT_TAG = "run_key", "published_sha256", "mlflow.parentRunId"
 FILES_TAG = "published_files_sha256"
-KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
-"""Opens the experiment on its runs: MLflow's UI takes an experiment of unknown kind for one about language models."""
 CUT = "…"
 MODEL_ALLOWANCE = 4_000_000
 """Bytes that logging a model takes as long as, beside its file: its code, a trial run, some requests."""
@@ -78,6 +78,8 @@ def publish_runs(publication: Publication, uri: str, progress: Progress = lambda
         experiment_id = open_experiment(client, publication.experiment, publication.artifact_root)
         session = Session(client, publication.experiment, experiment_id, progress)
         progress(0)
+        describe_experiment(client, experiment_id, views_to_tags(plan_views(publication)))
+        progress(0)
         parent_id, outcome = publish_run(session, publication.parent, parent_id=None)
         for child in (*publication.trainings, *publication.children):
             child_id, done = publish_run(session, child, parent_id=parent_id)
@@ -99,26 +101,6 @@ def publish_runs(publication: Publication, uri: str, progress: Progress = lambda
         # Whatever an answer that is none of MLflow's leads to in its client.
         raise TrackingUnavailableError(_first_line(error)) from error
     return outcome
-
-
-def open_experiment(client: mlflow.MlflowClient, name: str, root: str | None) -> str:
-    """Id of the experiment, made where there is none, with its files below `root` (None: where the server puts them).
-
-    Raises:
-      UserError: if it was deleted: runs in it would be invisible.
-      TrackingUnavailableError: if what answers is no MLflow.
-    """
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return str(client.create_experiment(name, root, tags={KIND_TAG: KIND}))
-    if not found.experiment_id:
-        raise TrackingUnavailableError("the answer to the first question names no experiment: is this MLflow's server?")
-    if found.lifecycle_stage != "active":
-        raise UserError(
-            f"publish.experiment: {name!r} was deleted in MLflow; restore it (`mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}`) or choose another name"
-        )
-    return str(found.experiment_id)
 
 
 def publish_run(session: Session, plan: RunPlan, *, parent_id: str | None) -> tuple[str, Outcome]:

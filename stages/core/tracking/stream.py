@@ -11,6 +11,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAM_VAL_LENGTH
 
 from stages.core.params.steps import PublishParams
 from stages.core.tracking.address import artifact_root
+from stages.core.tracking.experiment import open_experiment
 from stages.core.tracking.run_plan import RunPlan
 from stages.core.tracking.store import (
     KEY_TAG,
@@ -20,7 +21,6 @@ from stages.core.tracking.store import (
     cut,
     find_run,
     log_data_sets,
-    open_experiment,
 )
 
 
