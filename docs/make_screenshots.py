@@ -2,8 +2,9 @@
 
     python docs/make_screenshots.py --uri sqlite:///mlflow.db --experiment demo
 
-Starts `mlflow server` on the store, opens the pages, waits until names, columns and curves are there, and writes PNGs of
-few colours. Ends with status 1 where something is not on its page. Needs Chromium (Debian: `apt-get install chromium`).
+Starts `mlflow server` on the store, opens the pages, waits until names, columns and curves are there, and writes PNGs
+of few colours. Ends with status 1 where something is not on its page. Needs Chromium
+(Debian: `apt-get install chromium`).
 """
 
 import argparse
@@ -170,7 +171,10 @@ class Browser:
 
 @contextmanager
 def served(uri: str) -> Iterator[str]:
-    """Address of an `mlflow server` on a store."""
+    """Address of an `mlflow server` on a store; of the server itself, if it is one."""
+    if uri.startswith("http"):
+        yield uri
+        return
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     command = [

@@ -24,12 +24,14 @@ from stages.core.results.status import Status
 from stages.core.results.training import InitializedPart, InitRecord
 from stages.core.results.validation import AveragePrecision, Parity
 from stages.core.tracking.data_sets import plan_data_sets
+from stages.core.tracking.metric_names import find_meaning, meanings_to_markdown
 from stages.core.tracking.numbers import class_keys, clean_name
 from stages.core.tracking.plan import plan_publication
 from stages.core.tracking.run_plan import Publication
 from stages.core.tracking.settings import flatten
 from stages.core.tracking.state import read_state
 from stages.core.tracking.training_runs import history_to_curves
+from stages.core.tracking.views import plan_views
 from stages.report import main as report
 from tests.builders import (
     SIZES,
@@ -137,13 +139,34 @@ def test_every_number_has_one_name(layout: Layout) -> None:
         "mask_classes": distinct_classes(),
     }
     latency = Latency(p50_ms=101.5, p90_ms=102.5, p99_ms=103.5, mean_ms=104.5, runs=50, warmup=5)
-    write_cell(layout, MODELS[1], "int8", validation_changes=changes, benchmark_changes={"latency": latency})
+    costs = {"latency": latency, "peak_rss_bytes": 66_123_457}
+    write_cell(layout, MODELS[1], "int8", validation_changes=changes, benchmark_changes=costs)
     child = next(run for run in plan(layout).children if run.name == f"{MODELS[1]}/int8")
     by_value = defaultdict(list)
     for name, value in child.metrics.items():
         by_value[value].append(name)
     assert len(child.metrics) > 55
     assert {value: names for value, names in by_value.items() if len(names) > 1 and value % 1} == {}
+
+
+def test_every_number_is_described(layout: Layout) -> None:
+    publication = plan(layout)
+    runs = (publication.parent, *publication.trainings, *publication.children)
+    names = {name for run in runs for name in (*run.metrics, *(curve.name for curve in run.curves))}
+    assert len(names) > 70
+    assert {name for name in names if find_meaning(name) is None} == set()
+    assert find_meaning("box_class_ap_drop") != find_meaning("box_ap_drop")
+    assert "| `train/images_per_second` | images/s |" in meanings_to_markdown()
+
+
+def test_views_show_the_columns_that_have_values(layout: Layout) -> None:
+    write_json(history(masks=False), layout.variant(MODELS[1], "trained") / HISTORY_FILE)
+    views = {name: json.loads(view.state) for name, view in plan_views(plan(layout)).items()}
+    assert views["files"]["searchFilter"] == "tags.role = 'child'"
+    assert {"metrics.`box_ap`", "metrics.`mask_ap_drop`", "metrics.`size_mb`"} < set(views["files"]["selectedColumns"])
+    trainings = views["trainings"]["selectedColumns"]
+    assert {"metrics.`validation/box_ap`", "params.`train.learning_rate`"} < set(trainings)
+    assert "metrics.`validation/mask_ap`" not in trainings
 
 
 def test_what_devices_measured_goes_with_the_row(layout: Layout) -> None:
