@@ -20,6 +20,7 @@ from stages.core.results.classes import ClassCurve, ClassResults, Confusion, Ope
 from stages.core.results.conversion import Conversion, OpProof, Proof
 from stages.core.results.interface import ImageInput, Interface, PostProcessing, TensorOutput, write_interface
 from stages.core.results.kinds import Backend, Form, Precision
+from stages.core.results.preparation import PrepareReport, SplitSummary
 from stages.core.results.status import Status
 from stages.core.results.table import Row, Verdict
 from stages.core.results.training import TrainResult
@@ -350,6 +351,8 @@ def history(steps: int = 1500, every: int = 50, *, masks: bool = False) -> dict[
             "step": step,
             "total_loss": round(0.4 + 2.5 * float(np.exp(-step / 350)), 4),
             "learning_rate": round(0.01 * (1 + float(np.cos(np.pi * step / steps))), 6),
+            "images_per_second": 22.0 + step / 1000,
+            "seconds": 0.36 * step,
         }
         for step in range(every, steps + 1, every)
     ]
@@ -358,6 +361,19 @@ def history(steps: int = 1500, every: int = 50, *, masks: bool = False) -> dict[
         for step in range(500, steps + 1, 500)
     ]
     return {"train": train, "validation": validation}
+
+
+def prepare_report(*, num_train: int = 24, num_val: int = 6) -> PrepareReport:
+    sizes = {"train": num_train, "val": num_val, "test": 0}
+    splits = {
+        split: SplitSummary(
+            num_images=size, num_objects=2 * size, objects_per_class={"circle": 2 * size}, sha256=hash_value(split)
+        )
+        for split, size in sizes.items()
+    }
+    counts = {f"{kind}_{fate}": 0 for kind in ("images", "objects") for fate in ("repaired", "rejected")}
+    found = {f"{kind}_{fate}": num_train + num_val for kind in ("images", "objects") for fate in ("found", "kept")}
+    return PrepareReport(source="synthetic", **counts, **found, reasons={}, fates=(), splits=splits, sha256=SHA)
 
 
 def write_split(folder: Path, *, num_images: int = 6, seed: int = 0) -> dict[int, list[dict[str, Any]]]:
@@ -499,6 +515,7 @@ def write_project(
     layout.params.write_text(yaml.safe_dump(tree))
     objects = write_split(layout.split("val"), num_images=num_images)
     write_json(LABELS, layout.labels)
+    write_json(prepare_report(num_val=num_images), layout.prepare_report)
     for model in models:
         masks = DETECTORS[model].has_masks
         trained, exported = layout.variant(model, "trained"), layout.exported(model, "trained")

@@ -58,12 +58,11 @@ def make_origin(folder: Path, params: Path, environment: Mapping[str, str]) -> P
     return origin
 
 
-def make_clone(origin: Path, folder: Path, environment: Mapping[str, str]) -> Clone:
-    """A fresh clone with a DVC cache and a tracking store of its own."""
+def make_clone(origin: Path, folder: Path, environment: Mapping[str, str], tracking_uri: str) -> Clone:
+    """A fresh clone with a DVC cache of its own."""
     subprocess.run(["git", "clone", "--quiet", str(origin), str(folder)], check=True)
     (folder / ".venv").symlink_to(sys.prefix)
-    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
-    return Clone(folder, {**os.environ, **environment, **store})
+    return Clone(folder, {**os.environ, **environment, "MLFLOW_TRACKING_URI": tracking_uri})
 
 
 def give_results(clone: Clone, run: Path) -> None:

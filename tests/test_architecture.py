@@ -28,6 +28,7 @@ COMMANDS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.s
 AROUND_THE_DAG = {
     "cross_validate",
     "publish",
+    "follow",
     "publish_experiments",
     "promote",
     "sweep",
@@ -60,6 +61,7 @@ PACKAGE_ENTRIES = {
     "report": "reporting",
     "gate": "gating",
     "publish": "tracking",
+    "follow": "tracking",
     "run": "launching",
     "sweep": "launching",
     "promote": "promoting",

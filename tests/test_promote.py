@@ -14,8 +14,8 @@ from stages.core.base.jsonfile import write_json
 from stages.core.base.layout import Layout
 from stages.core.results.table import Metrics, Verdict
 from stages.core.tracking.model_plan import ModelPlan, encode_example
-from stages.core.tracking.plan import Publication, RunPlan
 from stages.core.tracking.publish import prepare_environment
+from stages.core.tracking.run_plan import Publication, RunPlan
 from tests import builders
 from tests.tflite_builder import build_detector
 from tests.tiny_project import write_conversion, write_tiny_project

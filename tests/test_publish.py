@@ -53,10 +53,10 @@ def test_a_dead_server_costs_a_warning_and_publishing_later_catches_up(
 
     assert main(args) == 0
     first = capfd.readouterr()
-    assert first.out == f"published to sqlite:///{layout.root}/mlflow.db: 3 runs new, 0 completed, 0 unchanged\n"
+    assert first.out == f"published to sqlite:///{layout.root}/mlflow.db: 4 runs new, 0 completed, 0 unchanged\n"
     assert first.err == ""
     assert main(args) == 0
-    assert "0 runs new, 0 completed, 3 unchanged" in capfd.readouterr().out
+    assert "0 runs new, 0 completed, 4 unchanged" in capfd.readouterr().out
     database = layout.root / "mlflow.db"
     assert tags_of(database, "gate") == {"red"}
     assert tags_of(database, "verdict") == {"pass", "fail"}

@@ -137,7 +137,7 @@ def test_history_has_every_step_once(trained: Layout) -> None:
     assert [entry["step"] for entry in history.train] == [5, 10, 15, 20]
     assert [entry["step"] for entry in history.validation] == [10, 20]
     for entry in history.train:
-        assert {"total_loss", "cls_loss", "box_loss", "learning_rate", "steps_per_second", "seconds"} <= set(entry)
+        assert {"total_loss", "cls_loss", "box_loss", "learning_rate", "images_per_second", "seconds"} <= set(entry)
     best = max(history.validation, key=lambda entry: entry["box_ap"] or 0.0)
     assert result_of(trained.root).validation["box_ap"] == best["box_ap"]
 

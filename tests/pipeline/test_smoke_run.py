@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow_server import running_server
 from retraining_clone import Clone, give_results, make_clone, make_origin
 
 from stages.core.base.hashing import hash_files
@@ -121,15 +124,46 @@ def test_running_again_does_nothing(smoke: SmokeRun) -> None:
 
 
 def test_publishing_again_adds_nothing(smoke: SmokeRun) -> None:
-    before = count_runs(smoke)
-    assert before == 1 + len(MODELS) * len(SCHEMES)
+    before = find_runs(smoke.environment["MLFLOW_TRACKING_URI"])
+    assert len(before) == count_expected_runs(smoke)
     assert smoke.call(sys.executable, "-m", "stages.publish").returncode == 0
-    assert count_runs(smoke) == before
+    assert len(find_runs(smoke.environment["MLFLOW_TRACKING_URI"])) == len(before)
 
 
-def count_runs(smoke: SmokeRun) -> int:
-    client = MlflowClient(smoke.environment["MLFLOW_TRACKING_URI"])
-    return len(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+def test_trainings_were_streamed_into_the_runs_that_publish_completed(smoke: SmokeRun) -> None:
+    published = next(line for line in smoke.output.splitlines() if line.startswith("published to"))
+    completed = int(published.split(" completed")[0].rpartition(" ")[2])
+    assert len(MODELS) <= completed <= len(list(smoke.folder.glob("models/*/*/history.json"))), published
+    for run in find_runs(smoke.environment["MLFLOW_TRACKING_URI"]):
+        if run.data.tags["role"] == "training":
+            assert {"train/total_loss", "train/learning_rate", "train/images_per_second"} < set(run.data.metrics)
+            assert run.info.status == "FINISHED"
+            assert run.data.tags["mlflow.parentRunId"]
+
+
+def test_no_two_numbers_are_always_equal_and_names_are_plain(smoke: SmokeRun) -> None:
+    by_role: dict[str, list[dict[str, float]]] = {}
+    for run in find_runs(smoke.environment["MLFLOW_TRACKING_URI"]):
+        by_role.setdefault(run.data.tags["role"], []).append(run.data.metrics)
+    assert set(by_role) == {"parent", "training", "child"}
+    for found in by_role.values():
+        names = {name for metrics in found for name in metrics}
+        assert not [name for name in names if " " in name]
+        columns = {name: [metrics.get(name) for metrics in found] for name in names}
+        # Barely trained models have zeros and whole numbers by chance.
+        told = {name: values for name, values in columns.items() if any(value and value % 1 for value in values)}
+        pairs = [pair for pair in combinations(sorted(told), 2) if told[pair[0]] == told[pair[1]]]
+        assert pairs == []
+
+
+def find_runs(uri: str) -> list[Run]:
+    client = MlflowClient(uri)
+    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+
+
+def count_expected_runs(smoke: SmokeRun) -> int:
+    """One for the state, one a training, one a row."""
+    return 1 + len(list(smoke.folder.glob("models/*/*/history.json"))) + len(MODELS) * len(SCHEMES)
 
 
 def test_a_bound_that_is_broken_turns_the_gate_red(smoke: SmokeRun) -> None:
@@ -268,24 +302,34 @@ def test_a_changed_parameter_makes_stale_what_it_can_change(smoke: SmokeRun, wha
 
 @dataclass(frozen=True)
 class Retraining:
-    """A checkout whose results CI has pushed and recorded, and a fresh clone that has pulled them."""
+    """A checkout whose results CI has pushed and recorded, and a fresh clone that has pulled them.
+
+    The clones publish to a server: the run itself has published to a file.
+    """
 
     first: Clone
     second: Clone
     recorded: str
+    server: str
 
 
 @pytest.fixture(scope="module")
-def retraining(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Retraining:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def retraining(smoke: SmokeRun, server: str, tmp_path_factory: pytest.TempPathFactory) -> Retraining:
     folder = tmp_path_factory.mktemp("retraining")
     origin = make_origin(folder, smoke.folder / "params.yaml", smoke.environment)
-    first = make_clone(origin, folder / "first", smoke.environment)
+    first = make_clone(origin, folder / "first", smoke.environment, server)
     give_results(first, smoke.folder)
     first.make("push")
     recorded = first.make("record")
-    second = make_clone(origin, folder / "second", smoke.environment)
+    second = make_clone(origin, folder / "second", smoke.environment, server)
     second.make("pull")
-    return Retraining(first, second, recorded)
+    return Retraining(first, second, recorded, server)
 
 
 def test_results_are_recorded_in_a_commit_that_starts_nothing(retraining: Retraining) -> None:
@@ -301,7 +345,7 @@ def test_results_are_recorded_in_a_commit_that_starts_nothing(retraining: Retrai
 def test_a_fresh_clone_pulls_everything_and_runs_nothing(smoke: SmokeRun, retraining: Retraining) -> None:
     said = retraining.second.make("repro")
     assert "Running stage" not in said
-    assert f"{1 + len(MODELS) * len(SCHEMES)} runs new" in said
+    assert f"published to {retraining.server}: {count_expected_runs(smoke)} runs new" in said
     for model, scheme in set(smoke.rows) - set(NOT_APPLICABLE):
         path = Path("models", "converted", model, scheme, "result.json")
         assert (retraining.second.folder / path).read_bytes() == (smoke.folder / path).read_bytes()
@@ -311,6 +355,22 @@ def test_what_is_green_is_promoted(retraining: Retraining) -> None:
     said = retraining.second.make("promote", "SCHEME=int8")
     assert all(f"smoke-{model}-int8 version 1 is champion" in said for model in MODELS)
     assert "is champion already" in retraining.second.make("promote", "SCHEME=int8", f"MODEL={MODELS[0]}")
+
+
+def test_the_server_has_the_runs_and_files_that_the_database_has(smoke: SmokeRun, retraining: Retraining) -> None:
+    local, remote = (
+        {run.info.run_name: run for run in find_runs(uri)}
+        for uri in (smoke.environment["MLFLOW_TRACKING_URI"], retraining.server)
+    )
+    assert set(local) == set(remote)
+    for name, run in local.items():
+        assert run.data.metrics == remote[name].data.metrics, name
+        shown = [[entry.dataset.digest for entry in found.inputs.dataset_inputs] for found in (run, remote[name])]
+        assert shown[0] == shown[1] != []
+    client = MlflowClient(retraining.server)
+    file = client.download_artifacts(remote[f"{MODELS[0]}/int8"].info.run_id, "model/model.tflite")
+    original = smoke.folder / "models" / "converted" / MODELS[0] / "int8" / "model.tflite"
+    assert Path(file).read_bytes() == original.read_bytes()
 
 
 def test_the_comment_has_gate_table_and_pictures(retraining: Retraining) -> None:

@@ -11,6 +11,8 @@ RESULT_FILE = "result.json"
 EXPERIMENT_FILE, HISTORY_FILE, REFINEMENT_FILE = "experiment.yaml", "history.json", "refinement.json"
 """In a folder of weights: resolved configuration, losses and AP by step, and what a refinement depends on."""
 TRAIN_LOG = "train.log"
+START_FILE, HISTORY_LINES = "training.json", "history.jsonl"
+"""In the work folder of a training in progress: what it is, and its history so far, line by line."""
 SAVED_MODEL = "saved_model"
 TFLITE_FILES: Mapping[str, str] = MappingProxyType(
     {"builtin": "model.tflite", "postprocess_op": "postprocess_op.tflite"}

@@ -14,9 +14,11 @@ from typing import Any
 from stages.core.base.jsonfile import read_json
 from stages.core.base.layout import Layout
 from stages.core.launching.experiments import capture, list_experiments
+from stages.core.launching.following import followed
 from stages.core.launching.repository import commit_start, start_repository
 from stages.core.launching.run import make_folder, project_environment, run
 from stages.core.results.table import Metrics
+from stages.core.tracking.state import EXPERIMENT_VARIABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,9 @@ def run_series(
             continue
         say(f"{name} of {len(experiments)}")
         options = [part for change in changes for part in ("-S", change)]
-        if status := run(["dvc", "exp", "run", "--name", name, *options, "report"], folder, environment):
+        with followed(folder, {**environment, EXPERIMENT_VARIABLE: name}):
+            status = run(["dvc", "exp", "run", "--name", name, *options, "report"], folder, environment)
+        if status:
             break
     if not done.keys() >= set(experiments):
         done = list_experiments(folder, all_commits=False)

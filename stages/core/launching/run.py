@@ -13,6 +13,7 @@ import yaml
 from stages.core.base.errors import MissingResultError, ParamsError, UsageError
 from stages.core.base.layout import BROUGHT_FOLDER, DEVICES_FOLDER, PARAMS_FILE, PROJECT_VARIABLE
 from stages.core.base.stopping import Stopped
+from stages.core.launching.following import followed
 from stages.core.launching.repository import DAG_FILE, commit_start, start_repository
 from stages.core.params.brought import BroughtKind
 from stages.core.params.tree import check_sections, load_params, load_yaml, parse_params
@@ -52,7 +53,8 @@ def run_pipeline(folder: Path, environment: dict[str, str]) -> int:
     """`dvc repro`; what it measured is published and shown also when the gate is red, but not when an earlier stage
     failed: the results would then be those of other parameters.
     """
-    status = run(["dvc", "repro"], folder, environment)
+    with followed(folder, environment):
+        status = run(["dvc", "repro"], folder, environment)
     if status and run(["dvc", "status", "--quiet", "--with-deps", "report"], folder, environment):
         return status
     published = run([sys.executable, "-m", "stages.publish"], folder, environment)

@@ -250,6 +250,11 @@ class PublishParams(Section):
     """Name of the MLflow experiment."""
     timeout_s: Positive = 20
     """What a dead server may cost in all."""
+    stream: bool = True
+    """Whether `make repro` sends training curves while training runs. A process of its own does, at low priority, and
+    only once there is something to send; a store that does not answer costs a warning."""
+    system_metrics: bool = False
+    """Whether the load of the machine (processor, memory, disk, network, GPU) is sent with the curves."""
 
     @field_validator("experiment")
     @classmethod

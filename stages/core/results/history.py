@@ -1,7 +1,7 @@
 """Losses and AP of a training by step, as `history.json` holds them.
 
 `history.json` is `{"train": [...], "validation": [...]}`. Every entry has `step`. Train entries hold the mean losses
-since the previous entry, `learning_rate`, `steps_per_second` and `seconds` (fitting time so far, over all resumes);
+since the previous entry, `learning_rate`, `images_per_second` and `seconds` (fitting time so far, over all resumes);
 validation entries hold `box_ap`, `mask_ap` and so on in points (None where no object of that kind exists).
 """
 

@@ -1,6 +1,7 @@
 """What a training leaves behind."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from stages.core.results.status import Status
 
@@ -63,6 +64,27 @@ class InitRecord:
     classes: tuple[str, ...]
     notes: tuple[str, ...]
     unused: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStart:
+    """A training in progress, for whoever looks at its work folder (`training.json`).
+
+    Attributes:
+      model, variant: Which weights it makes.
+      config_sha256, data_sha256: As in `TrainResult`.
+      pid: The process that trains.
+      settings: How it trains: all of `train.<model>`, resolved.
+      refinement: What else it depends on, as in refinement.json; empty for a first training.
+    """
+
+    model: str
+    variant: str
+    config_sha256: str
+    data_sha256: str
+    pid: int = 0
+    settings: dict[str, Any]
+    refinement: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

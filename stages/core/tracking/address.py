@@ -19,6 +19,11 @@ UI_ADDRESS = "http://127.0.0.1:5000"
 ARTIFACTS_FOLDER = "mlartifacts"
 """Beside a SQLite store: the files of its runs."""
 
+VIEW_TAG = "mlflow.sharedViewState."
+"""With a view's name behind it: the tag of an experiment that holds a view of MLflow's UI."""
+FILES_VIEW, TRAININGS_VIEW = "files", "trainings"
+"""The views that `publish` gives an experiment."""
+
 _SQLITE = "sqlite:///"
 
 
@@ -87,22 +92,27 @@ def artifact_root(uri: str) -> str | None:
 def runs_page(uri: str, experiment: str) -> str:
     """Address of an experiment's table of runs in MLflow's UI; of the UI itself where the experiment is not known yet.
 
-    MLflow opens an experiment on an overview that is empty for trainings.
+    MLflow opens an experiment on an overview that is empty for trainings, and a table without numbers.
 
     Args:
       uri: Tracking store: a server, or a SQLite file that `make ui` serves.
     """
     if not uri.startswith(_SQLITE):
         return uri if uri.startswith(("http:", "https:")) else UI_ADDRESS
-    path, found = sqlite_path(uri), None
+    path, found, view = sqlite_path(uri), None, None
     if path.is_file():
         try:
             with closing(sqlite3.connect(path)) as database:
                 query = "SELECT experiment_id FROM experiments WHERE name = ?"
                 found = database.execute(query, (experiment,)).fetchone()
+                query = "SELECT 1 FROM experiment_tags WHERE experiment_id = ? AND key = ?"
+                view = found and database.execute(query, (found[0], VIEW_TAG + FILES_VIEW)).fetchone()
         except sqlite3.Error:
-            found = None
-    return f"{UI_ADDRESS}/#/experiments/{found[0]}/runs" if found else UI_ADDRESS
+            pass
+    if not found:
+        return UI_ADDRESS
+    chosen = f"&viewStateShareKey={FILES_VIEW}" if view else ""
+    return f"{UI_ADDRESS}/#/experiments/{found[0]}/runs?workflowType=machine_learning{chosen}"
 
 
 def hide_password(uri: str) -> str:

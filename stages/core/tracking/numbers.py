@@ -52,7 +52,17 @@ def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
     numbers |= device_numbers(row)
     if cell.proof:
         numbers |= {"proof/int8_macs_fraction": cell.proof.int8_macs_fraction, "proof/macs": cell.proof.macs}
-    return {clean_name(name): float(value) for name, value in numbers.items() if _is_number(value)}
+    return {
+        clean_name(name): value
+        for name, value in in_megabytes({k: float(v) for k, v in numbers.items() if _is_number(v)}).items()
+    }
+
+
+def in_megabytes(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Bytes (`size_bytes`) as megabytes of 10^6 (`size_mb`), as the report and the gate state them."""
+    sizes = {name: value for name, value in numbers.items() if name.endswith("_bytes")}
+    others = {name: value for name, value in numbers.items() if name not in sizes}
+    return others | {f"{name.removesuffix('_bytes')}_mb": value / 1e6 for name, value in sizes.items()}
 
 
 def device_numbers(row: Row) -> dict[str, float]:

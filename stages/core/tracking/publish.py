@@ -11,14 +11,15 @@ from multiprocessing.connection import Connection
 from stages.core.base.processes import ChildProcess, ProcessTimeoutError
 from stages.core.tracking.address import hide_password, is_local, probe_store
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
-from stages.core.tracking.plan import Publication
+from stages.core.tracking.run_plan import Publication
 
 SWITCHES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Nothing is sent to third parties, and nothing that is loaded is unpickled."""
+"""Nothing is sent to third parties, nothing that is loaded is unpickled, and MLflow prints no addresses."""
 
 PROBE_SHARE, SILENCE_SHARE = 0.25, 0.5
 """Shares of the time a dead server may cost: for one question, and for falling silent in the middle. The rest is

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import mlflow
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlflow.utils.validation import (
     MAX_METRICS_PER_BATCH,
     MAX_PARAM_VAL_LENGTH,
@@ -23,15 +24,16 @@ from mlflow.utils.validation import (
 from stages.core.base.errors import UserError
 from stages.core.base.hashing import hash_file, hash_value
 from stages.core.tracking.address import is_local
+from stages.core.tracking.data_sets import DataSet
+from stages.core.tracking.experiment import describe_experiment, open_experiment
 from stages.core.tracking.model_store import log_model
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
-from stages.core.tracking.plan import Publication, RunPlan
 from stages.core.tracking.registry import register_challenger
+from stages.core.tracking.run_plan import Publication, RunPlan
+from stages.core.tracking.views import plan_views, views_to_tags
 
 KEY_TAG, CONTENT_TAG, PARENT_TAG = "run_key", "published_sha256", "mlflow.parentRunId"
 FILES_TAG = "published_files_sha256"
-KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
-"""Opens the experiment on its runs: MLflow's UI takes an experiment of unknown kind for one about language models."""
 CUT = "…"
 MODEL_ALLOWANCE = 4_000_000
 """Bytes that logging a model takes as long as, beside its file: its code, a trial run, some requests."""
@@ -59,7 +61,9 @@ class Session:
 
 
 def publish_runs(publication: Publication, uri: str, progress: Progress = lambda upload: None) -> Outcome:
-    """Makes the parent run and its children, or completes what an earlier attempt left unfinished.
+    """Makes the parent run and those below it, or completes what an earlier attempt or a stream left unfinished.
+
+    The run of a training stays below the parent that it was first published with.
 
     Args:
       uri: Tracking store.
@@ -71,10 +75,13 @@ def publish_runs(publication: Publication, uri: str, progress: Progress = lambda
     """
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
-        session = Session(client, publication.experiment, open_experiment(client, publication), progress)
+        experiment_id = open_experiment(client, publication.experiment, publication.artifact_root)
+        session = Session(client, publication.experiment, experiment_id, progress)
+        progress(0)
+        describe_experiment(client, experiment_id, views_to_tags(plan_views(publication)))
         progress(0)
         parent_id, outcome = publish_run(session, publication.parent, parent_id=None)
-        for child in publication.children:
+        for child in (*publication.trainings, *publication.children):
             child_id, done = publish_run(session, child, parent_id=parent_id)
             finish_run(session, child_id, child)
             outcome += done
@@ -96,27 +103,6 @@ def publish_runs(publication: Publication, uri: str, progress: Progress = lambda
     return outcome
 
 
-def open_experiment(client: mlflow.MlflowClient, publication: Publication) -> str:
-    """Id of the experiment, made where there is none.
-
-    Raises:
-      UserError: if it was deleted: runs in it would be invisible.
-      TrackingUnavailableError: if what answers is no MLflow.
-    """
-    name = publication.experiment
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return str(client.create_experiment(name, publication.artifact_root, tags={KIND_TAG: KIND}))
-    if not found.experiment_id:
-        raise TrackingUnavailableError("the answer to the first question names no experiment: is this MLflow's server?")
-    if found.lifecycle_stage != "active":
-        raise UserError(
-            f"publish.experiment: {name!r} was deleted in MLflow; restore it (`mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}`) or choose another name"
-        )
-    return str(found.experiment_id)
-
-
 def publish_run(session: Session, plan: RunPlan, *, parent_id: str | None) -> tuple[str, Outcome]:
     """Finds or makes one run, and gives it everything it does not have yet.
 
@@ -131,6 +117,9 @@ def publish_run(session: Session, plan: RunPlan, *, parent_id: str | None) -> tu
         run = session.client.create_run(session.experiment_id, start_time=began_ms, run_name=plan.name, tags=tags)
     else:
         run = found
+        if parent_id and PARENT_TAG not in run.data.tags:
+            session.client.set_tag(run.info.run_id, PARENT_TAG, parent_id)
+            session.progress(0)
     was_complete = CONTENT_TAG in run.data.tags
     fill_run(session, run, plan, timestamp_ms=int(time.time() * 1000) if was_complete else run.info.start_time)
     session.client.set_tag(run.info.run_id, CONTENT_TAG, plan.content_sha256)
@@ -162,6 +151,7 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
     for tag_batch in batched(tags, MAX_PARAMS_TAGS_PER_BATCH):
         client.log_batch(run_id, tags=tag_batch)
         session.progress(0)
+    log_data_sets(session, run, plan.data_sets)
     model_id = None
     if plan.model is not None:
         session.progress(count_bytes(plan.model.folder) + MODEL_ALLOWANCE)
@@ -177,7 +167,11 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
             )
         session.progress(0)
     known = run.data.metrics if CONTENT_TAG in run.data.tags else {}
-    for metric_batch in batched(plan_to_metrics(plan, timestamp_ms, known, model_id), MAX_METRICS_PER_BATCH):
+    metrics = (
+        *numbers_to_metrics(plan, timestamp_ms, known, model_id),
+        *curves_to_metrics(plan, run.info.start_time, known),
+    )
+    for metric_batch in batched(metrics, MAX_METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=metric_batch)
         session.progress(0)
     files = hash_artifacts(plan.artifacts)
@@ -195,9 +189,9 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
 
 def finish_run(session: Session, run_id: str, plan: RunPlan) -> None:
     """Ends a run, as failed where the gate is red: a red row is published, and it shows."""
-    status = "FAILED" if plan.failed else "FINISHED"
-    if session.client.get_run(run_id).info.status != status:
-        session.client.set_terminated(run_id, status)
+    status, info = "FAILED" if plan.failed else "FINISHED", session.client.get_run(run_id).info
+    if info.status != status:
+        session.client.set_terminated(run_id, status, info.end_time or info.start_time + int(plan.seconds * 1000))
     session.progress(0)
 
 
@@ -210,10 +204,10 @@ def hash_artifacts(artifacts: Sequence[tuple[Path, str]]) -> str:
     return hash_value(found)
 
 
-def plan_to_metrics(
+def numbers_to_metrics(
     plan: RunPlan, timestamp_ms: int, known: Mapping[str, float], model_id: str | None = None
 ) -> Iterator[Metric]:
-    """Numbers at step 0, which are those of the run's model too, and every point of every curve at its own step.
+    """Numbers at step 0, which are those of the run's model too.
 
     Args:
       known: Latest values of a run that was complete: what is the same is not sent again, which would double it.
@@ -221,11 +215,35 @@ def plan_to_metrics(
     for name, value in plan.metrics.items():
         if known.get(name) != value:
             yield Metric(name, value, timestamp_ms, 0, model_id=model_id)
+
+
+def curves_to_metrics(plan: RunPlan, began_ms: int, known: Mapping[str, float]) -> Iterator[Metric]:
+    """Every point of every curve at its own step and time.
+
+    The time is that of the training, not of sending: points that were streamed are the same here, and MLflow keeps what
+    is sent twice once.
+    """
     for curve in plan.curves:
         if curve.points and known.get(curve.name) == curve.points[-1][1]:
             continue
         for step, value in curve.points:
-            yield Metric(curve.name, value, timestamp_ms, step)
+            yield Metric(curve.name, value, began_ms + int(plan.clock.get(step, 0.0) * 1000), step)
+
+
+def log_data_sets(session: Session, run: Run, data_sets: Sequence[DataSet]) -> None:
+    """Notes what a run was made from or measured on, once."""
+    known = {(entry.dataset.name, entry.dataset.digest) for entry in run.inputs.dataset_inputs}
+    inputs = [
+        DatasetInput(
+            Dataset(data.name, data.digest, "local", data.source, profile=data.profile),
+            [InputTag(MLFLOW_DATASET_CONTEXT, data.context)],
+        )
+        for data in data_sets
+        if (data.name, data.digest) not in known
+    ]
+    if inputs:
+        session.client.log_inputs(run.info.run_id, inputs)
+        session.progress(0)
 
 
 def count_bytes(path: Path) -> int:

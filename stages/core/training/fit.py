@@ -116,9 +116,11 @@ class LoopWatch:
         length: TrainingLength,
         *,
         section: str,
+        batch_size: int,
     ) -> None:
-        """Sets where losses go, and the section of params.yaml that advice is about."""
+        """Sets where losses go, the section of params.yaml that advice is about, and how many images a step takes."""
         self._history, self._view, self._interrupts, self._section = history, view, interrupts, section
+        self._batch_size = batch_size
         self._length = length
         self._seconds, self._last_step = history.seconds, 0
         self._last_time = time.monotonic()
@@ -139,7 +141,7 @@ class LoopWatch:
         rate = (step - self._last_step) / max(elapsed, 1e-9)
         self._seconds += elapsed
         self._last_step = step
-        entry: Entry = {"step": step, **values, "steps_per_second": rate, "seconds": self._seconds}
+        entry: Entry = {"step": step, **values, "images_per_second": rate * self._batch_size, "seconds": self._seconds}
         self._history.append("train", entry)
         self._length.update(step, self._seconds)
         self._view.advance(

@@ -6,6 +6,7 @@ entry, the finished folder before the work folder is removed.
 
 import copy
 import logging
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,8 +20,10 @@ from stages.core.base.jsonfile import read_json, write_json
 from stages.core.base.layout import (
     EXPERIMENT_FILE,
     HISTORY_FILE,
+    HISTORY_LINES,
     REFINEMENT_FILE,
     RESULT_FILE,
+    START_FILE,
     TRAIN_LOG,
     Layout,
 )
@@ -32,7 +35,7 @@ from stages.core.detectors.build import (
 from stages.core.detectors.data import TrainingData
 from stages.core.params.training import TrainSettings
 from stages.core.results.history import write_history
-from stages.core.results.training import InitRecord, TrainResult
+from stages.core.results.training import InitRecord, TrainingStart, TrainResult
 from stages.core.tables.detectors import Detector
 from stages.core.training.advice import advise, read_empty_classes
 from stages.core.training.anchor_check import check_anchors
@@ -92,9 +95,10 @@ def train_detector(
 def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
     run = job.folder / "run"
     run.mkdir(exist_ok=True)
+    write_json(_start(job), job.folder / START_FILE)
     step, notes = settle_checkpoints(run)
     notes += settle_best(run / "best", newest=step or 0)
-    history = HistoryLog(job.folder / "history.jsonl")
+    history = HistoryLog(job.folder / HISTORY_LINES)
     history.rewind(step or 0)
     view = open_view(log.terminal, name=job.detector.name, total=job.config.trainer.train_steps, done=step or 0)
     empty_classes = read_empty_classes(job.layout.annotations("train"))
@@ -106,7 +110,8 @@ def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
             view.note(f"going on from step {step} ({run})")
         with Interrupts() as interrupts:
             setup = make_setup(job)
-            watch = LoopWatch(history, view, interrupts, setup.length, section=job.section)
+            batch_size = job.config.task.train_data.global_batch_size
+            watch = LoopWatch(history, view, interrupts, setup.length, section=job.section, batch_size=batch_size)
             config = _runtime_config(job, resumed_step=step or 0)
             runner = _create_runner(job, config, run, setup, watch, resumed_step=step or 0)
             if step is None:
@@ -120,6 +125,19 @@ def _train(job: TrainingJob, log: OutputLog) -> TrainResult:
         return result
     finally:
         view.close()
+
+
+def _start(job: TrainingJob) -> TrainingStart:
+    """What the training is, for whoever watches it."""
+    return TrainingStart(
+        model=job.detector.name,
+        variant=job.variant,
+        config_sha256=job.key,
+        data_sha256=job.data.sha256,
+        pid=os.getpid(),
+        settings=job.settings.model_dump(mode="json"),
+        refinement={} if job.refinement is None else dict(job.refinement.key),
+    )
 
 
 def _notes_on_data(job: TrainingJob, empty_classes: Sequence[str]) -> list[str]:

@@ -118,6 +118,10 @@ def test_the_page_of_the_runs(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT)")
         database.execute("INSERT INTO experiments VALUES (0, 'Default'), (7, 'detectors')")
-    assert runs_page(uri, "detectors") == f"{UI_ADDRESS}/#/experiments/7/runs"
+    assert runs_page(uri, "detectors") == f"{UI_ADDRESS}/#/experiments/7/runs?workflowType=machine_learning"
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("CREATE TABLE experiment_tags (key TEXT, value TEXT, experiment_id INTEGER)")
+        database.execute("INSERT INTO experiment_tags VALUES ('mlflow.sharedViewState.files', '{}', 7)")
+    assert runs_page(uri, "detectors").endswith("/runs?workflowType=machine_learning&viewStateShareKey=files")
     assert runs_page(uri, "smoke") == UI_ADDRESS
     assert runs_page("http://host:5000", "detectors") == "http://host:5000"

@@ -29,8 +29,8 @@ from stages.core.predicting.requests import detections_to_answer
 from stages.core.running.open import open_runner
 from stages.core.tracking.model_plan import CODE_FILE, ROOT, ModelPlan, encode_example, find_modules
 from stages.core.tracking.outcome import Outcome
-from stages.core.tracking.plan import Publication, RunPlan
 from stages.core.tracking.publish import prepare_environment
+from stages.core.tracking.run_plan import Publication, RunPlan
 from tests.core.running.test_openvino_runner import build_ir
 from tests.tflite_builder import build_segmenter
 from tests.tiny_project import LABELS, tiny_interface, write_artifact

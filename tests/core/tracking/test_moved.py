@@ -9,8 +9,8 @@ import pytest
 
 from stages.core.tracking.address import artifact_root, resolve_uri
 from stages.core.tracking.moved import settle_moved
-from stages.core.tracking.plan import Publication
 from stages.core.tracking.publish import prepare_environment
+from stages.core.tracking.run_plan import Publication
 from tests.builders import AWKWARD
 from tests.core.tracking.test_store import empty_database, run_plan
 

@@ -1,3 +1,4 @@
+import json
 import math
 from collections import defaultdict
 from dataclasses import fields, replace
@@ -10,23 +11,35 @@ from mlflow.utils.validation import _validate_metric_name
 
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.jsonfile import read_json, write_json
-from stages.core.base.layout import RESULT_FILE, Layout
+from stages.core.base.layout import HISTORY_FILE, REFINEMENT_FILE, RESULT_FILE, Layout
+from stages.core.params.steps import PrepareParams
 from stages.core.params.tree import load_params
 from stages.core.results.benchmark import Latency
 from stages.core.results.classes import ClassCurve, ClassResults, OperatingPoint
 from stages.core.results.conversion import Conversion
 from stages.core.results.device import DeviceCost, DeviceFile
+from stages.core.results.history import Entry, History
+from stages.core.results.preparation import PrepareReport
 from stages.core.results.status import Status
 from stages.core.results.training import InitializedPart, InitRecord
 from stages.core.results.validation import AveragePrecision, Parity
-from stages.core.tracking.numbers import class_keys
-from stages.core.tracking.plan import Publication, clean_name, flatten, plan_publication
+from stages.core.tracking.data_sets import plan_data_sets
+from stages.core.tracking.metric_names import find_meaning, meanings_to_markdown
+from stages.core.tracking.numbers import class_keys, clean_name
+from stages.core.tracking.plan import plan_publication
+from stages.core.tracking.run_plan import Publication
+from stages.core.tracking.settings import flatten
 from stages.core.tracking.state import read_state
+from stages.core.tracking.training_runs import history_to_curves
+from stages.core.tracking.views import plan_views
 from stages.report import main as report
 from tests.builders import (
+    SIZES,
     Accuracy,
     average_precision,
     class_results,
+    history,
+    prepare_report,
     train_result,
     write_cell,
     write_dvc_lock,
@@ -82,6 +95,8 @@ def test_a_child_carries_its_numbers_files_and_settings(layout: Layout) -> None:
     assert child.metrics["latency/p99_ms"] == 14.0
     assert child.metrics["parity/worst_sqnr_db"] == 22.5
     assert child.metrics["proof/int8_macs_fraction"] == 0.998
+    assert child.metrics["size_mb"] == pytest.approx(SIZES["int8"] / 1e6)
+    assert not [name for name in child.metrics if name.endswith("_bytes")]
     assert not {"mask_ap", "box/ap_large"} & set(child.metrics), "what was not measured is not a number"
     assert child.params["train.steps"] == "900"
     assert child.params["train.batch_size"] == "4"
@@ -124,13 +139,34 @@ def test_every_number_has_one_name(layout: Layout) -> None:
         "mask_classes": distinct_classes(),
     }
     latency = Latency(p50_ms=101.5, p90_ms=102.5, p99_ms=103.5, mean_ms=104.5, runs=50, warmup=5)
-    write_cell(layout, MODELS[1], "int8", validation_changes=changes, benchmark_changes={"latency": latency})
+    costs = {"latency": latency, "peak_rss_bytes": 66_123_457}
+    write_cell(layout, MODELS[1], "int8", validation_changes=changes, benchmark_changes=costs)
     child = next(run for run in plan(layout).children if run.name == f"{MODELS[1]}/int8")
     by_value = defaultdict(list)
     for name, value in child.metrics.items():
         by_value[value].append(name)
     assert len(child.metrics) > 55
     assert {value: names for value, names in by_value.items() if len(names) > 1 and value % 1} == {}
+
+
+def test_every_number_is_described(layout: Layout) -> None:
+    publication = plan(layout)
+    runs = (publication.parent, *publication.trainings, *publication.children)
+    names = {name for run in runs for name in (*run.metrics, *(curve.name for curve in run.curves))}
+    assert len(names) > 70
+    assert {name for name in names if find_meaning(name) is None} == set()
+    assert find_meaning("box_class_ap_drop") != find_meaning("box_ap_drop")
+    assert "| `train/images_per_second` | images/s |" in meanings_to_markdown()
+
+
+def test_views_show_the_columns_that_have_values(layout: Layout) -> None:
+    write_json(history(masks=False), layout.variant(MODELS[1], "trained") / HISTORY_FILE)
+    views = {name: json.loads(view.state) for name, view in plan_views(plan(layout)).items()}
+    assert views["files"]["searchFilter"] == "tags.role = 'child'"
+    assert {"metrics.`box_ap`", "metrics.`mask_ap_drop`", "metrics.`size_mb`"} < set(views["files"]["selectedColumns"])
+    trainings = views["trainings"]["selectedColumns"]
+    assert {"metrics.`validation/box_ap`", "params.`train.learning_rate`"} < set(trainings)
+    assert "metrics.`validation/mask_ap`" not in trainings
 
 
 def test_what_devices_measured_goes_with_the_row(layout: Layout) -> None:
@@ -161,10 +197,10 @@ def test_what_devices_measured_goes_with_the_row(layout: Layout) -> None:
     assert after.children[0].content_sha256 == before.children[0].content_sha256
 
 
-def test_the_parent_carries_curves_report_and_pictures(layout: Layout) -> None:
+def test_the_parent_carries_report_and_pictures(layout: Layout) -> None:
     parent = plan(layout).parent
-    curves = {curve.name: curve.points for curve in parent.curves}
-    assert [step for step, _ in curves["retinanet_mobiledet_edgetpu/trained/validation/box_ap"]] == [500, 1000, 1500]
+    assert parent.curves == (), "they belong to the trainings"
+    assert parent.metrics == {"rows": 4.0, "rows_red": 0.0}
     assert parent.tags["gate"] == "green"
     assert parent.params["train.common.steps"] == "900"
     names = {f"{folder}/{path.name}" for path, folder in parent.artifacts}
@@ -176,7 +212,76 @@ def test_the_parent_carries_curves_report_and_pictures(layout: Layout) -> None:
     } < names
 
 
-def test_the_parent_says_what_a_training_started_from(layout: Layout) -> None:
+def test_each_training_has_a_run_with_its_curves(layout: Layout) -> None:
+    write_json(train_result(variant="qat", seconds=60.0), layout.variant(MODELS[0], "qat") / RESULT_FILE)
+    write_json(history(300, 100), layout.variant(MODELS[0], "qat") / HISTORY_FILE)
+    write_json({"symmetric": True}, layout.variant(MODELS[0], "qat") / REFINEMENT_FILE)
+    first, refined, second = plan(layout).trainings
+    assert [run.name for run in (first, refined, second)] == [
+        f"{MODELS[0]}/trained", f"{MODELS[0]}/qat", f"{MODELS[1]}/trained",
+    ]  # fmt: skip
+    curves = {curve.name: curve.points for curve in first.curves}
+    assert [step for step, _ in curves["validation/box_ap"]] == [500, 1000, 1500]
+    assert {curve.name for curve in refined.curves} == set(curves) - {"validation/box_ap"}, "one name in all trainings"
+    assert {"train/total_loss", "train/learning_rate", "train/images_per_second"} < set(curves)
+    assert (first.clock[500], first.clock[1500]) == (180.0, 540.0)
+    assert first.params["train.batch_size"] == "4"
+    assert (refined.params["train.steps"], refined.params["refinement.symmetric"]) == ("100", "true")
+    assert first.tags["mlflow.note.content"] == "box_ap 66.6 on val, weights of step 1500 of 1500"
+    assert (first.seconds, refined.seconds) == (540.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        ({"total_loss": 2.0, "model_loss": 2.0, "training_loss": 2.0}, {"train/total_loss"}),
+        ({"total_loss": 2.0, "model_loss": 1.9}, {"train/total_loss", "train/model_loss"}),
+        ({"steps_per_second": 2.0, "learning_rate": 0.1}, {"train/learning_rate"}),
+    ],
+)
+def test_a_number_of_a_training_is_one_curve(entry: Entry, names: set[str]) -> None:
+    found = History(train=({"step": 5, **entry},), validation=({"step": 5, "validation_loss": 3.0},))
+    assert {curve.name for curve in history_to_curves(found)} == {*names, "validation/total_loss"}
+
+
+def test_a_training_is_known_by_what_it_is_and_when_it_began(layout: Layout) -> None:
+    folder = layout.variant(MODELS[0], "trained")
+    before = plan(layout).trainings[0]
+    write_dvc_lock(layout, state="two")
+    assert plan(layout).trainings[0].key == before.key, "the same training in another state of the project"
+    tree = json.loads((folder / HISTORY_FILE).read_text())
+    tree["train"][0]["seconds"] += 0.001
+    write_json(tree, folder / HISTORY_FILE)
+    assert plan(layout).trainings[0].key != before.key, "trained again"
+
+
+def test_runs_name_their_data(layout: Layout) -> None:
+    publication = plan(layout)
+    shown = {
+        kind: [(data.name, data.context) for data in run.data_sets]
+        for kind, run in (
+            ("parent", publication.parent), ("training", publication.trainings[0]), ("child", publication.children[0]),
+        )
+    }  # fmt: skip
+    assert shown == {
+        "parent": [("synthetic/train", "training"), ("synthetic/val", "evaluation")],
+        "training": [("synthetic/train", "training"), ("synthetic/val", "validation")],
+        "child": [("synthetic/val", "evaluation")],
+    }
+    (data,) = publication.children[0].data_sets
+    prepared = read_json(PrepareReport, layout.prepare_report).splits["val"]
+    assert prepared.sha256.startswith(data.digest)
+    assert len(data.digest) == 32
+    assert json.loads(data.profile) == {"num_images": 6, "num_objects": 12, "objects_per_class": {"circle": 12}}
+
+
+def test_data_is_called_after_its_folder() -> None:
+    params = PrepareParams(source="voc", path="data/raw/bccd")
+    names = [data.name for data in plan_data_sets(prepare_report(), params, ("train", "val", "test"))]
+    assert names == ["bccd/train", "bccd/val"], "a split without images is no data set"
+
+
+def test_the_run_of_a_training_says_what_it_started_from(layout: Layout) -> None:
     record = InitRecord(
         source="zoo:ssdlite_mobiledet_edgetpu",
         kind="Object Detection API TF1 checkpoint",
@@ -191,14 +296,14 @@ def test_the_parent_says_what_a_training_started_from(layout: Layout) -> None:
     )  # fmt: skip
     folder = layout.variant("retinanet_mobiledet_edgetpu", "trained")
     write_json(train_result(initialization=record), folder / RESULT_FILE)
-    parent = plan(layout).parent
-    path = "retinanet_mobiledet_edgetpu/trained/init"
-    assert (parent.metrics[f"{path}/backbone/loaded"], parent.metrics[f"{path}/head__class_/variables"]) == (285, 15)
-    assert parent.tags["init.retinanet_mobiledet_edgetpu"] == (
+    first, other = plan(layout).trainings
+    assert (first.metrics["init/backbone/loaded"], first.metrics["init/head__class_/variables"]) == (285, 15)
+    assert first.tags["init"] == (
         "zoo:ssdlite_mobiledet_edgetpu (Object Detection API TF1 checkpoint): backbone 285 of 285; head (class) 0 of 15"
     )
-    assert (folder / RESULT_FILE, "trainings/retinanet_mobiledet_edgetpu/trained") in parent.artifacts
-    assert not any(name.startswith("maskrcnn_mobiledet/trained/init") for name in parent.metrics)
+    assert first.artifacts == ((folder / RESULT_FILE, "training"),)
+    assert other.artifacts == ()
+    assert other.metrics == {"best_step": 1500.0}
 
 
 def test_a_red_gate_is_planned_as_red(layout: Layout) -> None:

@@ -12,8 +12,8 @@ import pytest
 from stages.core.base.errors import UserError
 from stages.core.base.processes import ChildProcess, ProcessFailedError
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
-from stages.core.tracking.plan import Publication, RunPlan
 from stages.core.tracking.publish import SLOWEST_UPLOAD, _wait, publish_in_time
+from stages.core.tracking.run_plan import Publication, RunPlan
 
 RUN = RunPlan(name="r", key="k", content_sha256="c", params={}, metrics={}, tags={}, artifacts=(), failed=False)
 PUBLICATION = Publication(experiment="detectors", artifact_root=None, parent=RUN, children=())

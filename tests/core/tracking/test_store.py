@@ -7,9 +7,10 @@ import pytest
 
 from stages.core.base.errors import UserError
 from stages.core.reporting.curves import Curve
+from stages.core.tracking.data_sets import DataSet
 from stages.core.tracking.outcome import Outcome
-from stages.core.tracking.plan import Publication, RunPlan
 from stages.core.tracking.publish import prepare_environment
+from stages.core.tracking.run_plan import Publication, RunPlan
 
 prepare_environment(timeout_s=20)
 mlflow = pytest.importorskip("mlflow")
@@ -170,4 +171,47 @@ def test_a_changed_file_is_sent(uri: str, publication: Publication, tmp_path: Pa
 def test_a_duration_is_that_of_the_work(uri: str, publication: Publication) -> None:
     store.publish_runs(replace(publication, parent=replace(publication.parent, seconds=600.0), children=()), uri)
     info = runs_of(uri)["parent"].info
-    assert 600_000 <= info.end_time - info.start_time < 660_000
+    assert info.end_time - info.start_time == 600_000
+
+
+def test_data_sets_are_noted_once(uri: str, publication: Publication) -> None:
+    data = DataSet(name="bccd/val", digest="5" * 32, context="evaluation", source="{}", profile='{"num_images": 72}')
+    child = replace(publication.children[0], data_sets=(data,))
+    for content in ("one", "two"):
+        store.publish_runs(replace(publication, children=(replace(child, content_sha256=content),)), uri)
+    (found,) = runs_of(uri)["m/float32"].inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest, found.dataset.profile) == (data.name, data.digest, data.profile)
+    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "evaluation")]
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiments = [client.get_experiment_by_name("detectors").experiment_id]
+    filtered = client.search_runs(experiments, "dataset.name = 'bccd/val' AND dataset.digest = '" + "5" * 32 + "'")
+    assert [run.info.run_name for run in filtered] == ["m/float32"]
+
+
+def test_the_experiment_says_what_its_numbers_are_unless_the_user_does(uri: str, publication: Publication) -> None:
+    client = mlflow.MlflowClient(tracking_uri=uri)
+
+    def tags() -> dict[str, str]:
+        store.publish_runs(publication, uri)
+        return dict(client.get_experiment_by_name("detectors").tags)
+
+    first = tags()
+    assert "| `box_ap` | points |" in first["mlflow.note.content"]
+    assert "box_ap" in first["mlflow.sharedViewState.files"]
+    client.set_experiment_tag(client.get_experiment_by_name("detectors").experiment_id, "mlflow.note.content", "Ours")
+    assert tags()["mlflow.note.content"] == "Ours"
+
+
+def test_a_training_stays_below_its_first_state(uri: str, publication: Publication) -> None:
+    training = run_plan("m/trained", seconds=60.0, curves=publication.parent.curves, clock={1: 0.5, 2500: 59.0})
+    first = replace(publication, trainings=(training,), children=())
+    store.publish_runs(first, uri)
+    second = replace(first, parent=run_plan("another state"))
+    assert store.publish_runs(second, uri) == Outcome(created=1, unchanged=1)
+    runs, client = runs_of(uri), mlflow.MlflowClient(tracking_uri=uri)
+    run = runs["m/trained"]
+    assert run.data.tags["mlflow.parentRunId"] == runs["parent"].info.run_id
+    assert run.info.end_time - run.info.start_time == 60_000
+    points = client.get_metric_history(run.info.run_id, "m/train/total_loss")
+    times = {point.step: point.timestamp - run.info.start_time for point in points}
+    assert (times[1], times[2500]) == (500, 59_000)

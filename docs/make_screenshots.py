@@ -1,0 +1,264 @@
+"""Takes the pictures of docs/tracking.md in headless Chromium, and checks that they show what the page says.
+
+    python docs/make_screenshots.py --uri sqlite:///mlflow.db --experiment demo
+
+Starts `mlflow server` on the store, opens the pages, waits until names, columns and curves are there, and writes PNGs
+of few colours. Ends with status 1 where something is not on its page. Needs Chromium
+(Debian: `apt-get install chromium`).
+"""
+
+import argparse
+import base64
+import fcntl
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+PATIENCE_S = 60.0
+COLOURS = 64
+LINES = "document.querySelectorAll('.js-plotly-plot .scatterlayer .js-line').length"
+"""How many curves a page shows."""
+CLOSE_ASSISTANT = "document.querySelector('[data-component-id=\"mlflow.assistant.chat_panel.close\"]')?.click()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """One picture.
+
+    Attributes:
+      name: Of the file.
+      page: Behind `#/experiments/<id>/`; `{training}` is the id of the training's run.
+      texts: What must be readable on it.
+      curves: How many curves it must show at least.
+    """
+
+    name: str
+    page: str
+    texts: Sequence[str]
+    curves: int = 0
+    height: int = 620
+
+
+def shots(model: str) -> tuple[Shot, ...]:
+    """What docs/tracking.md shows, of the runs of a model."""
+    return (
+        Shot(
+            name="files",
+            page="runs?workflowType=machine_learning&viewStateShareKey=files",
+            texts=(
+                f"{model}/float32",
+                f"{model}/int8",
+                "box_ap",
+                "box_ap_drop",
+                "latency_p50_ms",
+                "size_mb",
+                "verdict",
+            ),
+        ),
+        Shot(
+            name="trainings",
+            page="runs?workflowType=machine_learning&viewStateShareKey=trainings",
+            texts=(f"{model}/trained", "validation/box_ap", "train/images_per_second", "train.learning_rate"),
+        ),
+        Shot(
+            name="curves",
+            page="runs/{training}/model-metrics?workflowType=machine_learning",
+            texts=(f"{model}/trained", "total_loss", "learning_rate", "images_per_second"),
+            curves=4,
+            height=1000,
+        ),
+    )
+
+
+class Browser:
+    """Headless Chromium, spoken to through a pipe; a context manager."""
+
+    def __init__(self, program: str) -> None:
+        """Sets the program."""
+        self._program, self._last_id, self._session = program, 0, ""
+
+    def __enter__(self) -> Self:
+        self._profile = tempfile.TemporaryDirectory(prefix="chromium-")
+        to_child, self._writer = os.pipe()
+        self._reader, from_child = os.pipe()
+        # Chromium reads commands from descriptor 3 and answers on 4.
+        ends = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_child, from_child)]
+        self._process = subprocess.Popen(
+            [
+                self._program, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu",
+                "--hide-scrollbars", f"--user-data-dir={self._profile.name}",
+            ],
+            preexec_fn=lambda: [os.dup2(end, 3 + place) for place, end in enumerate(ends)] and None,
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        for end in (to_child, from_child, *ends):
+            os.close(end)
+        self._rest = b""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.wait()
+        for end in (self._reader, self._writer):
+            os.close(end)
+        self._profile.cleanup()
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """The answer to a command of the DevTools protocol."""
+        self._last_id += 1
+        message: dict[str, Any] = {"id": self._last_id, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._writer, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self._rest:
+                if not (some := os.read(self._reader, 1 << 20)):
+                    raise RuntimeError("Chromium ended")
+                self._rest += some
+            line, _, self._rest = self._rest.partition(b"\0")
+            answer = json.loads(line)
+            if answer.get("id") == self._last_id:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def evaluate(self, script: str) -> Any:
+        """The value of an expression on the page."""
+        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
+    def open(self, url: str, *, width: int, height: int) -> None:
+        """Loads a page, also where only what is behind its `#` differs."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call("Page.navigate", url="about:blank")
+        self.call("Page.navigate", url=url)
+
+    def wait(self, script: str) -> bool:
+        """Whether an expression becomes true in time."""
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            if self.evaluate(script):
+                return True
+            time.sleep(0.3)
+        return False
+
+    def picture(self) -> Image.Image:
+        """What the page looks like."""
+        return Image.open(io.BytesIO(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])))
+
+
+@contextmanager
+def served(uri: str) -> Iterator[str]:
+    """Address of an `mlflow server` on a store; of the server itself, if it is one."""
+    if uri.startswith("http"):
+        yield uri
+        return
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        uri,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(int(PATIENCE_S)):
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(1)
+        yield address
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait()
+
+
+def ask(address: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """An answer of MLflow's REST interface."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{address}/api/2.0/mlflow/{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        return json.load(answer)
+
+
+def find_training(address: str, experiment_id: str) -> tuple[str, str]:
+    """Id and model of the newest first training."""
+    query = {"experiment_ids": [experiment_id], "filter": "tags.role = 'training' and tags.variant = 'trained'"}
+    run = ask(address, "runs/search", query)["runs"][0]
+    return run["info"]["run_id"], next(tag["value"] for tag in run["data"]["tags"] if tag["key"] == "model")
+
+
+def take(browser: Browser, address: str, shot: Shot, out: Path) -> list[str]:
+    """Writes one picture, and returns what is missing on its page."""
+    browser.open(shot.page, width=1300, height=shot.height)
+    seen = [f"document.body.innerText.includes({json.dumps(text)})" for text in shot.texts]
+    missing = [text for text, script in zip(shot.texts, seen, strict=True) if not browser.wait(script)]
+    if shot.curves and not browser.wait(f"{LINES} >= {shot.curves}"):
+        missing.append(f"{shot.curves} curves (found {browser.evaluate(LINES)})")
+    browser.evaluate(CLOSE_ASSISTANT)
+    time.sleep(1)  # for what fades
+    browser.picture().convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(out, optimize=True)
+    return missing
+
+
+def main() -> int:
+    """Status 1 if a page lacks something."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--uri", default="sqlite:///mlflow.db", help="a store, or the address of a server")
+    parser.add_argument("--experiment", default="demo")
+    parser.add_argument("--out", type=Path, default=HERE / "pictures")
+    args = parser.parse_args()
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        print("error: no Chromium; Debian: apt-get install chromium", file=sys.stderr)
+        return 2
+    args.out.mkdir(exist_ok=True)
+    failed = False
+    with served(args.uri) as address, Browser(program) as browser:
+        found = ask(address, f"experiments/get-by-name?experiment_name={args.experiment}")["experiment"]
+        training, model = find_training(address, found["experiment_id"])
+        for shot in shots(model):
+            page = f"{address}/#/experiments/{found['experiment_id']}/{shot.page.format(training=training)}"
+            out = args.out / f"mlflow-{shot.name}.png"
+            missing = take(browser, address, Shot(**{**vars(shot), "page": page}), out)
+            print(f"{out}: {out.stat().st_size // 1000} kB" + "".join(f"; MISSING: {text}" for text in missing))
+            failed |= bool(missing)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
