@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.core.base.errors import ArtifactError
-from stages.core.graphs.flatbuffer import Graph
+from stages.core.graphs.flatbuffer import Graph, Op
 
 MASKS = "detection_masks"
 SUPPRESSION = "NON_MAX_SUPPRESSION_V4"
@@ -115,11 +115,16 @@ def find_row_tensors(graph: Graph, section: MaskSection, options: Callable[[int]
     Raises:
       ArtifactError: if one of them is made by an op that may mix detections.
     """
-    rows = set(section.by_row)
+    rows, counted = set(section.by_row), set[int]()
     for position in section.ops:
         op = graph.ops[position]
+        if counted.intersection(op.inputs) or _counts_rows(graph, op):
+            counted.update(op.outputs)
         if not rows.intersection(op.inputs):
             continue
+        if op.kind == "GATHER" and op.inputs[1] in counted and op.inputs[0] not in rows:
+            # A block counts its rows from its own first one, and would find those of the first block.
+            raise cannot_cut("GATHER looks up rows by their number in a tensor that holds those of all detections")
         mixes = MIXES_ROWS.get(op.kind, lambda options: False)
         if op.kind not in ROW_BY_ROW or mixes(options(position)):
             raise cannot_cut(f"the op {op.kind} may mix detections")
@@ -131,3 +136,12 @@ def find_row_tensors(graph: Graph, section: MaskSection, options: Callable[[int]
     if section.result not in rows:
         raise cannot_cut(f"{MASKS} does not come from rows of detections")
     return frozenset(rows)
+
+
+def _counts_rows(graph: Graph, op: Op) -> bool:
+    """Whether it adds something stored for each row, such as the row's number."""
+    shape = graph.tensors[op.outputs[0]].shape
+    stored = [graph.tensors[index] for index in op.inputs if index >= 0 and graph.tensors[index].constant]
+    return op.kind in ELEMENTWISE and any(
+        item.shape[:1] == shape[:1] and len(item.shape) == len(shape) for item in stored
+    )

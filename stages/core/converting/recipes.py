@@ -17,6 +17,7 @@ from stages.core.converting.client_metadata import finish_file
 from stages.core.converting.contradictions import check_graph
 from stages.core.converting.fake_quant import complete_ranges, strip_fake_quant
 from stages.core.converting.job import ConversionJob, Made
+from stages.core.converting.large_kernels import large_kernels_allowed
 from stages.core.converting.mask_blocks import skip_empty_masks
 from stages.core.converting.ranges import Calibration, Range, measure_ranges
 from stages.core.converting.selection import Between, Selection, select_ops
@@ -253,7 +254,7 @@ def _quantize(tool: quantizer.Quantizer, ranges: Mapping[str, Range] | None = No
     if ranges is not None:
         known = {name: {"min": np.array([r.low]), "max": np.array([r.high])} for name, r in ranges.items()}
     # Not all of the quantizer's progress bars can be switched off, and its runtime writes past Python's stderr.
-    with silence_native(), warnings.catch_warnings():
+    with silence_native(), warnings.catch_warnings(), large_kernels_allowed():
         warnings.simplefilter("ignore", UserWarning)
         result = tool.quantize(known, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)

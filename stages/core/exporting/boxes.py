@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from stages.core.substituting.empty_boxes import separate_empty
+
 # Model Garden clips the predicted log of a side's growth here, so that exp() cannot overflow.
 MAX_LOG_GROWTH = math.log(1000.0 / 16.0)
 
@@ -57,7 +59,8 @@ def suppress_overlaps(
     Boxes of different groups are moved apart by more than the input's size, so that they never overlap; taking the best
     of all groups then equals suppressing each by itself and merging the results by score. The op is fed ranks instead
     of scores: flat image regions and quantized heads give many equal scores, and runtimes order equals differently,
-    while every runtime's top-k puts the lower index first.
+    while every runtime's top-k puts the lower index first. Boxes without area, which clipping makes of those that lie
+    outside, are moved away (`separate_empty`): LiteRT too then returns each of them once.
 
     Args:
       boxes: float32 [N, 4] in pixels, at most half the input's longer side outside of it.
@@ -75,7 +78,7 @@ def suppress_overlaps(
         ranks = tf.constant(np.arange(num_boxes, 0, -1, dtype=np.float32)) * tf.cast(best > score_threshold, tf.float32)
         apart = tf.reshape(groups, [-1, 1]) * (2.0 * max(input_size))
         indices, num = tf.raw_ops.NonMaxSuppressionV4(
-            boxes=tf.gather(boxes + apart, order),
+            boxes=separate_empty(tf.gather(boxes + apart, order)),
             scores=ranks,
             max_output_size=max_outputs,
             iou_threshold=iou_threshold,

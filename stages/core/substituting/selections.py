@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from stages.core.base.errors import ArtifactError
+from stages.core.substituting.empty_boxes import separate_empty
 from stages.core.substituting.values import (
     Size,
     Value,
@@ -24,10 +25,6 @@ MOST_COMPARED = 2**26
 """Pairs beyond which comparing all with all is refused (64 MB of truth values)."""
 
 
-FAR = -1e6
-"""Where no box is: coordinates of images are fractions or pixels."""
-
-
 class RowPlaces(Value):
     """`indices` of a sparse tensor with one row, filled from the left: the dense row is its values."""
 
@@ -39,7 +36,7 @@ def suppress_boxes(
 
     The op is fed ranks: runtimes order equal scores differently, while every top-k puts the lower index first. TFLite
     suppresses at the threshold, TensorFlow above it: the next greater float is the same bound for both. Boxes without
-    area, such as those clipped at a border, are moved away (`_move_empty`).
+    area, such as those clipped at a border, are moved away (`separate_empty`).
 
     Args:
       boxes: float32 [N, 4]. scores: float32 [N]. mask: bool [N] which of them count, or None.
@@ -61,7 +58,7 @@ def suppress_boxes(
         # At more than 1, TFLite's kernel would not suppress a box by itself once it is taken.
         iou_threshold = min(above, np.float32(1))
     chosen, found = tf.raw_ops.NonMaxSuppressionV4(
-        boxes=tf.gather(_move_empty(boxes), order),
+        boxes=tf.gather(separate_empty(boxes), order),
         scores=ranks,
         max_output_size=most,
         iou_threshold=iou_threshold,
@@ -69,19 +66,6 @@ def suppress_boxes(
         pad_to_max_output_size=True,
     )
     return tf.gather(order, tf.clip_by_value(chosen, 0, number - 1)), found
-
-
-def _move_empty(boxes: Any) -> Any:
-    """The same boxes, those without area replaced by small ones far from all others.
-
-    A box without area overlaps nothing, not even itself: LiteRT 2.3 returns it again and again, as its kernel relies on
-    a taken box suppressing itself.
-    """
-    number = int(boxes.shape[0])
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    low = FAR - 2.0 * np.arange(number)
-    apart = np.stack([low, np.full(number, FAR), low + 1, np.full(number, FAR + 1)], axis=1).astype(np.float32)
-    return tf.where((tf.abs(area) > 0.0)[:, tf.newaxis], boxes, tf.constant(apart))
 
 
 def suppress(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
@@ -141,7 +125,7 @@ def suppress_softly(walker: Walker, node: Any, inputs: list[Value]) -> list[Valu
         raise ArtifactError("soft suppression of a list whose length the image decides")
     most = min(bounds(wanted.content.item())[1], boxes.shape[0])
     raw, kept, number = tf.raw_ops.NonMaxSuppressionV5(
-        boxes=_move_empty(walker.tensor(boxes)),
+        boxes=separate_empty(walker.tensor(boxes)),
         scores=walker.tensor(scores),
         max_output_size=most,
         iou_threshold=walker.tensor(iou),

@@ -1,9 +1,16 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import openvino as ov
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from official.vision.ops import box_ops
 
 from stages.core.exporting.boxes import clip_to_input, decode_boxes, suppress_overlaps
+from stages.core.exporting.tflite import convert_functions, save_functions
+from stages.core.results.interface import SIGNATURE
 
 pytestmark = pytest.mark.slow
 
@@ -77,3 +84,35 @@ def test_only_the_best_candidates_take_part() -> None:
     expected, wanted = suppress_overlaps(tf.constant(boxes[best]), tf.constant(scores[best]), tf.zeros(20), **asked)
     assert int(count) == int(wanted)
     assert few.numpy()[: int(count)].tolist() == best[expected.numpy()[: int(count)]].tolist()
+
+
+def test_boxes_without_area_are_returned_once_in_every_runtime(tmp_path: Path) -> None:
+    """Boxes that lie outside are clipped to a line at the border; LiteRT's kernel alone returns it for ever."""
+    inside, outside = random_boxes(20), random_boxes(10, seed=1) - np.float32(200)
+    boxes = np.concatenate([outside, inside])
+    scores = np.random.default_rng(5).permutation(np.linspace(0.5, 1, 30, dtype=np.float32))
+    asked = {"input_size": SIZE, "max_outputs": 25, "iou_threshold": 0.4, "score_threshold": 0.0}
+
+    def run(boxes: Any, scores: Any) -> dict[str, Any]:
+        indices, count = suppress_overlaps(clip_to_input(boxes, SIZE), scores, tf.zeros(30), **asked)
+        return {"indices": indices, "count": count}
+
+    specs = [tf.TensorSpec(part.shape, tf.float32, name=name) for name, part in (("boxes", boxes), ("scores", scores))]
+    function = tf.function(run, autograph=False).get_concrete_function(*specs)
+    clipped = np.minimum(inside, [*SIZE, *SIZE])
+    kept = [10 + place for place in suppress_by_hand(clipped, scores[10:], np.zeros(20), 20, 0.4, 0.0)]
+    expected = sorted([*range(10), *kept], key=lambda place: -scores[place])[:25]
+
+    interpreter = Interpreter(model_content=convert_functions({SIGNATURE: function}))
+    save_functions({SIGNATURE: function}, tmp_path / "saved")
+    compiled = ov.Core().compile_model(ov.convert_model(tmp_path / "saved"), "CPU")
+    answers = {
+        "TensorFlow": function(tf.constant(boxes), tf.constant(scores)),
+        "LiteRT": interpreter.get_signature_runner(SIGNATURE)(boxes=boxes, scores=scores),
+        "OpenVINO": {
+            port.get_any_name(): value for port, value in compiled({"boxes": boxes, "scores": scores}).items()
+        },
+    }
+    for runtime, found in answers.items():
+        count = int(np.asarray(found["count"]))
+        assert np.asarray(found["indices"])[:count].tolist() == expected, runtime
