@@ -1,7 +1,7 @@
 """The Keras Mask R-CNN of the tests, fitted for a thousand steps: its scores have the gaps of a real detector's.
 
 With random weights, hundreds of overlapping regions have nearly equal scores, and any rounding decides which of them
-stay: int8 cannot be told from a model that is ill-conditioned. Less than a minute of training on drawn scenes is enough.
+stay: int8 cannot be told from a model that is ill-conditioned. Less than a minute of training on drawn scenes will do.
 """
 
 from dataclasses import dataclass
