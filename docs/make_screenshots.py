@@ -30,7 +30,7 @@ from typing import Any, Self
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-PATIENCE_S = 60.0
+PATIENCE_S = 20.0
 COLOURS = 64
 LINES = "document.querySelectorAll('.js-plotly-plot .scatterlayer .js-line').length"
 """How many curves a page shows."""
@@ -52,7 +52,8 @@ class Shot:
     page: str
     texts: Sequence[str]
     curves: int = 0
-    height: int = 620
+    width: int = 1500
+    height: int = 560
 
 
 def shots(model: str) -> tuple[Shot, ...]:
@@ -81,6 +82,7 @@ def shots(model: str) -> tuple[Shot, ...]:
             page="runs/{training}/model-metrics?workflowType=machine_learning",
             texts=(f"{model}/trained", "total_loss", "learning_rate", "images_per_second"),
             curves=4,
+            width=1200,
             height=1000,
         ),
     )
@@ -224,7 +226,7 @@ def find_training(address: str, experiment_id: str) -> tuple[str, str]:
 
 def take(browser: Browser, address: str, shot: Shot, out: Path) -> list[str]:
     """Writes one picture, and returns what is missing on its page."""
-    browser.open(shot.page, width=1300, height=shot.height)
+    browser.open(shot.page, width=shot.width, height=shot.height)
     seen = [f"document.body.innerText.includes({json.dumps(text)})" for text in shot.texts]
     missing = [text for text, script in zip(shot.texts, seen, strict=True) if not browser.wait(script)]
     if shot.curves and not browser.wait(f"{LINES} >= {shot.curves}"):

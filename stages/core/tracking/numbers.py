@@ -53,9 +53,17 @@ def cell_to_numbers(cell: Cell, row: Row) -> dict[str, float]:
     if cell.proof:
         numbers |= {"proof/int8_macs_fraction": cell.proof.int8_macs_fraction, "proof/macs": cell.proof.macs}
     return {
-        clean_name(name): value
+        clean_name(name): shorten(value)
         for name, value in in_megabytes({k: float(v) for k, v in numbers.items() if _is_number(v)}).items()
     }
+
+
+def shorten(value: float) -> float:
+    """Four decimals, or four digits of what is small: MLflow's tables show all that there are.
+
+    The files with the whole numbers are artifacts of the run.
+    """
+    return round(value, 4) if abs(value) >= 1 else float(f"{value:.4g}")
 
 
 def in_megabytes(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import mlflow
@@ -22,8 +21,8 @@ from mlflow.utils.validation import (
 )
 
 from stages.core.base.errors import UserError
-from stages.core.base.hashing import hash_file, hash_value
 from stages.core.tracking.address import is_local
+from stages.core.tracking.artifacts import count_bytes, send_artifacts
 from stages.core.tracking.data_sets import DataSet
 from stages.core.tracking.experiment import describe_experiment, open_experiment
 from stages.core.tracking.model_store import log_model
@@ -33,7 +32,6 @@ from stages.core.tracking.run_plan import Publication, RunPlan
 from stages.core.tracking.views import plan_views, views_to_tags
 
 KEY_TAG, CONTENT_TAG, PARENT_TAG = "run_key", "published_sha256", "mlflow.parentRunId"
-FILES_TAG = "published_files_sha256"
 CUT = "…"
 MODEL_ALLOWANCE = 4_000_000
 """Bytes that logging a model takes as long as, beside its file: its code, a trial run, some requests."""
@@ -174,17 +172,7 @@ def fill_run(session: Session, run: Run, plan: RunPlan, *, timestamp_ms: int) ->
     for metric_batch in batched(metrics, MAX_METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=metric_batch)
         session.progress(0)
-    files = hash_artifacts(plan.artifacts)
-    if run.data.tags.get(FILES_TAG) == files:
-        return
-    for path, folder in plan.artifacts:
-        session.progress(count_bytes(path))
-        if path.is_dir():
-            client.log_artifacts(run_id, str(path), f"{folder}/{path.name}")
-        else:
-            client.log_artifact(run_id, str(path), folder)
-    client.set_tag(run_id, FILES_TAG, files)
-    session.progress(0)
+    send_artifacts(client, run_id, run.data.tags, plan.artifacts, session.progress)
 
 
 def finish_run(session: Session, run_id: str, plan: RunPlan) -> None:
@@ -193,15 +181,6 @@ def finish_run(session: Session, run_id: str, plan: RunPlan) -> None:
     if info.status != status:
         session.client.set_terminated(run_id, status, info.end_time or info.start_time + int(plan.seconds * 1000))
     session.progress(0)
-
-
-def hash_artifacts(artifacts: Sequence[tuple[Path, str]]) -> str:
-    """sha256 over the files and where they go: a run that has them already is sent none again."""
-    found = []
-    for path, folder in artifacts:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        found += [[folder, file.relative_to(path.parent).as_posix(), hash_file(file)] for file in files]
-    return hash_value(found)
 
 
 def numbers_to_metrics(
@@ -244,12 +223,6 @@ def log_data_sets(session: Session, run: Run, data_sets: Sequence[DataSet]) -> N
     if inputs:
         session.client.log_inputs(run.info.run_id, inputs)
         session.progress(0)
-
-
-def count_bytes(path: Path) -> int:
-    """Size of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() else (path,)
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def cut(text: str, limit: int) -> str:

@@ -10,7 +10,7 @@ from stages.core.reporting.curves import Curve, entries_to_curves
 from stages.core.results.history import Entry, History
 from stages.core.results.training import TrainingStart, TrainResult
 from stages.core.tracking.data_sets import DataSet
-from stages.core.tracking.numbers import clean_name, init_numbers
+from stages.core.tracking.numbers import clean_name, init_numbers, shorten
 from stages.core.tracking.run_plan import RunPlan
 from stages.core.tracking.settings import flatten
 
@@ -111,7 +111,11 @@ def history_to_curves(history: History) -> tuple[Curve, ...]:
     train = tuple(_without_equal_loss(entry) for entry in history.train)
     curves = (*entries_to_curves("train", train), *entries_to_curves("validation", history.validation))
     renamed = ((NAMES.get(curve.name, curve.name), curve.points) for curve in curves)
-    return tuple(Curve(clean_name(name), points) for name, points in renamed if name is not None)
+    return tuple(
+        Curve(clean_name(name), tuple((step, shorten(value)) for step, value in points))
+        for name, points in renamed
+        if name is not None
+    )
 
 
 def _without_equal_loss(entry: Entry) -> Entry:

@@ -12,6 +12,11 @@ from stages.core.tracking.address import FILES_VIEW, TRAININGS_VIEW, VIEW_TAG
 from stages.core.tracking.run_plan import Publication
 from stages.core.tracking.training_runs import ROLE
 
+RUN_NAMES = ("attributes.`Run Name`", "tags.`mlflow.runName`")
+"""The column of names; which of the two it is depends on MLflow's version."""
+WIDTHS = {**dict.fromkeys(RUN_NAMES, 310), "attributes.`Dataset`": 170}
+"""Pixels. The UI's own are too narrow for `<model>/<scheme>`: all rows of a model would look alike."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:
@@ -39,6 +44,8 @@ class View:
             "modelVersionFilter": "All Runs",
             "datasetsFilter": [],
             "selectedColumns": list(self.columns),
+            "columnOrder": [*RUN_NAMES, *self.columns],
+            "columnWidths": WIDTHS,
         }
         return json.dumps(tree)
 

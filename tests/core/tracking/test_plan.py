@@ -25,7 +25,7 @@ from stages.core.results.training import InitializedPart, InitRecord
 from stages.core.results.validation import AveragePrecision, Parity
 from stages.core.tracking.data_sets import plan_data_sets
 from stages.core.tracking.metric_names import find_meaning, meanings_to_markdown
-from stages.core.tracking.numbers import class_keys, clean_name
+from stages.core.tracking.numbers import class_keys, clean_name, shorten
 from stages.core.tracking.plan import plan_publication
 from stages.core.tracking.run_plan import Publication
 from stages.core.tracking.settings import flatten
@@ -390,3 +390,11 @@ def test_any_class_names_give_distinct_valid_recognisable_metrics(names: list[st
         letters = "".join(filter(str.isalnum, name))[:20]
         assert "".join(filter(str.isalnum, key)).startswith(letters)
     assert class_keys(["fig", "date"]) == {"fig": "fig", "date": "date"}
+
+
+SHORT = {27.43522953: 27.4352, -0.0427430: -0.04274, 0.0: 0.0, 0.00079208: 0.0007921, 4e9: 4e9}
+
+
+@pytest.mark.parametrize(("value", "short"), SHORT.items())
+def test_numbers_are_as_long_as_a_table_can_show(value: float, short: float) -> None:
+    assert shorten(value) == short

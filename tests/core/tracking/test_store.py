@@ -162,10 +162,16 @@ def test_a_changed_verdict_makes_no_run_and_sends_no_file(uri: str, publication:
 def test_a_changed_file_is_sent(uri: str, publication: Publication, tmp_path: Path) -> None:
     store.publish_runs(publication, uri)
     (tmp_path / "model.tflite").write_bytes(b"another")
-    changed = replace(publication.children[0], content_sha256="two")
+    child = publication.children[0]
+    changed = replace(child, content_sha256="two", artifacts=(*child.artifacts, (tmp_path / "pictures", "shown")))
     store.publish_runs(replace(publication, children=(changed,)), uri)
+    again: list[int] = []
+    (tmp_path / "model.tflite").write_bytes(b"a third")
+    changed = replace(changed, content_sha256="three")
+    store.publish_runs(replace(publication, children=(changed,)), uri, progress=again.append)
+    assert sum(again) == len(b"a third"), "the folder beside it has not changed"
     (stored,) = (tmp_path / "mlartifacts").rglob("model.tflite")
-    assert stored.read_bytes() == b"another"
+    assert stored.read_bytes() == b"a third"
 
 
 def test_a_duration_is_that_of_the_work(uri: str, publication: Publication) -> None:
