@@ -16,10 +16,10 @@ import yaml
 from dvc.repo import Repo
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow_server import running_server
 from retraining_clone import Clone, give_results, make_clone, make_origin
 
 from stages.core.base.hashing import hash_files
+from tests.mlflow_server import running_server
 
 pytestmark = pytest.mark.slow
 

@@ -30,6 +30,7 @@ from stages.core.tracking.publish import prepare_environment
 from stages.core.tracking.state import read_state
 from stages.report import main as report
 from tests.builders import SHA, history, train_result, write_project
+from tests.mlflow_server import running_server
 
 prepare_environment(timeout_s=20)
 mlflow = pytest.importorskip("mlflow")
@@ -147,9 +148,8 @@ def test_curves_arrive_while_training_runs_and_publish_goes_on_with_the_run(
     assert publish(layout, uri) == Outcome(created=2, completed=1)
     run, client = only_run(uri), mlflow.MlflowClient(tracking_uri=uri)
     assert points(uri, "train/total_loss") == [(e["step"], e["total_loss"]) for e in training.history["train"]]
-    assert points(uri, "validation/box_ap") == [
-        (e["step"], round(e["box_ap"], 4)) for e in training.history["validation"]
-    ]
+    evaluations = [(entry["step"], round(entry["box_ap"], 4)) for entry in training.history["validation"]]
+    assert points(uri, "validation/box_ap") == evaluations
     first = min(client.get_metric_history(run.info.run_id, "train/total_loss"), key=lambda point: point.step)
     assert (run.info.start_time, first.timestamp) == (began, began + 18_000), "at the time of the training"
     parent = client.get_run(run.data.tags["mlflow.parentRunId"])
@@ -330,3 +330,27 @@ def test_nothing_is_started_where_nobody_asks_for_it(layout: Layout, monkeypatch
     monkeypatch.setattr("subprocess.Popen", None)
     with followed(layout.root, {}):
         pass
+
+
+@pytest.mark.slow
+def test_a_server_gets_curves_and_then_the_rest_of_the_same_runs(
+    layout: Layout, training: Training, tmp_path: Path
+) -> None:
+    with running_server(tmp_path) as uri:
+        training.reach(500)
+        with followed(layout.root, {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}):
+            until = time.monotonic() + 60
+            while time.monotonic() < until and not streamed(uri):
+                time.sleep(0.5)
+        assert len(points(uri, "train/total_loss")) == 10
+        training.finish()
+        assert publish(layout, uri) == Outcome(created=2, completed=1)
+        assert len(points(uri, "train/total_loss")) == 30
+        assert publish(layout, uri) == Outcome(unchanged=3)
+
+
+def streamed(uri: str) -> bool:
+    """Whether any run has a curve."""
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiments = [entry.experiment_id for entry in client.search_experiments()]
+    return any(run.data.metrics for run in client.search_runs(experiments))

@@ -118,7 +118,8 @@ def test_raw_outputs_that_are_not_finite_are_not_published_as_numbers(layout: La
     assert not [name for name in child.metrics if name.startswith("parity/")]
 
 
-def test_every_number_has_one_name(layout: Layout) -> None:
+def test_every_number_has_one_name(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.core.tracking.numbers.shorten", float)
     # Differences of square roots are no square roots of integers: a drop equals no other number.
     values = map(math.sqrt, count(2))
 
