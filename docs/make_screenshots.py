@@ -30,7 +30,8 @@ from typing import Any, Self
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-PATIENCE_S = 20.0
+PATIENCE_S, START_S = 20.0, 120
+"""How long something may take to be on a page, and the server to start."""
 COLOURS = 64
 LINES = "document.querySelectorAll('.js-plotly-plot .scatterlayer .js-line').length"
 """How many curves a page shows."""
@@ -197,7 +198,7 @@ def served(uri: str) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(int(PATIENCE_S)):
+        for _ in range(START_S):
             try:
                 urllib.request.urlopen(f"{address}/health", timeout=5).close()
                 break
