@@ -3,7 +3,7 @@
     python docs/make_screenshots.py --uri sqlite:///mlflow.db --experiment demo
 
 Starts `mlflow server` on the store, opens the pages, waits until names, columns and curves are there, and writes PNGs
-of few colours. Ends with status 1 where something is not on its page. Needs Chromium
+of few colours. Ends with status 1 where something is not on its page, or cannot be read there. Needs Chromium
 (Debian: `apt-get install chromium`).
 """
 
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,38 @@ PATIENCE_S, START_S = 20.0, 120
 COLOURS = 64
 LINES = "document.querySelectorAll('.js-plotly-plot .scatterlayer .js-line').length"
 """How many curves a page shows."""
+READABLE = """(text) => {
+  const nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const inside = (box, frame) => box.left >= frame.left - 1 && box.right <= frame.right + 1
+    && box.top >= frame.top - 1 && box.bottom <= frame.bottom + 1;
+  for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
+    const at = node.data.indexOf(text);
+    if (at < 0) continue;
+    const range = document.createRange();
+    range.setStart(node, at);
+    range.setEnd(node, at + text.length);
+    const box = range.getBoundingClientRect();
+    const page = {left: 0, top: 0, right: innerWidth, bottom: innerHeight};
+    let seen = box.width > 0 && inside(box, page);
+    for (let up = node.parentElement; seen && up; up = up.parentElement) {
+      const style = getComputedStyle(up);
+      if (style.overflowX !== 'visible') seen = inside(box, up.getBoundingClientRect());
+      if (style.textOverflow === 'ellipsis' && up.scrollWidth > up.clientWidth) seen = false;
+    }
+    const top = document.elementFromPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
+    if (seen && top && (top.contains(node) || node.parentElement.contains(top))) return true;
+  }
+  return false;
+}"""
+"""Whether a text is on the picture: within the page, not cut by an element around it, not covered by another."""
+TIDY = """(() => {
+  if (document.getElementById('tidy')) return;
+  const style = document.createElement('style');
+  style.id = 'tidy';
+  style.textContent = '.modebar-container {display: none}';
+  document.head.append(style);
+})()"""
+"""Hides the buttons of charts, which a person sees under the pointer only."""
 CLOSE_ASSISTANT = "document.querySelector('[data-component-id=\"mlflow.assistant.chat_panel.close\"]')?.click()"
 
 
@@ -46,12 +78,14 @@ class Shot:
       name: Of the file.
       page: Behind `#/experiments/<id>/`; `{training}` is the id of the training's run.
       texts: What must be readable on it.
+      cut: What must be on it, but may be cut: MLflow's columns of numbers have one width.
       curves: How many curves it must show at least.
     """
 
     name: str
     page: str
     texts: Sequence[str]
+    cut: Sequence[str] = ()
     curves: int = 0
     width: int = 1500
     height: int = 560
@@ -68,23 +102,24 @@ def shots(model: str) -> tuple[Shot, ...]:
                 f"{model}/int8",
                 "box_ap",
                 "box_ap_drop",
-                "latency_p50_ms",
                 "size_mb",
                 "verdict",
             ),
+            cut=("latency_p50_ms",),
         ),
         Shot(
             name="trainings",
             page="runs?workflowType=machine_learning&viewStateShareKey=trainings",
-            texts=(f"{model}/trained", "validation/box_ap", "train/images_per_second", "train.learning_rate"),
+            texts=(f"{model}/trained", "train/total_loss", "train.steps"),
+            cut=("validation/box_ap", "train/images_per_second", "train.learning_rate"),
         ),
         Shot(
             name="curves",
             page="runs/{training}/model-metrics?workflowType=machine_learning",
-            texts=(f"{model}/trained", "total_loss", "learning_rate", "images_per_second"),
-            curves=4,
+            texts=(f"{model}/trained", "total_loss", "learning_rate", "images_per_second", "box_ap"),
+            curves=9,
             width=1200,
-            height=1000,
+            height=1420,
         ),
     )
 
@@ -158,14 +193,15 @@ class Browser:
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=url)
 
-    def wait(self, script: str) -> bool:
-        """Whether an expression becomes true in time."""
+    def wait(self, scripts: Mapping[str, str]) -> list[str]:
+        """Waits until all expressions are true; names of those that are not in time."""
         until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
-            if self.evaluate(script):
-                return True
+        while True:
+            self.evaluate(CLOSE_ASSISTANT)  # it opens on the first visit, over the table
+            missing = [name for name, script in scripts.items() if not self.evaluate(script)]
+            if not missing or time.monotonic() > until:
+                return missing
             time.sleep(0.3)
-        return False
 
     def picture(self) -> Image.Image:
         """What the page looks like."""
@@ -228,11 +264,12 @@ def find_training(address: str, experiment_id: str) -> tuple[str, str]:
 def take(browser: Browser, address: str, shot: Shot, out: Path) -> list[str]:
     """Writes one picture, and returns what is missing on its page."""
     browser.open(shot.page, width=shot.width, height=shot.height)
-    seen = [f"document.body.innerText.includes({json.dumps(text)})" for text in shot.texts]
-    missing = [text for text, script in zip(shot.texts, seen, strict=True) if not browser.wait(script)]
-    if shot.curves and not browser.wait(f"{LINES} >= {shot.curves}"):
-        missing.append(f"{shot.curves} curves (found {browser.evaluate(LINES)})")
-    browser.evaluate(CLOSE_ASSISTANT)
+    missing = browser.wait(
+        {text: f"({READABLE})({json.dumps(text)})" for text in shot.texts}
+        | {text: f"document.body.innerText.includes({json.dumps(text)})" for text in shot.cut}
+        | {f"{shot.curves} curves": f"{LINES} >= {shot.curves}"}
+    )
+    browser.evaluate(TIDY)
     time.sleep(1)  # for what fades
     browser.picture().convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(out, optimize=True)
     return missing
