@@ -21,10 +21,10 @@ from stages import prepare, train
 from stages.core.base.errors import CheckpointError, ParamsError, TrainingError
 from stages.core.base.hashing import hash_file
 from stages.core.base.jsonfile import read_json
-from stages.core.base.layout import Layout
+from stages.core.base.layout import START_FILE, Layout
 from stages.core.params.tree import merge_trees
 from stages.core.results.history import read_history
-from stages.core.results.training import TrainResult
+from stages.core.results.training import TrainingStart, TrainResult
 from tests.builders import AWKWARD, plain
 
 pytestmark = pytest.mark.slow
@@ -270,6 +270,9 @@ def test_a_training_survives_whatever_stops_it(project: Path, capfd: pytest.Capt
         wait_for(lambda: saved_steps(project)[-1] > orphaned_at + 5)
         process.kill()
     work = next(Layout(project).work.glob(f"{MODEL}/*/run"))
+    start = read_json(TrainingStart, work.parent / START_FILE)
+    assert (start.model, start.variant, start.pid) == (MODEL, "trained", process.pid)
+    assert start.settings["steps"] == 120
     killed_at, previous = saved_steps(project)[-1], saved_steps(project)[-2]
     newest = work / f"ckpt-{killed_at}.data-00000-of-00001"
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])

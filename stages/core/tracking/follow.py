@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from stages.core.base.errors import ArtifactError, MissingResultError
 from stages.core.base.jsonfile import read_json
 from stages.core.base.layout import HISTORY_FILE, HISTORY_LINES, RESULT_FILE, START_FILE, Layout
@@ -177,14 +179,11 @@ def find_running(work: Path) -> dict[Path, TrainingStart]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Whether there is such a process, and it has not ended."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        return True
-    return True
 
 
 def is_result_of(folder: Path, start: TrainingStart) -> bool:
