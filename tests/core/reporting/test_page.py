@@ -83,7 +83,8 @@ def test_the_page_holds_all_it_needs(layout: Layout) -> None:
     # Links that a reader may follow, to the files that the table is about; nothing is fetched.
     links = {link for link in tree.fetched if not link.startswith("#")}
     assert all(link.startswith("../converted/") for link in links)
-    assert {(layout.report / link).resolve().is_dir() for link in links if link.endswith("/")} == {True}
+    assert {(layout.report / link).resolve().is_file() for link in links} == {True}
+    assert len(links) == 3 * len(MODELS) * len(SCHEMES), "each row's file, interface and proof"
     assert not re.search(r"https?://", page)
     assert not re.search(r"@import|url\((?!\"data:image/jpeg)", page)
     assert "default-src 'none'" in page
