@@ -108,8 +108,8 @@ def test_the_page_says_what_the_report_must(layout: Layout) -> None:
     ):
         assert f'id="{part}"' in page
     assert "The gate is green: 6 rows, none fails." in page
-    # Two images of two models: truth, float, three schemes. Of each file, one that moved, beside the float model.
-    assert page.count('class="panel"') == 2 * 2 * 5 + 2 * 3 * 2
+    # Two images of two models: truth, float, three schemes. Of each file, one that moved, with truth and float.
+    assert page.count('class="panel"') == 2 * 2 * 5 + 2 * 3 * 3
     assert 'class="mask"' in page
     assert "triangle" in page
     assert "avx512_vnni" in page

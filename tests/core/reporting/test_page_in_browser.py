@@ -163,9 +163,9 @@ def test_a_picture_enlarges_and_closes(view: Browser) -> None:
     assert not view.run("document.getElementById('zoom').open")
 
 
-def test_worst_images_open_beside_the_float_model(desktop: Browser) -> None:
+def test_worst_images_open_beside_ground_truth_and_float_model(desktop: Browser) -> None:
     desktop.run("document.querySelector('#moved details').open = true")
     titles = "[...document.querySelector('#moved .pair').querySelectorAll('figcaption')].map((c) => c.textContent)"
-    assert desktop.run(titles) == ["float", "float32"]
+    assert desktop.run(titles) == ["ground truth", "float 1.00", "float32 1.00"]
     widths = "[...document.querySelector('#moved .pair').querySelectorAll('.pic')].map((pic) => pic.clientWidth)"
     assert min(desktop.run(widths)) > 100
