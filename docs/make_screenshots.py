@@ -8,25 +8,20 @@ of few colours. Ends with status 1 where something is not on its page, or cannot
 """
 
 import argparse
-import base64
-import fcntl
-import io
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from browser import Browser, find_browser
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -124,88 +119,15 @@ def shots(model: str) -> tuple[Shot, ...]:
     )
 
 
-class Browser:
-    """Headless Chromium, spoken to through a pipe; a context manager."""
-
-    def __init__(self, program: str) -> None:
-        """Sets the program."""
-        self._program, self._last_id, self._session = program, 0, ""
-
-    def __enter__(self) -> Self:
-        self._profile = tempfile.TemporaryDirectory(prefix="chromium-")
-        to_child, self._writer = os.pipe()
-        self._reader, from_child = os.pipe()
-        # Chromium reads commands from descriptor 3 and answers on 4.
-        ends = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_child, from_child)]
-        self._process = subprocess.Popen(
-            [
-                self._program, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu",
-                "--hide-scrollbars", f"--user-data-dir={self._profile.name}",
-            ],
-            preexec_fn=lambda: [os.dup2(end, 3 + place) for place, end in enumerate(ends)] and None,
-            close_fds=False,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        for end in (to_child, from_child, *ends):
-            os.close(end)
-        self._rest = b""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        self._process.wait()
-        for end in (self._reader, self._writer):
-            os.close(end)
-        self._profile.cleanup()
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """The answer to a command of the DevTools protocol."""
-        self._last_id += 1
-        message: dict[str, Any] = {"id": self._last_id, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._writer, json.dumps(message).encode() + b"\0")
-        while True:
-            while b"\0" not in self._rest:
-                if not (some := os.read(self._reader, 1 << 20)):
-                    raise RuntimeError("Chromium ended")
-                self._rest += some
-            line, _, self._rest = self._rest.partition(b"\0")
-            answer = json.loads(line)
-            if answer.get("id") == self._last_id:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']['message']}")
-                result: dict[str, Any] = answer["result"]
-                return result
-
-    def evaluate(self, script: str) -> Any:
-        """The value of an expression on the page."""
-        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
-
-    def open(self, url: str, *, width: int, height: int) -> None:
-        """Loads a page, also where only what is behind its `#` differs."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        self.call("Page.navigate", url="about:blank")
-        self.call("Page.navigate", url=url)
-
-    def wait(self, scripts: Mapping[str, str]) -> list[str]:
-        """Waits until all expressions are true; names of those that are not in time."""
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            self.evaluate(CLOSE_ASSISTANT)  # it opens on the first visit, over the table
-            missing = [name for name, script in scripts.items() if not self.evaluate(script)]
-            if not missing or time.monotonic() > until:
-                return missing
-            time.sleep(0.3)
-
-    def picture(self) -> Image.Image:
-        """What the page looks like."""
-        return Image.open(io.BytesIO(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])))
+def wait_for(browser: Browser, scripts: Mapping[str, str]) -> list[str]:
+    """Waits until all expressions are true; names of those that are not in time."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        browser.evaluate(CLOSE_ASSISTANT)  # it opens on the first visit, over the table
+        missing = [name for name, script in scripts.items() if not browser.evaluate(script)]
+        if not missing or time.monotonic() > until:
+            return missing
+        time.sleep(0.3)
 
 
 @contextmanager
@@ -264,10 +186,11 @@ def find_training(address: str, experiment_id: str) -> tuple[str, str]:
 def take(browser: Browser, address: str, shot: Shot, out: Path) -> list[str]:
     """Writes one picture, and returns what is missing on its page."""
     browser.open(shot.page, width=shot.width, height=shot.height)
-    missing = browser.wait(
+    missing = wait_for(
+        browser,
         {text: f"({READABLE})({json.dumps(text)})" for text in shot.texts}
         | {text: f"document.body.innerText.includes({json.dumps(text)})" for text in shot.cut}
-        | {f"{shot.curves} curves": f"{LINES} >= {shot.curves}"}
+        | {f"{shot.curves} curves": f"{LINES} >= {shot.curves}"},
     )
     browser.evaluate(TIDY)
     time.sleep(1)  # for what fades
@@ -282,7 +205,7 @@ def main() -> int:
     parser.add_argument("--experiment", default="demo")
     parser.add_argument("--out", type=Path, default=HERE / "pictures")
     args = parser.parse_args()
-    program = shutil.which("chromium") or shutil.which("google-chrome")
+    program = find_browser()
     if program is None:
         print("error: no Chromium; Debian: apt-get install chromium", file=sys.stderr)
         return 2

@@ -197,9 +197,11 @@ class ReportParams(Section):
     """The report page."""
 
     num_pictures: Annotated[int, Field(ge=0, le=MAX_SHOWN_IMAGES)] = 4
-    num_moved: Annotated[int, Field(ge=0, le=20)] = 20
-    """Pictures per file of the images on which it is farthest from the float model; 0: none."""
     """Images drawn with ground truth, float model and each scheme side by side."""
+    num_moved: Annotated[int, Field(ge=0, le=20)] = 20
+    """Pictures per file of the images on which it is farthest from the float model; 0: none.
+
+    At most 240 on a page, shared evenly by its files."""
     score_threshold: Fraction = 0.5
     """Detections below are not drawn."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from stages.core.reporting.curves import Curve
+from stages.core.reporting.texts import overlap
 
 WIDTH, HEIGHT = 480, 340
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 40
@@ -159,7 +160,7 @@ def place_labels(marks: Sequence[Mark]) -> tuple[Mark, ...]:
         for left, base in ((x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 10), (x - width / 2, y + 19)):
             area = (left, base - LABEL_HEIGHT + 3, left + width, base + 3)
             inside = area[0] >= LEFT and area[2] <= WIDTH - 2 and area[1] >= 2 and area[3] <= HEIGHT - BOTTOM
-            if inside and not any(_overlap(area, other) for other in taken):
+            if inside and not any(overlap(area, other) for other in taken):
                 taken.append(area)
                 placed[index] = (round(left, 1), round(base, 1))
                 break
@@ -215,7 +216,3 @@ def _steps(points: Sequence[tuple[float, float]]) -> str:
     for x, y in points[1:]:
         path += f"H{x:g}V{y:g}"
     return path
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -12,7 +12,7 @@ from stages.core.reporting.confusion import class_cards
 from stages.core.reporting.content import Content, heat_tables, provenance, scatter_cards, subset_notes, training_cards
 from stages.core.reporting.devices import device_facts
 from stages.core.reporting.pictures import THUMBNAIL_SIDE, embed_image
-from stages.core.reporting.recommendations import recommend, rule
+from stages.core.reporting.recommendations import recommend, rule, unserved
 from stages.core.reporting.refinements import qat_notes, sparsity_cards
 from stages.core.reporting.tables import (
     best_rows,
@@ -21,8 +21,10 @@ from stages.core.reporting.tables import (
     format_number,
     headline,
     highest_ap,
+    join_titles,
     row_remark,
 )
+from stages.core.reporting.texts import with_texts
 from stages.core.results.status import Status
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -46,6 +48,7 @@ def page_templates() -> Environment:
     environment.filters["num"] = format_number
     environment.filters["interval"] = format_interval
     environment.filters["breakable"] = breakable
+    environment.filters["with_texts"] = with_texts
     environment.filters["chip"] = lambda row: "n/a" if row.status is Status.NOT_APPLICABLE else row.verdict.value
     return environment
 
@@ -62,10 +65,11 @@ def render_page(content: Content) -> str:
             metrics=content.metrics,
             rows=tuple(zip(content.metrics.rows, content.bounds, strict=True)),
             headline=headline(content.metrics),
-            best=best_rows(content.metrics),
+            best=join_titles(best_rows(content.metrics)),
             highest=highest_ap(content.metrics),
             recommendations=recommend(content.metrics),
             recommendation_rule=rule(),
+            unserved=unserved(content.metrics),
             columns=columns_of(content.metrics),
             device_facts=device_facts(content.metrics.devices),
             row_remark=row_remark,

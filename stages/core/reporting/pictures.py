@@ -18,6 +18,7 @@ from stages.core.datasets.subset import choose_subset
 from stages.core.processing.decode import outputs_to_detections
 from stages.core.processing.preprocess import place_image
 from stages.core.processing.stored_outputs import StoredOutputs, load_outputs
+from stages.core.reporting.against_truth import f1_against_truth
 from stages.core.reporting.collect import Cell
 from stages.core.reporting.shapes import Shape, annotations_to_shapes, detections_to_shapes
 from stages.core.results.interface import Interface, read_interface
@@ -29,6 +30,8 @@ EMBEDDED_SIDE = 640
 NO_REFERENCE = "no reference outputs"
 THUMBNAIL_SIDE = 240
 """The same of the many images on which files moved most."""
+MAX_MOVED = 240
+"""So many of those on a page, shared by its files: a page is to stay small enough to be sent."""
 
 Judged = tuple[StoredOutputs, Interface]
 """Outputs on some images, and how to read them."""
@@ -41,11 +44,13 @@ class Panel:
     Attributes:
       title: `ground truth`, `float`, or a scheme.
       shapes: What is drawn; None where there are no detections, and then `remark` says why.
+      f1: Of what is drawn against the ground truth, 0..1, where that is shown.
     """
 
     title: str
     shapes: tuple[Shape, ...] | None
     remark: str = ""
+    f1: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +112,19 @@ def choose_ids(stored: Iterable[StoredOutputs], known: Collection[int], num: int
 def read_moved(
     layout: Layout, cells: Sequence[Cell], split: PreparedSplit, *, num_pictures: int
 ) -> tuple[MovedCard, ...]:
-    """Per file, the images on which it is farthest from the float model: both, one beside the other.
+    """Per file, the images on which it is farthest from the float model: ground truth and both, side by side.
 
-    What is drawn is what counted there, from the agreement's score on.
+    What is drawn is what counted there, from the agreement's score on, and its F1 against the ground truth.
 
     Args:
-      num_pictures: At most so many per file. Images on which both find the same are left out, and files without others.
+      num_pictures: At most so many per file, fewer where `MAX_MOVED` does not reach. Images on which both find the
+        same are left out, and files without others.
     """
     cards = []
+    num_files = sum(cell.validation.agreement is not None for cell in cells)
+    num_pictures = min(num_pictures, max(1, MAX_MOVED // max(1, num_files)))
+    truth = read_annotations(split)
+    names = {int(key): name for key, name in split.labels.items()}
     for model in dict.fromkeys(cell.model for cell in cells):
         float_model = _read_float(layout, model)
         for cell in (cell for cell in cells if cell.model == model):
@@ -126,8 +136,11 @@ def read_moved(
             pictures = []
             for moved in apart[:num_pictures]:
                 image = split.by_id[moved.image_id]
-                panels = tuple(_draw(title, of, image, agreement.score_threshold, why) for title, of, why in views)
-                pictures.append(Picture(model=model, image=image, panels=panels, f1=moved.f1))
+                objects = truth.get(image.image_id, [])
+                shapes = annotations_to_shapes(objects, names, image.size)
+                panels = [_draw(title, of, image, agreement.score_threshold, why, objects) for title, of, why in views]
+                panels.insert(0, Panel(title="ground truth", shapes=shapes))
+                pictures.append(Picture(model=model, image=image, panels=tuple(panels), f1=moved.f1))
             if pictures:
                 cards.append(MovedCard(name=cell.name, pictures=tuple(pictures)))
     return tuple(cards)
@@ -173,7 +186,15 @@ def _why_absent(cell: Cell) -> str:
     return cell.conversion.reason or cell.validation.reason or "no detections stored for this image"
 
 
-def _draw(title: str, judged: Judged | None, image: PreparedImage, score_threshold: float, remark: str) -> Panel:
+def _draw(
+    title: str,
+    judged: Judged | None,
+    image: PreparedImage,
+    score_threshold: float,
+    remark: str,
+    objects: Sequence[Mapping[str, Any]] | None = None,
+) -> Panel:
+    """One panel; with the image's `objects`, how well its detections find them too."""
     if judged is None or image.image_id not in judged[0].image_ids:
         return Panel(title=title, shapes=None, remark=remark)
     reference, interface = judged
@@ -181,4 +202,5 @@ def _draw(title: str, judged: Judged | None, image: PreparedImage, score_thresho
     placement = place_image(image.size, interface.input)
     detections = outputs_to_detections(outputs, interface, placement).above(score_threshold)
     labels = {int(key): name for key, name in interface.labels.items()}
-    return Panel(title=title, shapes=detections_to_shapes(detections, labels))
+    f1 = None if objects is None else f1_against_truth(objects, detections)
+    return Panel(title=title, shapes=detections_to_shapes(detections, labels), f1=f1)

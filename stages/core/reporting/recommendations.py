@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stages.core.gating.gate import BYTES_PER_MB
-from stages.core.reporting.tables import format_number
+from stages.core.reporting.tables import format_interval, format_number
 from stages.core.results.kinds import Backend, Form, Precision
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Row
@@ -98,6 +98,13 @@ def recommendations_to_markdown(found: Sequence[Recommendation]) -> str:
     return "\n".join([*lines, "", rule(), ""])
 
 
+def unserved(metrics: Metrics) -> str:
+    """Which targets have no recommendation because no row of the table is for them; empty where all have one."""
+    schemes = {row.scheme for row in metrics.rows}
+    missing = [target.title for target in TARGETS if not any(target.takes(SCHEMES[name]) for name in schemes)]
+    return f"No file was asked for that is for: {'; '.join(missing)} (schemes in params.yaml)." if missing else ""
+
+
 def rule() -> str:
     """How files are chosen, for people."""
     return (
@@ -125,7 +132,9 @@ def _choose(model: str, target: FileTarget, rows: Sequence[Row]) -> Recommendati
 
 def _why(chosen: Row, passing: Sequence[Row], *, timed: bool) -> str:
     kind, ap = ("mask", chosen.mask_ap) if chosen.mask_ap is not None else ("box", chosen.box_ap)
-    parts = [f"{kind} AP {format_number(ap)}, drop {format_number(_drop(chosen), 2)}"]
+    interval = chosen.mask_ap_drop_interval if kind == "mask" else chosen.box_ap_drop_interval
+    within = f" (95 %: {format_interval(interval, 2)})" if interval else ""
+    parts = [f"{kind} AP {format_number(ap)}, drop {format_number(_drop(chosen), 2)}{within}"]
     if timed:
         parts.append(f"{format_number(chosen.latency_p50_ms)} ms")
     if chosen.size_bytes is not None:

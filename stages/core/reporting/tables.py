@@ -144,6 +144,15 @@ def best_rows(metrics: Metrics) -> tuple[tuple[str, Row], ...]:
     return tuple(found)
 
 
+def join_titles(best: Sequence[tuple[str, Row]]) -> tuple[tuple[str, Row], ...]:
+    """Each row once, with all respects in which it is the best."""
+    names = {(row.model, row.scheme): row for _, row in best}
+    return tuple(
+        (", ".join(title for title, other in best if (other.model, other.scheme) == name), row)
+        for name, row in names.items()
+    )
+
+
 def highest_ap(metrics: Metrics) -> tuple[tuple[str, Row, float], ...]:
     """Box AP and mask AP: title, the row that has the highest, whether it passes or not, and the number."""
     found = []

@@ -83,7 +83,8 @@ def test_the_page_holds_all_it_needs(layout: Layout) -> None:
     # Links that a reader may follow, to the files that the table is about; nothing is fetched.
     links = {link for link in tree.fetched if not link.startswith("#")}
     assert all(link.startswith("../converted/") for link in links)
-    assert {(layout.report / link).resolve().is_dir() for link in links if link.endswith("/")} == {True}
+    assert {(layout.report / link).resolve().is_file() for link in links} == {True}
+    assert len(links) == 3 * len(MODELS) * len(SCHEMES), "each row's file, interface and proof"
     assert not re.search(r"https?://", page)
     assert not re.search(r"@import|url\((?!\"data:image/jpeg)", page)
     assert "default-src 'none'" in page
@@ -107,8 +108,8 @@ def test_the_page_says_what_the_report_must(layout: Layout) -> None:
     ):
         assert f'id="{part}"' in page
     assert "The gate is green: 6 rows, none fails." in page
-    # Two images of two models: truth, float, three schemes. Of each file, one that moved, beside the float model.
-    assert page.count('class="panel"') == 2 * 2 * 5 + 2 * 3 * 2
+    # Two images of two models: truth, float, three schemes. Of each file, one that moved, with truth and float.
+    assert page.count('class="panel"') == 2 * 2 * 5 + 2 * 3 * 3
     assert 'class="mask"' in page
     assert "triangle" in page
     assert "avx512_vnni" in page

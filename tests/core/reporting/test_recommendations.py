@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
-from stages.core.reporting.recommendations import TARGETS, recommend, recommendations_to_markdown
+from stages.core.reporting.recommendations import TARGETS, recommend, recommendations_to_markdown, unserved
 from stages.core.results.status import Status
 from stages.core.results.table import Metrics, Verdict
+from stages.core.results.validation import Interval
 from stages.core.tables.schemes import SCHEMES
 from tests import builders
 
@@ -49,6 +50,21 @@ def test_a_target_that_no_row_is_for_is_left_out() -> None:
     found = recommend(Metrics(split="val", num_images=6, rows=(builders.row(**FLOAT),)))
     assert [item.target.title for item in found] == ["CPU, LiteRT"]
     assert recommendations_to_markdown(()) == ""
+
+
+def test_targets_that_no_row_is_for_are_named() -> None:
+    def named(*schemes: str) -> str:
+        return unserved(Metrics(split="val", num_images=6, rows=tuple(builders.row(scheme=name) for name in schemes)))
+
+    assert "mobile libraries; int8 accelerator; GPU, float16; OpenVINO" in named("float32")
+    assert "OpenVINO" not in named("float32", "openvino_int8")
+    assert named(*SCHEMES) == ""
+
+
+def test_the_reason_says_how_far_the_drop_is_known() -> None:
+    rows = (builders.row(**INT8, box_ap_drop_interval=Interval(low=-0.4, high=2.02)),)
+    (item, *_) = recommend(Metrics(split="val", num_images=6, rows=rows))
+    assert "drop 0.50 (95 %: −0.40 to 2.02), 8.0 ms, 4.00 MB; the only one that passes" in item.reason
 
 
 def test_every_scheme_is_for_some_target() -> None:

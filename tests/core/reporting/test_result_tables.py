@@ -9,6 +9,7 @@ from stages.core.reporting.tables import (
     format_number,
     headline,
     highest_ap,
+    join_titles,
     metrics_to_markdown,
     print_table,
 )
@@ -101,6 +102,16 @@ def test_only_rows_that_pass_are_recommended() -> None:
 def test_a_row_judged_on_fewer_images_is_not_the_most_accurate() -> None:
     few = row(scheme="int16x8", box_ap=70.0, num_images=2)
     assert dict(best_rows(metrics(few, row())))["most accurate"].scheme == "int8"
+
+
+def test_a_row_that_is_the_best_in_all_respects_is_named_once() -> None:
+    ((titles, best),) = join_titles(best_rows(metrics(row())))
+    assert (titles, best.scheme) == ("most accurate, fastest, smallest", "int8")
+    joined = join_titles(best_rows(metrics(row(), row(scheme="float32", box_ap=65.0))))
+    assert [(titles, best.scheme) for titles, best in joined] == [
+        ("most accurate", "float32"),
+        ("fastest, smallest", "int8"),
+    ]
 
 
 def test_a_column_of_dashes_is_left_out() -> None:

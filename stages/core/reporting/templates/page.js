@@ -38,6 +38,9 @@
     svg.addEventListener("pointerleave", () => { cursor.style.visibility = "hidden"; hide(); });
   }
 
+  // What a cell says, without the links and remarks that it holds too.
+  const said = (cell) => (cell ? cell.dataset.v ?? cell.textContent.trim() : "");
+
   for (const table of document.querySelectorAll("table.sortable")) {
     const heads = [...table.tHead.rows[0].cells];
     const body = table.tBodies[0];
@@ -52,7 +55,7 @@
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const key = (group) => {
         const cell = group[0].cells[index];
-        if (head.dataset.type === "text") return cell ? cell.textContent.trim() : "";
+        if (head.dataset.type === "text") return said(cell);
         const value = cell && cell.dataset.v;
         return value ? Number(value) : NaN;
       };
@@ -78,8 +81,8 @@
     const matches = (row) => inputs.every((input) => {
       const wanted = input.value.trim().toLowerCase();
       if (!wanted) return true;
-      if (input.dataset.filter === "text") return (row.cells[0].textContent + " " + row.cells[1].textContent).toLowerCase().includes(wanted);
-      return row.cells[Number(input.dataset.filter)].textContent.trim().toLowerCase() === wanted;
+      if (input.dataset.filter === "text") return (said(row.cells[0]) + "/" + said(row.cells[1])).toLowerCase().includes(wanted);
+      return said(row.cells[Number(input.dataset.filter)]).toLowerCase() === wanted;
     });
     // A remark belongs to the row before it: taken down now, because sorting moves both.
     const owner = new Map();
