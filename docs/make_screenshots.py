@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import mlflow
 from browser import Browser, find_browser
 from PIL import Image
 
@@ -92,14 +92,7 @@ def shots(model: str) -> tuple[Shot, ...]:
         Shot(
             name="files",
             page="runs?workflowType=machine_learning&viewStateShareKey=files",
-            texts=(
-                f"{model}/float32",
-                f"{model}/int8",
-                "box_ap",
-                "box_ap_drop",
-                "size_mb",
-                "verdict",
-            ),
+            texts=(f"{model}/float32", f"{model}/int8", "box_ap", "box_ap_drop", "size_mb", "verdict"),
             cut=("latency_p50_ms",),
         ),
         Shot(
@@ -138,21 +131,14 @@ def served(uri: str) -> Iterator[str]:
         return
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        uri,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--port", str(port)]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [*command, "--workers", "1"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -168,19 +154,10 @@ def served(uri: str) -> Iterator[str]:
         process.wait()
 
 
-def ask(address: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """An answer of MLflow's REST interface."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{address}/api/2.0/mlflow/{path}", data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-        return json.load(answer)
-
-
-def find_training(address: str, experiment_id: str) -> tuple[str, str]:
+def find_training(client: mlflow.MlflowClient, experiment_id: str) -> tuple[str, str]:
     """Id and model of the newest first training."""
-    query = {"experiment_ids": [experiment_id], "filter": "tags.role = 'training' and tags.variant = 'trained'"}
-    run = ask(address, "runs/search", query)["runs"][0]
-    return run["info"]["run_id"], next(tag["value"] for tag in run["data"]["tags"] if tag["key"] == "model")
+    run = client.search_runs([experiment_id], "tags.role = 'training' and tags.variant = 'trained'", max_results=1)[0]
+    return run.info.run_id, run.data.tags["model"]
 
 
 def take(browser: Browser, address: str, shot: Shot, out: Path) -> list[str]:
@@ -212,10 +189,14 @@ def main() -> int:
     args.out.mkdir(exist_ok=True)
     failed = False
     with served(args.uri) as address, Browser(program) as browser:
-        found = ask(address, f"experiments/get-by-name?experiment_name={args.experiment}")["experiment"]
-        training, model = find_training(address, found["experiment_id"])
+        client = mlflow.MlflowClient(tracking_uri=address)
+        experiment = client.get_experiment_by_name(args.experiment)
+        if experiment is None:
+            print(f"error: no experiment {args.experiment!r} in {args.uri}", file=sys.stderr)
+            return 2
+        training, model = find_training(client, experiment.experiment_id)
         for shot in shots(model):
-            page = f"{address}/#/experiments/{found['experiment_id']}/{shot.page.format(training=training)}"
+            page = f"{address}/#/experiments/{experiment.experiment_id}/{shot.page.format(training=training)}"
             out = args.out / f"mlflow-{shot.name}.png"
             missing = take(browser, address, Shot(**{**vars(shot), "page": page}), out)
             print(f"{out}: {out.stat().st_size // 1000} kB" + "".join(f"; MISSING: {text}" for text in missing))

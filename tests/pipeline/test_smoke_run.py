@@ -213,7 +213,7 @@ STALE = {
     "stages/core/converting/ranges.py": {"convert"},
     "stages/core/running/tflite.py": {"convert", "validate", "benchmark"},
     "stages/core/masks/pasting.py": {"validate", "report"},
-    "stages/core/validating/agreement.py": {"validate"},
+    "stages/core/validating/agreement.py": {"validate", "report"},
     "stages/core/benchmarking/latency.py": {"benchmark"},
     "stages/core/reporting/templates/style.css": {"report", "gate"},
     "stages/core/gating/gate.py": {"report", "gate"},
