@@ -8,21 +8,27 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.core.base.folders import replaced_file
 from stages.core.base.jsonfile import write_json
 from stages.core.base.layout import Layout
 from stages.core.base.system_errors import describe_system_error
+from stages.core.results.kinds import Variant
+from tests import refined_project
 from tests.builders import write_project
+from tests.test_predict import write_picture
 from tests.tflite_builder import build_detector
-from tests.tiny_project import LABELS, write_conversion, write_tiny_project
+from tests.tiny_project import LABELS, tiny_interface, write_artifact, write_conversion, write_tiny_project
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "retinanet_mobiledet_tiny"
 ROW = ("--model", MODEL, "--scheme", "float32")
 LIMIT = 400
 """Bytes that a file may have: less than any stage writes."""
+LIMIT_OF_CHECKPOINTS = 30_000
+"""Enough for what starts a training, less than its weights."""
 
 
 def tiny(root: Path) -> Layout:
@@ -46,15 +52,34 @@ STAGES: dict[str, tuple[Callable[[Path], Layout], tuple[str, ...]]] = {
 }
 
 
+def initialized(root: Path) -> Layout:
+    """Prepared data, and a model with first weights."""
+    steps = {"steps": 4, "validation_interval": 4, "checkpoint_interval": 2, "warmup_steps": 1}
+    refined_project.write_params(
+        root,
+        models=[MODEL],
+        schemes=["float32"],
+        train={"common": {**refined_project.TRAINING, **steps}},
+    )
+    layout = Layout(root)
+    run_stage("prepare", root, (), None).check_returncode()
+    refined_project.write_weights(layout, MODEL, Variant.TRAINED)
+    return layout
+
+
 def run_stage(
     stage: str, root: Path, arguments: tuple[str, ...], limit: int | None
 ) -> subprocess.CompletedProcess[str]:
+    return run_command(stage, (*arguments, "--root", str(root)), limit)
+
+
+def run_command(stage: str, arguments: tuple[str, ...], limit: int | None) -> subprocess.CompletedProcess[str]:
     def no_room() -> None:
         # As a full disk does, this fails the write; and it holds for child processes too.
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    command = [sys.executable, "-m", f"stages.{stage}", *arguments, "--root", str(root)]
+    command = [sys.executable, "-m", f"stages.{stage}", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=no_room)
 
 
@@ -80,6 +105,42 @@ def test_a_stage_without_room_says_so_and_is_fine_afterwards(stage: str, tmp_pat
     assert run_stage(stage, root, arguments, None).returncode == 0
 
 
+def test_a_prediction_without_room_says_so_and_is_fine_afterwards(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "model", build_detector(), tiny_interface(MODEL))
+    pictures = [write_picture(tmp_path / f"{name}.png", np.full((40, 60, 3), 90, np.uint8)) for name in "ab"]
+    arguments = (*map(str, pictures), "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"))
+    for before in ("nothing", "an earlier prediction"):
+        kept = files_of(tmp_path)
+        full = run_command("predict", arguments, LIMIT)
+        assert full.returncode == 2, (before, full.stderr)
+        assert "Traceback" not in full.stderr
+        (line,) = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
+        assert line.startswith(f"error: {tmp_path / 'out'}: {os.strerror(errno.EFBIG)}; ")
+        assert files_of(tmp_path) == kept, before
+        assert run_command("predict", arguments, None).returncode == 0
+
+
+STAGES_OF_TENSORFLOW = ("train", "export")
+"""`prune` and `qat` save as `train` does."""
+
+
+@pytest.mark.slow
+def test_a_stage_of_tensorflow_without_room_says_so_and_is_fine_afterwards(tmp_path: Path) -> None:
+    root = initialized(tmp_path).root
+    for stage in STAGES_OF_TENSORFLOW:
+        before = files_of(root)
+        full = run_stage(stage, root, ("--model", MODEL), LIMIT_OF_CHECKPOINTS)
+        assert full.returncode == 2, (stage, full.stderr)
+        (line,) = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
+        assert os.strerror(errno.EFBIG) in line, stage
+        assert "Traceback" not in full.stderr, stage
+        kept = {path: content for path, content in files_of(root).items() if path in before}
+        assert kept == before, f"{stage}: what was there before is untouched"
+
+        fine = run_stage(stage, root, ("--model", MODEL), None)
+        assert fine.returncode == 0, (stage, fine.stderr)
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM])
 @pytest.mark.parametrize("link", ["", "__cause__", "__context__"])
 def test_an_error_of_the_system_is_found_behind_others(code: int, link: str) -> None:
@@ -98,6 +159,7 @@ def test_an_error_of_the_system_is_found_behind_others(code: int, link: str) -> 
     ("error", "found"),
     [
         (RuntimeError("RESOURCE_EXHAUSTED: /a/b.tfrecord; No space left on device"), True),
+        (RuntimeError("{{function_node SaveV2_/job:local}} /a/ckpt-5; File too large [Op:SaveV2]"), True),
         (RuntimeError("database or disk is full"), False),
         (RuntimeError("(sqlite3.OperationalError) attempt to write a readonly database"), True),
         (RuntimeError("(sqlite3.OperationalError) unable to open database file"), True),
@@ -106,7 +168,9 @@ def test_an_error_of_the_system_is_found_behind_others(code: int, link: str) -> 
     ],
 )
 def test_what_native_code_says_counts_too(error: Exception, found: bool) -> None:
-    assert (describe_system_error(error) is not None) == found
+    told = describe_system_error(error)
+    assert (told is not None) == found
+    assert told is None or not {"{", "["} & set(told)
 
 
 def fail_to_write(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 FIXABLE = {
     errno.ENOSPC: "make room",
@@ -17,6 +18,9 @@ _SAID = {os.strerror(code): advice for code, advice in FIXABLE.items() if code n
 _SAID |= dict.fromkeys(("attempt to write a readonly database", "unable to open database file"), FIXABLE[errno.EACCES])
 """What native code writes into the messages of its own exceptions. Of permissions, others speak too."""
 
+_OP = re.compile(r"{{.*?}}|\[Op:\w+\]")
+"""TensorFlow's name of the op that failed."""
+
 
 def describe_system_error(error: BaseException | None) -> str | None:
     """One line on an error of the system behind an exception, whatever a library has made of it; None for any other."""
@@ -29,6 +33,6 @@ def describe_system_error(error: BaseException | None) -> str | None:
         for text, advice in _SAID.items():
             line = next((line for line in str(error).splitlines() if text.lower() in line.lower()), None)
             if line is not None:
-                return f"{line.strip()[:300]}; {advice} and run this again"
+                return f"{' '.join(_OP.sub('', line).split())[:300]}; {advice} and run this again"
         error = error.__cause__ or error.__context__
     return None
