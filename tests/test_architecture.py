@@ -214,6 +214,7 @@ def test_outs_are_the_layouts_paths() -> None:
         layout.label_map,
         layout.calibration,
         layout.prepare_report,
+        layout.checked,
         layout.variant(model, Variant.TRAINED),
         layout.variant(model, Variant.PRUNED),
         layout.variant(model, "${item.step.variant}"),

@@ -194,6 +194,32 @@ def test_dvc_commands_that_ask_git_work(smoke: SmokeRun) -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("- maskrcnn_tiny", "- maskrcnn_tinyy", ("maskrcnn_tinyy", "'maskrcnn_tiny'")),
+        ("  maskrcnn_tiny:", "  maskrcnn_tinyy:", ("maskrcnn_tinyy", "'maskrcnn_tiny'")),
+        ("  maskrcnn_tiny:", "  maskrcnn_resnet50:", ("train.maskrcnn_tiny", "`maskrcnn_tiny: {}` will do")),
+    ],
+    ids=["model", "section", "no-section"],
+)
+def test_dvc_repro_says_what_is_wrong_with_a_model(smoke: SmokeRun, old: str, new: str, says: tuple[str, ...]) -> None:
+    path = smoke.folder / "params.yaml"
+    before = path.read_text()
+    assert before.count(old) == 1
+    try:
+        path.write_text(before.replace(old, new))
+        done = smoke.call("dvc", "repro")
+    finally:
+        path.write_text(before)
+        smoke.call("dvc", "checkout", "check")
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert all(part in line for part in says), line
+    assert "Parameters" not in done.stderr
+    assert not smoke.call("dvc", "status", "--quiet").returncode
+
+
 STALE = {
     "stages/core/base/errors.py": set(),
     "stages/core/command_line.py": set(),
@@ -222,7 +248,7 @@ STALE = {
     "params.yaml validate.split test": {"reference", "validate", "benchmark", "report"},
     "params.yaml gate.max_size_mb 7.5": {"report", "gate"},
     "params.yaml publish.timeout_s 5": set(),
-    "params.yaml train.common.steps 101": {"train", "prune", "qat"},
+    "params.yaml train.common.steps 101": {"check", "train", "prune", "qat"},
 }
 """What is changed, a file of code or a parameter, to the stages that are then stale by themselves."""
 
@@ -385,7 +411,7 @@ def test_the_comment_has_gate_table_and_pictures(retraining: Retraining) -> None
 @pytest.mark.parametrize(
     ("parameter", "stale"),
     [
-        ("train.maskrcnn_tiny.batch_size 3", {f"{step}@maskrcnn_tiny" for step in ("train", "prune")}),
+        ("train.maskrcnn_tiny.batch_size 3", {"check", "train@maskrcnn_tiny", "prune@maskrcnn_tiny"}),
         ("prepare.synthetic.num_train 65", {"prepare"}),
     ],
     ids=["one-model", "data"],

@@ -99,6 +99,11 @@ class Layout:
         """One folder per kind of result, then per model: so `report` can depend on all results of a kind at once."""
         return self.root / "models"
 
+    @property
+    def checked(self) -> Path:
+        """That `check` has passed: `train` depends on it so as to come later."""
+        return self.models / "checked.txt"
+
     def variant(self, model: str, variant: str) -> Path:
         """Weights of one variant: `trained`, `pruned`, `qat` or `pruned_qat`."""
         return self.models / variant / model
