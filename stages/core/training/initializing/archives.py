@@ -5,10 +5,13 @@ import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from stages.core.base.errors import CheckpointError
 
 BLOCK = 1 << 20
+FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""A second guard behind `_check_member`; Python has it from 3.11.4 on."""
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
 
@@ -38,7 +41,7 @@ def unpack_archive(archive: Path, folder: Path, source: str) -> None:
             for member in members:
                 _check_member(member, source)
             partial.mkdir(parents=True)
-            tar.extractall(partial, members, filter="data")
+            tar.extractall(partial, members, **FILTER)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         reason = " ".join(str(error).split()) or type(error).__name__
