@@ -10,10 +10,12 @@ from official.vision.dataloaders import maskrcnn_input, retinanet_input
 from official.vision.ops import box_ops, preprocess_ops
 
 from stages.core.detectors.ssd_anchors import SsdAnchorConfig
+from stages.core.training.augmenting.flips import flip_vertically
 from stages.core.training.augmenting.sample import BOXES, IS_CROWD, Sample, frame_of
 from stages.core.training.losses.assigners import ASSIGNERS, assign_by_iou, assign_nothing
 from stages.core.training.losses.labeler import TargetLabeler, ignore_crowds, ignore_crowds_in_proposals
 from stages.core.training.losses.roi_sampling import CROWD, PADDING
+from stages.core.training.mask_targets import cut_masks
 from stages.core.training.tracing import anchor_generator
 
 Parse = Callable[[Sample], tuple[tf.Tensor, dict[str, Any]]]
@@ -92,7 +94,8 @@ def maskrcnn_parser(config: Any, params: Any) -> Parse:
     """Parser of training samples for a Mask R-CNN. Anchors and regions in crowds are ignored, as the evaluation does.
 
     Crowds follow the objects in `gt_boxes`, with `CROWD` as their class: see `CrowdAwareSampler`. As above, flips are
-    left to the augmentation; Model Garden's vertical ones, by `overrides` alone, leave crowds where they were.
+    left to the augmentation; Model Garden's vertical ones (by `overrides` alone) come before its parser, so that they
+    move masks and crowds too. Masks are cut by `cut_masks`.
 
     Args:
       config: `MaskRCNNTraining`.
@@ -105,15 +108,24 @@ def maskrcnn_parser(config: Any, params: Any) -> Parse:
         rpn_unmatched_threshold=settings.rpn_unmatched_threshold,
         rpn_batch_size_per_im=settings.rpn_batch_size_per_im,
         rpn_fg_fraction=settings.rpn_fg_fraction,
-        aug_rand_vflip=settings.aug_rand_vflip,
-        include_mask=model.include_mask,
-        outer_boxes_scale=model.outer_boxes_scale,
-        mask_crop_size=settings.mask_crop_size,
+        include_mask=False,
     )
     most = settings.max_num_instances
 
     def parse(sample: Sample) -> tuple[tf.Tensor, dict[str, Any]]:
+        if settings.aug_rand_vflip:
+            sample = flip_vertically(sample, tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32))
         image, labels = parser._parse_train_data(sample)
+        if model.include_mask:
+            spans, masks = cut_masks(
+                sample,
+                labels["image_info"],
+                side=settings.mask_crop_size,
+                outer_boxes_scale=model.outer_boxes_scale,
+                skip_crowds=settings.skip_crowd_during_training,
+            )
+            labels["gt_outer_boxes"] = preprocess_ops.clip_or_pad_to_fixed_size(spans, most, PADDING)
+            labels["gt_masks"] = preprocess_ops.clip_or_pad_to_fixed_size(masks, most, PADDING)
         crowds = _crowds_in_input(sample, labels["image_info"])
         labels["rpn_score_targets"] = ignore_crowds_in_proposals(
             labels["anchor_boxes"], labels["rpn_score_targets"], crowds

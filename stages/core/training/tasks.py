@@ -27,6 +27,7 @@ from stages.core.training.losses.assigners import ASSIGNERS
 from stages.core.training.losses.detection_losses import DetectionLosses
 from stages.core.training.losses.mask_losses import MaskLoss
 from stages.core.training.losses.roi_sampling import CrowdAwareSampler
+from stages.core.training.mask_targets import CentredMaskSampler
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
 from stages.core.training.sampling import repeat_factors
 from stages.core.training.tracing import traced_as
@@ -206,9 +207,11 @@ class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[
             return self._build_dataset(params, parse, input_context, with_masks=self.task_config.model.include_mask)
 
     def build_model(self) -> Any:
-        """Model Garden's model, whose second stage passes over crowds in training."""
+        """Model Garden's model; in training, its second stage passes over crowds, and mask targets are centred."""
         model = super().build_model()
         model.roi_sampler = [CrowdAwareSampler(**sampler.get_config()) for sampler in model.roi_sampler]
+        if model.mask_sampler is not None:
+            model.mask_sampler = CentredMaskSampler(**model.mask_sampler.get_config())
         return model
 
     def build_losses(self, outputs: Any, labels: Any, aux_losses: Any = None) -> Any:

@@ -25,6 +25,13 @@ def flip_horizontally(sample: Sample, seed: Any) -> Sample:
     return dict(tf.cond(flips, lambda: _mirror(sample, HORIZONTAL), lambda: with_image(sample, sample[IMAGE])))
 
 
+def flip_vertically(sample: Sample, seed: Any) -> Sample:
+    """Swaps top and bottom with probability 0.5; arguments as `flip_horizontally`."""
+    sample = drop_encoded_masks(sample)
+    flips = tf.random.stateless_uniform([], seed) < 0.5
+    return dict(tf.cond(flips, lambda: _mirror(sample, VERTICAL), lambda: with_image(sample, sample[IMAGE])))
+
+
 def turn_quarters(sample: Sample, seed: Any) -> Sample:
     """Turns by 0, 90, 180 or 270 degrees counter-clockwise, all equally likely; arguments as `flip_horizontally`."""
     sample = drop_encoded_masks(sample)
