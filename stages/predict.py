@@ -8,7 +8,7 @@ from stages.core.command_line import fraction, make_parser, read_args, run_stage
 from stages.core.predicting.inputs import find_inputs
 from stages.core.predicting.model_folder import find_float, open_model
 from stages.core.predicting.predict import PredictSettings, list_skipped, predict_files, summarize_prediction
-from stages.core.tracking.registered_file import open_place
+from stages.core.tracking.registered_file import open_source
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = PredictSettings(
         score_threshold=args.threshold, num_threads=args.threads, with_crops=args.crops, font_file=args.font
     )
-    with open_place(args.model) as place:
-        artifact = open_model(place)
+    with open_source(args.model) as source:
+        artifact = open_model(source)
         beside = args.float_model or (find_float(artifact) if args.show_float else None)
         float_artifact = open_model(beside) if beside else None
         prediction = predict_files(files, artifact, float_artifact=float_artifact, out=args.out, settings=settings)

@@ -159,7 +159,7 @@ def test_the_float_model_is_drawn_beside_the_file(picture: Path, tmp_path: Path)
     assert not np.array_equal(left, right), "the float model finds the blue one as well"
 
 
-PLACES = {
+PATH_KEYS = {
     "a folder": (["photos"], ["a.png", "b.jpg"]),
     "a pattern": (["photos/*.jpg"], ["b.jpg"]),
     "folders within": (["photos/**/*"], ["a.png", "b.jpg", "c.webp"]),
@@ -168,13 +168,13 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("case", PLACES)
+@pytest.mark.parametrize("case", PATH_KEYS)
 def test_what_images_can_be(case: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("photos/a.png", "photos/b.jpg", "photos/deeper/c.webp", "other/a.png"):
         write_picture(tmp_path / name)
     (tmp_path / "photos" / "notes.txt").write_text("no picture")
     monkeypatch.chdir(tmp_path)
-    places, expected = PLACES[case]
+    places, expected = PATH_KEYS[case]
 
     assert run(tmp_path / "out", *places, "--model", folder).num_images == len(expected)
 

@@ -73,19 +73,19 @@ def run_device(argv: Sequence[str]) -> int:
     return 0
 
 
-def find_converted(places: Sequence[Path]) -> tuple[Path, ...]:
+def find_converted(sources: Sequence[Path]) -> tuple[Path, ...]:
     """Folders that `convert` wrote, among those named and up to two levels below; those without a file are left out.
 
     Raises:
-      ArtifactError: if a place holds none.
+      ArtifactError: if a source holds none.
     """
     found: dict[Path, None] = {}
-    for place in places:
-        records = [path for depth in ("", "*/", "*/*/") for path in sorted(place.glob(f"{depth}{RESULT_FILE}"))]
+    for source in sources:
+        records = [path for depth in ("", "*/", "*/*/") for path in sorted(source.glob(f"{depth}{RESULT_FILE}"))]
         made = [path.parent for path in records if read_json(Conversion, path).status is Status.OK]
         if not made:
             raise ArtifactError(
-                f"{place}: no converted model in it, expected a folder with the {RESULT_FILE} that `convert` wrote "
+                f"{source}: no converted model in it, expected a folder with the {RESULT_FILE} that `convert` wrote "
                 "(copy all of models/converted/<model>/<scheme>), or folders of such"
             )
         found |= dict.fromkeys(made)
@@ -178,20 +178,20 @@ def _measure(folders: Sequence[Path], args: argparse.Namespace) -> tuple[DeviceC
     return tuple(costs)
 
 
-def list_images(places: Sequence[Path]) -> tuple[Path, ...]:
+def list_images(sources: Sequence[Path]) -> tuple[Path, ...]:
     """Image files that were named, and those directly in folders that were; each can be decoded.
 
     Raises:
       DataError: if there is no such file, or one that is no image; files beside the images of a folder are passed over.
     """
     found: list[Path] = []
-    for place in places:
-        if not place.exists():
-            raise DataError(f"--images: no such file or folder: {place}")
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
+    for source in sources:
+        if not source.exists():
+            raise DataError(f"--images: no such file or folder: {source}")
+        files = sorted(source.iterdir()) if source.is_dir() else [source]
         images = [path for path in files if _is_image(path)]
         if not images:
-            raise DataError(f"--images: {place}: {'no image in it' if place.is_dir() else 'not an image'}")
+            raise DataError(f"--images: {source}: {'no image in it' if source.is_dir() else 'not an image'}")
         found += images
     return tuple(found)
 

@@ -82,7 +82,7 @@ def _why_not_of_finished(scheme: Scheme, facts: BroughtFacts, exported: Path) ->
     form = next((form for form, name in TFLITE_FILES.items() if name == facts.finished), Form.BUILTIN)
     if form != scheme.form:
         ends = f"ends {'in' if form == Form.POSTPROCESS_OP else 'without'} TFLite_Detection_PostProcess"
-        return f"the finished file {ends}, and another ending cannot be put in its place"
+        return f"the finished file {ends}, and it cannot be given another ending"
     if facts.is_float and scheme.weights is not Precision.UINT8:
         if scheme.input is not Precision.FLOAT32 and not facts.takes_pixels:
             return "its float input takes normalised values, not pixels: uint8 pixels would need another graph"

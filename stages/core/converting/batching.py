@@ -7,7 +7,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13
 
-Place = tuple[int, int]
+NodeOutput = tuple[int, int]
 """Position of a node in execution order, and which of its outputs."""
 
 ELEMENTWISE = frozenset({
@@ -54,10 +54,10 @@ def batch_model(model: Any, num: int) -> Any:
     return batched
 
 
-def _find_joint(nodes: list[Any]) -> set[Place]:
+def _find_joint(nodes: list[Any]) -> set[NodeOutput]:
     """Outputs [1, ...] whose first axis counts images and nothing else, and on which a batch can be computed."""
-    places = {node.get_name(): position for position, node in enumerate(nodes)}
-    joint: set[Place] = set()
+    positions = {node.get_name(): position for position, node in enumerate(nodes)}
+    joint: set[NodeOutput] = set()
     varying: set[str] = set()
     for position, node in enumerate(nodes):
         kind, name = node.get_type_name(), node.get_name()
@@ -65,7 +65,7 @@ def _find_joint(nodes: list[Any]) -> set[Place]:
         if kind != "Parameter" and not varying.intersection(sources):
             continue
         varying.add(name)
-        read = [(places[value.get_node().get_name()], value.get_index()) in joint for value in node.input_values()]
+        read = [(positions[value.get_node().get_name()], value.get_index()) in joint for value in node.input_values()]
         stays = all(flag or source not in varying for flag, source in zip(read, sources, strict=True))
         outputs = [output.get_partial_shape() for output in node.outputs()]
         single = all(shape.is_static and len(shape) > 1 and shape[0].get_length() == 1 for shape in outputs)
@@ -74,7 +74,7 @@ def _find_joint(nodes: list[Any]) -> set[Place]:
     return joint
 
 
-def _borders(nodes: list[Any], joint: set[Place]) -> list[Place]:
+def _borders(nodes: list[Any], joint: set[NodeOutput]) -> list[NodeOutput]:
     """Joint outputs that are read by something else: there each image goes on by itself."""
     inside = {nodes[position].get_name() for position, _ in joint}
     return sorted(
@@ -86,7 +86,7 @@ def _borders(nodes: list[Any], joint: set[Place]) -> list[Place]:
     )
 
 
-def _widen(model: Any, nodes: list[Any], joint: set[Place], num: int) -> None:
+def _widen(model: Any, nodes: list[Any], joint: set[NodeOutput], num: int) -> None:
     """Sets the first axis of the joint part to `num`."""
     own = model.get_ordered_ops()
     for position, _ in joint:

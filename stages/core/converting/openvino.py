@@ -78,7 +78,7 @@ def read_exported(job: ConversionJob) -> Any:
 
 
 def number_nodes(model: Any) -> None:
-    """Gives nodes that OpenVINO named itself the number of their place among those of their kind.
+    """Gives nodes that OpenVINO named itself their number among those of their kind.
 
     OpenVINO numbers what it makes through the whole process: the number depends on how much was thrown away before,
     and the same model would have another sha256 from one conversion to the next.

@@ -46,9 +46,9 @@ def read_coco(folder: Path, *, annotations: str | Mapping[Split, str] | None, im
         tree = trees[split]
         by_image, lost = group_objects(tree, path, numbers)
         fates += lost
-        places = find_images(folder, path, images, tree["images"])
+        locations = find_images(folder, path, images, tree["images"])
         found += (
-            read_image(entry, f"{path}: images[{index}]", places[entry["file_name"]], split, by_image)
+            read_image(entry, f"{path}: images[{index}]", locations[entry["file_name"]], split, by_image)
             for index, entry in enumerate(tree["images"])
         )
     where = ", ".join(str(path) for path in files.values())
@@ -146,7 +146,7 @@ def _box(bbox: Any) -> Box | None:
 
 
 def read_image(
-    entry: Tree, where: str, place: FoundImage, split: Split | None, objects: Mapping[Any, Iterable[SourceObject]]
+    entry: Tree, where: str, location: FoundImage, split: Split | None, objects: Mapping[Any, Iterable[SourceObject]]
 ) -> SourceImage:
     """One entry of `images` with its objects."""
     try:
@@ -154,12 +154,12 @@ def read_image(
     except BadValueError as error:
         raise DataError(f"{where}.{error}") from None
     return SourceImage(
-        folder=place.folder,
-        file=place.file,
+        folder=location.folder,
+        file=location.file,
         size=None if height is None or width is None else (height, width),
         split=split,
-        listed_as=place.listed_as,
-        refusal=place.refusal,
+        listed_as=location.listed_as,
+        refusal=location.refusal,
         objects=tuple(objects[entry["id"]]),
     )
 
@@ -188,7 +188,7 @@ def find_images(folder: Path, annotations: Path, images: str | None, entries: li
     if not names or any(image.is_there for image in found.values()):
         return found
     first = found[names[0]].refusal
-    looked = ", ".join(str(place) for place in candidates if place.is_dir()) or f"{tops[0]} (no such folder)"
+    looked = ", ".join(str(location) for location in candidates if location.is_dir()) or f"{tops[0]} (no such folder)"
     if first and first.reason != "missing_file":
         raise DataError(
             f"{annotations}: none of its images is there (first: {names[0]!r}: {first.reason}: {first.detail})"

@@ -72,17 +72,17 @@ def read_csv(folder: Path, *, annotations: str | Mapping[Split, str] | None, ima
     numbers = {name: number for number, name in enumerate(names, start=1)}
     top = folder if images is None else folder / images
     pictures = ImageFiles(top)
-    places: dict[tuple[Path, str], FoundImage] = {}
+    locations: dict[tuple[Path, str], FoundImage] = {}
     for path in files.values():  # equal names in two files are two images, each beside its file
         listed = list(dict.fromkeys(line.values["file"] for line in lines if line.path == path))
         starts = (top,) if images is not None else (path.parent, top)
-        here = probe_folders(listed, [place for start in starts for place in (start, start / "images")])
-        places |= {(path, name): place for name, place in resolve_names(listed, here, pictures).items()}
-    if not any(place.is_there for place in places.values()):
+        here = probe_folders(listed, [location for start in starts for location in (start, start / "images")])
+        locations |= {(path, name): location for name, location in resolve_names(listed, here, pictures).items()}
+    if not any(location.is_there for location in locations.values()):
         raise DataError(f"{where}: none of its images is below {top} (first: {lines[0].values['file']!r})")
     found = []
     for line in lines:
-        place = places[line.path, line.values["file"]]
+        location = locations[line.path, line.values["file"]]
         try:
             height, width = (to_side(line.values.get(key) or None, key) for key in ("height", "width"))
             item = _read_object(line.values, numbers)
@@ -90,12 +90,12 @@ def read_csv(folder: Path, *, annotations: str | Mapping[Split, str] | None, ima
             raise DataError(f"{line.where}: {error}") from None
         found.append(
             SourceImage(
-                folder=place.folder,
-                file=place.file,
+                folder=location.folder,
+                file=location.file,
                 size=None if height is None or width is None else (height, width),
                 split=_split(line),
-                listed_as=place.listed_as,
-                refusal=place.refusal,
+                listed_as=location.listed_as,
+                refusal=location.refusal,
                 objects=() if item is None else (item,),
             )
         )

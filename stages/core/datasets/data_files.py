@@ -27,9 +27,9 @@ def list_data_files(folder: Path, suffixes: Collection[str]) -> list[str]:
     found = []
     for top, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
-        place = Path(top).relative_to(folder)
+        parent = Path(top).relative_to(folder)
         found += [
-            (place / name).as_posix()
+            (parent / name).as_posix()
             for name in files
             if not is_hidden(name) and os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122
         ]

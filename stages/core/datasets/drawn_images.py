@@ -80,8 +80,8 @@ def to_source(drawn: Sequence[DrawnImage], folder: Path, images: str | None, not
     fates: list[ImageFate] = []
     found = []
     for image in drawn:
-        place = resolve_name(image.name, image.folder if images is None else folder / images, files)
-        found.append(_to_image(image, place, folder, numbers, fates))
+        location = resolve_name(image.name, image.folder if images is None else folder / images, files)
+        found.append(_to_image(image, location, folder, numbers, fates))
     if not any(image.refusal is None for image in found):
         first = found[0].refusal
         raise DataError(
@@ -98,14 +98,14 @@ def to_source(drawn: Sequence[DrawnImage], folder: Path, images: str | None, not
 
 
 def _to_image(
-    image: DrawnImage, place: FoundImage, folder: Path, numbers: dict[str, int], fates: list[ImageFate]
+    image: DrawnImage, location: FoundImage, folder: Path, numbers: dict[str, int], fates: list[ImageFate]
 ) -> SourceImage:
     objects = []
     for shape in image.shapes:
         reason = "not_a_region" if shape.why_not else "no_class" if not tidy_name(shape.label) else ""
         if reason:
             detail = f"{shape.where}{': ' * bool(shape.why_not)}{shape.why_not}"
-            fates.append(ImageFate(file=place.file, kind="object", action="rejected", reason=reason, detail=detail))
+            fates.append(ImageFate(file=location.file, kind="object", action="rejected", reason=reason, detail=detail))
             continue
         objects.append(
             SourceObject(
@@ -116,13 +116,13 @@ def _to_image(
             )
         )
     # Below the data set's top, so that equal names in several folders stay apart.
-    inside = place.folder.is_relative_to(folder)
+    inside = location.folder.is_relative_to(folder)
     return SourceImage(
-        folder=folder if inside else place.folder,
-        file=(place.folder / place.file).relative_to(folder).as_posix() if inside else place.file,
+        folder=folder if inside else location.folder,
+        file=(location.folder / location.file).relative_to(folder).as_posix() if inside else location.file,
         size=image.size,
         split=image.split,
-        listed_as=place.listed_as,
-        refusal=place.refusal,
+        listed_as=location.listed_as,
+        refusal=location.refusal,
         objects=tuple(objects),
     )

@@ -81,7 +81,7 @@ def _holds_yolo(folder: Path) -> bool:
 
 
 def _holds_masks(folder: Path) -> bool:
-    return any(list_data_files(place, {".png"}) for place in (folder / "masks",) if place.is_dir())
+    return any(list_data_files(candidate, {".png"}) for candidate in (folder / "masks",) if candidate.is_dir())
 
 
 def _holds_records(folder: Path) -> bool:

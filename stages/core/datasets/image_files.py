@@ -96,7 +96,9 @@ def is_at(folder: Path, name: str) -> bool:
 def probe_folders(names: Sequence[str], candidates: Sequence[Path]) -> Path:
     """The first of some folders that holds one of the first listed files; the first of all where none does."""
     probed = names[:PROBED_NAMES]
-    return next((place for place in candidates if any(is_at(place, name) for name in probed)), candidates[0])
+    return next(
+        (candidate for candidate in candidates if any(is_at(candidate, name) for name in probed)), candidates[0]
+    )
 
 
 def resolve_names(names: Iterable[str], folder: Path, files: ImageFiles) -> dict[str, FoundImage]:
@@ -161,7 +163,7 @@ def name_forms(name: str) -> list[str]:
     if "?" in forms[0] or "://" in forms[0]:
         try:
             parts = urlsplit(forms[0])
-        except ValueError:  # [ in a place where a host would be
+        except ValueError:  # [ where a host would be
             return forms
         values = [value for _, value in parse_qsl(parts.query)]
         forms += [value for value in values if PurePosixPath(value).suffix.lower() in SUFFIXES] + [parts.path]

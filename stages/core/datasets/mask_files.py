@@ -49,7 +49,7 @@ def read_masks(folder: Path, *, images: str | None) -> Source:
     if not (folder / MASKS).is_dir():
         raise DataError(f"{folder}: no folder {MASKS}/; {describe_folder(folder)}")
     top = folder / images if images is not None else next(
-        (place for place in (folder / "images", folder / "JPEGImages") if place.is_dir()), folder
+        (candidate for candidate in (folder / "images", folder / "JPEGImages") if candidate.is_dir()), folder
     )  # fmt: skip
     pictures = [name for name in list_data_files(top, SUFFIXES) if MASKS not in PurePosixPath(name).parts[:-1]]
     by_stem: dict[str, list[str]] = defaultdict(list)

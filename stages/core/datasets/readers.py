@@ -10,7 +10,7 @@ from stages.core.datasets.csv_boxes import read_csv
 from stages.core.datasets.folder_hints import FORMATS, recognise_folder
 from stages.core.datasets.mask_files import read_masks
 from stages.core.datasets.outline_files import read_labelme, read_via
-from stages.core.datasets.places import PLACES, check_links, check_places
+from stages.core.datasets.paths import PATH_KEYS, check_links, check_paths
 from stages.core.datasets.samples import Source
 from stages.core.datasets.synthetic import read_synthetic
 from stages.core.datasets.tfrecord import read_tfrecord
@@ -26,7 +26,7 @@ class Reader:
 
     Attributes:
       read: (parameters, folder that `prepare.path` names, empty folder for files of its own, workers) to a source.
-      uses: Those of `PLACES` that mean something to it; any other one is refused.
+      uses: Those of `PATH_KEYS` that mean something to it; any other one is refused.
       splits: Whether `annotations` may name one file for each split.
     """
 
@@ -81,7 +81,7 @@ def _masks(params: PrepareParams, folder: Path, scratch: Path, workers: Workers)
 
 
 READERS: dict[str, Reader] = {
-    "synthetic": Reader(read=_synthetic, uses=PLACES),  # it reads nothing, so nothing is in its way
+    "synthetic": Reader(read=_synthetic, uses=PATH_KEYS),  # it reads nothing, so nothing is in its way
     "coco": Reader(read=_coco, uses=("annotations", "images")),
     "voc": Reader(read=_voc, uses=("images",)),
     "tfrecord": Reader(read=_tfrecord, uses=("annotations", "label_map")),
@@ -102,7 +102,7 @@ def settle_source(params: PrepareParams, folder: Path) -> tuple[PrepareParams, l
     """
     notes = []
     if params.source != "synthetic":
-        check_places(params, folder)
+        check_paths(params, folder)
         check_links(folder)
     if params.source == "auto":
         fitting = recognise_folder(folder)
@@ -115,7 +115,7 @@ def settle_source(params: PrepareParams, folder: Path) -> tuple[PrepareParams, l
         notes = [f"prepare.source auto: {folder} is read as {fitting[0]}, as it holds {FORMATS[fitting[0]][0]}"]
         params = params.model_copy(update={"source": fitting[0]})
     reader = READERS[params.source]
-    for name in PLACES:
+    for name in PATH_KEYS:
         if getattr(params, name) is not None and name not in reader.uses:
             users = ", ".join(source for source, row in READERS.items() if name in row.uses and source in FORMATS)
             raise ParamsError(f"prepare.{name}: only for source {users}; source {params.source} does not use it")

@@ -92,7 +92,7 @@ def read_tfrecord(
 
 
 def _read_examples(path: Path) -> Iterator[tuple[str, ExampleImage | str]]:
-    """Every record of a file with its place: what it holds, or what is wrong with it."""
+    """Every record of a file with where it is: what it holds, or what is wrong with it."""
     for frame in read_record_frames(path):
         where = f"record {frame.index} (byte {frame.offset})"
         if frame.data is None:

@@ -42,13 +42,13 @@ def read_voc(folder: Path, *, images: str | None) -> Source:
     xml_folder, xmls = find_xml_files(folder)
     trees, faults = load_trees(xmls)
     pictures = VocPictures(folder, xml_folder, images)
-    places = find_owners({xml: pictures.find(xml, _listed_name(root)) for xml, root in trees.items()})
+    locations = find_owners({xml: pictures.find(xml, _listed_name(root)) for xml, root in trees.items()})
     listed = read_lists(folder, xmls)
     by_folder = splits_of_folders([] if listed else [xml.relative_to(folder).as_posix() for xml in xmls])
     wanted = listed or [
         ListedXml(name=xml.stem, xml=xml, split=split) for xml, split in zip(xmls, by_folder, strict=True)
     ]
-    fates = list_left_out(wanted, trees, faults, places, pictures, is_listed=bool(listed))
+    fates = list_left_out(wanted, trees, faults, locations, pictures, is_listed=bool(listed))
     names = sorted({_class_name(node) for root in trees.values() for node in root.findall("object")} - {""})
     if not names:
         first = next((f"; {len(faults)} more are bad, first: {xml.name}: {why}" for xml, why in faults.items()), "")
@@ -58,17 +58,17 @@ def read_voc(folder: Path, *, images: str | None) -> Source:
     for entry in wanted:
         if entry.xml is None or entry.xml not in trees:
             continue
-        place = places[entry.xml]
-        objects, lost = read_objects(trees[entry.xml], entry.xml, place.file, numbers)
+        location = locations[entry.xml]
+        objects, lost = read_objects(trees[entry.xml], entry.xml, location.file, numbers)
         fates += lost
         found.append(
             SourceImage(
-                folder=place.folder,
-                file=place.file,
+                folder=location.folder,
+                file=location.file,
                 size=_size(trees[entry.xml]),
                 split=entry.split,
-                listed_as=place.listed_as,
-                refusal=place.refusal,
+                listed_as=location.listed_as,
+                refusal=location.refusal,
                 objects=objects,
             )
         )
@@ -120,20 +120,22 @@ def list_left_out(
     wanted: Sequence[ListedXml],
     trees: Mapping[Path, Element],
     faults: Mapping[Path, str],
-    places: Mapping[Path, FoundImage],
+    locations: Mapping[Path, FoundImage],
     pictures: VocPictures,
     *,
     is_listed: bool,
 ) -> list[ImageFate]:
     """Images that no list names or that have no good XML; a picture that an annotation uses is none of them."""
     stems = {entry.name for entry in wanted}
-    used = {place.file for place in places.values() if place.folder == pictures.base}
+    used = {location.file for location in locations.values() if location.folder == pictures.base}
     known = stems | {xml.stem for xml in (*trees, *faults)}
     free = [file for file in pictures.in_base() if file not in used and PurePosixPath(file).stem not in known]
     fates = [_image_fate(f"{xml.stem}.xml", "bad_annotation", faults[xml]) for xml in faults if xml.stem in stems]
     if is_listed:
         meant = {entry.xml for entry in wanted}
-        unlisted = {xml.stem: places[xml].file if xml in places else f"{xml.stem}.xml" for xml in (*trees, *faults)}
+        unlisted = {
+            xml.stem: locations[xml].file if xml in locations else f"{xml.stem}.xml" for xml in (*trees, *faults)
+        }
         skipped = [unlisted[xml.stem] for xml in (*trees, *faults) if xml not in meant]
         fates += [_image_fate(file, "not_listed", "in no list of ImageSets/Main") for file in sorted([*skipped, *free])]
     else:
@@ -151,7 +153,7 @@ def read_objects(
     """Objects of one annotation, and those left out because they have no class.
 
     Raises:
-      DataError: for a flag that is none, with its place.
+      DataError: for a flag that is none, with where it is.
     """
     objects, lost = [], []
     for position, node in enumerate(root.findall("object"), start=1):

@@ -57,9 +57,9 @@ class VocPictures:
         else:
             self.base = self._files.top
 
-    def _relative(self, place: Path, paths: Sequence[str]) -> list[str]:
+    def _relative(self, location: Path, paths: Sequence[str]) -> list[str]:
         """Those of some pictures that are in a folder, relative to it."""
-        lead = "" if place == self._files.top else f"{place.relative_to(self._files.top).as_posix()}/"
+        lead = "" if location == self._files.top else f"{location.relative_to(self._files.top).as_posix()}/"
         return [path.removeprefix(lead) for path in paths if path.startswith(lead)]
 
     def in_base(self) -> list[str]:
@@ -121,13 +121,13 @@ class VocPictures:
         return FoundImage(folder=self.base, file=name, refusal=Refusal(reason=reason, detail=detail))
 
 
-def find_owners(places: Mapping[Path, FoundImage]) -> dict[Path, FoundImage]:
+def find_owners(locations: Mapping[Path, FoundImage]) -> dict[Path, FoundImage]:
     """The same, but for annotations that name a picture which has one of its own: two must not add up to one."""
     owners: dict[Path, list[Path]] = defaultdict(list)
-    for xml, place in places.items():
-        if place.is_there:
-            owners[place.folder / place.file].append(xml)
-    settled = dict(places)
+    for xml, location in locations.items():
+        if location.is_there:
+            owners[location.folder / location.file].append(xml)
+    settled = dict(locations)
     for picture, sharing in owners.items():
         if len(sharing) < 2:
             continue
@@ -160,15 +160,15 @@ def read_lists(folder: Path, xmls: Sequence[Path]) -> list[ListedXml]:
     for xml in xmls:
         by_stem[xml.stem].append(xml)
     listed: list[ListedXml] = []
-    for place in sorted(path for path in folder.glob("**/ImageSets/Main") if path.is_dir()):
+    for location in sorted(path for path in folder.glob("**/ImageSets/Main") if path.is_dir()):
         placed: set[str] = set()
         for split in (*SPLITS, None):
-            path = place / f"{split or 'trainval'}.txt"
+            path = location / f"{split or 'trainval'}.txt"
             for name in read_list(path, set(by_stem)) if path.is_file() else ():
                 if split is None and name in placed:
                     continue
                 placed.add(name)
-                own = [xml for xml in by_stem.get(name, []) if place.parent.parent in xml.parents]
+                own = [xml for xml in by_stem.get(name, []) if location.parent.parent in xml.parents]
                 found: Sequence[Path | None] = own or by_stem.get(name) or [None]
                 listed += [ListedXml(name=name, xml=xml, split=split) for xml in found]
     return listed

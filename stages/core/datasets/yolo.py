@@ -149,18 +149,18 @@ def _list_images(folder: Path, config: Path, tree: Mapping[str, Any]) -> Iterato
         yield from zip(files, splits_of_folders(files), strict=True)
         return
     for key, given in wanted.items():
-        for place in given if isinstance(given, list) else [given]:
-            if not isinstance(place, str):
-                raise DataError(f"{config}: {key} is {place!r}, expected a folder, a list file or several")
-            found = list(_images_at(folder, config, place, files))
+        for source in given if isinstance(given, list) else [given]:
+            if not isinstance(source, str):
+                raise DataError(f"{config}: {key} is {source!r}, expected a folder, a list file or several")
+            found = list(_images_at(folder, config, source, files))
             if not found and SPLIT_KEYS[key] != "test":
-                raise DataError(f"{config}: {key}: no images at {place!r}: it is looked for below {folder}")
+                raise DataError(f"{config}: {key}: no images at {source!r}: it is looked for below {folder}")
             yield from ((file, SPLIT_KEYS[key]) for file in found)
 
 
-def _images_at(folder: Path, config: Path, place: str, files: list[str]) -> list[str]:
+def _images_at(folder: Path, config: Path, source: str, files: list[str]) -> list[str]:
     """The images of a folder or list file, which may be written for another machine: the longest end that exists."""
-    parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    parts = [part for part in source.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     tops = list(dict.fromkeys([config.parent, folder]))
     for start in range(len(parts)):
         for top in tops:
@@ -193,8 +193,8 @@ def _label_file(file: str, texts: set[str]) -> str | None:
     """The text file of an image: where its last folder `images` is `labels`, or beside it."""
     text = PurePosixPath(file).with_suffix(".txt").as_posix()
     head, found, tail = f"/{text}".rpartition("/images/")
-    places = [f"{head}/labels/{tail}".lstrip("/")] if found else []
-    return next((place for place in [*places, text] if place in texts), None)
+    sources = [f"{head}/labels/{tail}".lstrip("/")] if found else []
+    return next((source for source in [*sources, text] if source in texts), None)
 
 
 def _read_labels(path: Path, names: list[str], config: Path) -> Iterator[SourceObject]:

@@ -30,7 +30,7 @@ class SsdAnchorConfig(rn.Anchor):  # type: ignore[misc]
 def anchor_shapes(config: SsdAnchorConfig, num_maps: int) -> list[list[tuple[float, float]]]:
     """(scale, aspect ratio) of a cell's anchors, map by map, finest first."""
     step = (config.max_scale - config.min_scale) / (num_maps - 1)
-    scales = [config.min_scale + step * place for place in range(num_maps)] + [1.0]
+    scales = [config.min_scale + step * index for index in range(num_maps)] + [1.0]
     shapes = []
     for scale, following in itertools.pairwise(scales):
         own = [(scale, float(ratio)) for ratio in config.aspect_ratios]

@@ -27,7 +27,7 @@ def build_ssd_backbone(config: Any, *, regularizer: Any = None) -> Any:
     """Normalised pixels to the maps {"4", "5"}: a functional `tf_keras.Model`.
 
     Of a MobileDet, C4 and C5; of MobileNetV2, the expansion of the block that first works at stride 32, and the last
-    convolution (1,280 channels), as in the TF Object Detection API. Places of variables are those in Model Garden.
+    convolution (1,280 channels), as in the TF Object Detection API. Paths of variables are those in Model Garden.
 
     Args:
       config: `task.model` of the experiment, an `SSDLiteModel`.
@@ -41,7 +41,7 @@ def build_ssd_backbone(config: Any, *, regularizer: Any = None) -> Any:
 
 def _build_mobilenet_v2(config: Any, regularizer: Any) -> Any:
     specs = block_spec_decoder(MNV2_BLOCK_SPECS, config.backbone.get().filter_size_scale)
-    last_stride = max(place for place, spec in enumerate(specs) if spec.strides == 2)
+    last_stride = max(index for index, spec in enumerate(specs) if spec.strides == 2)
     shared = {
         "use_sync_bn": config.norm_activation.use_sync_bn,
         "norm_momentum": config.norm_activation.norm_momentum,
@@ -49,14 +49,14 @@ def _build_mobilenet_v2(config: Any, regularizer: Any) -> Any:
         "kernel_regularizer": regularizer,
     }
     inputs = value = tf_keras.Input(input_specs(config).shape[1:])
-    for place, spec in enumerate(specs):
+    for index, spec in enumerate(specs):
         options = {"kernel_size": spec.kernel_size, "strides": spec.strides, "activation": spec.activation, **shared}
         if spec.block_fn == "convbn":
             value = Conv2DBNBlock(filters=spec.filters, **options)(value)
             continue
-        kind = ExpandedBlock if place == last_stride else InvertedBottleneckBlock
+        kind = ExpandedBlock if index == last_stride else InvertedBottleneckBlock
         block = kind(value.shape[-1], spec.filters, expand_ratio=spec.expand_ratio, **options)
-        if place == last_stride:
+        if index == last_stride:
             value, fine = block(value)
         else:
             value = block(value)

@@ -111,20 +111,20 @@ class SSDLiteHead(tf_keras.layers.Layer):  # type: ignore[misc]
           features: Maps by level, float32 [B, h, w, channels].
         """
         scores, boxes = {}, {}
-        for place, level in enumerate(self.levels):
-            scores[level] = self._predict(features[level], self.class_branch(place))
-            boxes[level] = self._predict(features[level], self.box_branch(place))
+        for index, level in enumerate(self.levels):
+            scores[level] = self._predict(features[level], self.class_branch(index))
+            boxes[level] = self._predict(features[level], self.box_branch(index))
         return scores, boxes, {}
 
-    def class_branch(self, place: int) -> tuple[Any, Any, Any, Any]:
+    def class_branch(self, index: int) -> tuple[Any, Any, Any, Any]:
         """Depthwise convolution, batch norm, activation and predictor of one map's classes."""
-        relu6 = self._activation_layers[place]
-        return self._class_depthwise[place], self._class_norms[place], relu6, self._classifier[place]
+        relu6 = self._activation_layers[index]
+        return self._class_depthwise[index], self._class_norms[index], relu6, self._classifier[index]
 
-    def box_branch(self, place: int) -> tuple[Any, Any, Any, Any]:
+    def box_branch(self, index: int) -> tuple[Any, Any, Any, Any]:
         """The same of one map's boxes."""
-        relu6 = self._activation_layers[len(self.levels) + place]
-        return self._box_depthwise[place], self._box_norms[place], relu6, self._box_regressor[place]
+        relu6 = self._activation_layers[len(self.levels) + index]
+        return self._box_depthwise[index], self._box_norms[index], relu6, self._box_regressor[index]
 
     @staticmethod
     def _predict(value: Any, branch: Sequence[Any]) -> Any:

@@ -31,9 +31,9 @@ PARTS = {
 }
 """Scope of a block to those of its convolutions, by the number that Model Garden gives them."""
 SQUEEZE_EXCITE = {"_se_reduce": "/SqueezeExcite/Conv", "_se_expand": "/SqueezeExcite/Conv_1"}
-EXTRA_PARTS = {"reduce": "1_Conv2d_{place}_1x1_{depth}", "depthwise": "2_Conv2d_{place}_3x3_s2_{depth}_depthwise"}
+EXTRA_PARTS = {"reduce": "1_Conv2d_{position}_1x1_{depth}", "depthwise": "2_Conv2d_{position}_3x3_s2_{depth}_depthwise"}
 EXTRA_PARTS["project"] = EXTRA_PARTS["depthwise"].removesuffix("_depthwise")
-FIRST_EXTRA_PLACE = 2
+FIRST_EXTRA_POSITION = 2
 """The API counts the maps after the backbone's two from here."""
 
 
@@ -104,8 +104,8 @@ def _extra_names(extra_maps: Any, model_id: str) -> dict[str, str]:
     for path, owner, rest in _by_layer(extra_maps, "decoder"):
         _, level, part = owner.name.removesuffix("_norm").split("_")
         depth = depths[f"extra_{level}_{'reduce' if part == 'reduce' else 'project'}"]
-        place = levels.index(int(level)) + FIRST_EXTRA_PLACE
-        scope = EXTRA_PARTS[part].format(place=place, depth=depth)
+        position = levels.index(int(level)) + FIRST_EXTRA_POSITION
+        scope = EXTRA_PARTS[part].format(position=position, depth=depth)
         names[path] = f"{prefix}_{scope}/{SLIM_NAMES[rest]}"
     return names
 
@@ -121,8 +121,8 @@ def _head_names(head: SSDLiteHead) -> dict[str, str]:
         "_box_regressor": "BoxEncodingPredictor",
     }
     for path in list_variables(head, "head"):
-        _, part, place, name = path.split("/")
-        names[path] = f"BoxPredictor_{place}/{parts[part]}/{SLIM_NAMES[name]}"
+        _, part, position, name = path.split("/")
+        names[path] = f"BoxPredictor_{position}/{parts[part]}/{SLIM_NAMES[name]}"
     return names
 
 

@@ -89,11 +89,11 @@ def read_brought_tflite(source: BroughtSource) -> ReadFile:
     if len(indices(subgraph.inputs)) != 1:
         raise ArtifactError(f"{path}: {len(indices(subgraph.inputs))} inputs, expected one image")
     image = indices(subgraph.inputs)[0]
-    places = {text(subgraph.tensors[index].name): index for index in (image, *indices(subgraph.outputs))}
+    by_name = {text(subgraph.tensors[index].name): index for index in (image, *indices(subgraph.outputs))}
     for signature in model.signatureDefs or ():
-        places |= {text(entry.name): entry.tensorIndex for entry in (*signature.inputs, *signature.outputs)}
-    check_entry(path, source, set(places), image_names={name for name, index in places.items() if index == image})
-    chosen = {key: places[name] for key, name in wanted.items()}
+        by_name |= {text(entry.name): entry.tensorIndex for entry in (*signature.inputs, *signature.outputs)}
+    check_entry(path, source, set(by_name), image_names={name for name, index in by_name.items() if index == image})
+    chosen = {key: by_name[name] for key, name in wanted.items()}
     ends_in_op = any(op.custom and op.kind == POST_PROCESS for op in graph.ops)
 
     def write(folder: Path) -> str:

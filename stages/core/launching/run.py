@@ -102,7 +102,7 @@ def make_folder(project: Path, folder: Path, tree: dict[str, Any]) -> None:
 
 
 def copy_brought(project: Path, folder: Path, brought: dict[str, Any]) -> None:
-    """Brought models that the parameters name, and all files of theirs, at the same place as in the project."""
+    """Brought models that the parameters name, and all files of theirs, at the same paths as in the project."""
     (folder / BROUGHT_FOLDER).mkdir(parents=True, exist_ok=True)
     readme = project / BROUGHT_FOLDER / "README.md"
     if readme.is_file():

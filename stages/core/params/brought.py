@@ -158,12 +158,12 @@ class BroughtModel(Section):
     @field_validator("path", "labels", "code", "substitutions")
     @classmethod
     def _inside_the_tracked_folder(cls, value: Any) -> Any:
-        return check_place(value) if isinstance(value, str) else value
+        return check_brought_path(value) if isinstance(value, str) else value
 
     @field_validator("bound")
     @classmethod
     def _values_inside_the_tracked_folder(cls, value: dict[str, str]) -> dict[str, str]:
-        return {name: check_place(place) for name, place in value.items()}
+        return {name: check_brought_path(file) for name, file in value.items()}
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -192,7 +192,7 @@ def _check_outputs(outputs: dict[str, str], row: OutputNames, layout: BroughtLay
     raise ValueError(f"outputs: layout {layout} has {', '.join(row.needed)}{further} (found {', '.join(outputs)})")
 
 
-def check_place(value: str) -> str:
+def check_brought_path(value: str) -> str:
     """A path below models/brought, which DVC watches for all brought models.
 
     Raises:

@@ -39,7 +39,7 @@ class UnreadableError(Exception):
     """An input that has no picture in it; the text says why."""
 
 
-def find_inputs(places: Sequence[str]) -> tuple[Path, ...]:
+def find_inputs(sources: Sequence[str]) -> tuple[Path, ...]:
     """The files behind what a user named, each once, in the order they were named.
 
     A folder stands for the images and videos directly in it, by suffix and in order of names; a pattern (`*`, `?`,
@@ -50,8 +50,8 @@ def find_inputs(places: Sequence[str]) -> tuple[Path, ...]:
       UsageError: if there is a video among them and no library that reads it.
     """
     found: dict[Path, Path] = {}
-    for place in places:
-        for path in _find(place):
+    for source in sources:
+        for path in _find(source):
             found.setdefault(path.resolve(), path)
     if any(map(is_video, found.values())):
         require_video(next(path for path in found.values() if is_video(path)))
@@ -107,20 +107,20 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _find(place: str) -> list[Path]:
-    path = Path(place)
+def _find(source: str) -> list[Path]:
+    path = Path(source)
     if path.is_file():
         return [path]
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file())
-        return _pictures(files, f"{place}: a folder without images or videos ({len(files)} other files)")
-    if any(character in place for character in "*?["):
+        return _pictures(files, f"{source}: a folder without images or videos ({len(files)} other files)")
+    if any(character in source for character in "*?["):
         try:
             met = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         except ValueError as error:
-            raise DataError(f"{place}: not a pattern for file names: {error}") from None
-        return _pictures([file for file in met if file.is_file()], f"{place}: no image or video has such a name")
-    raise DataError(f"{place}: no such image, folder or video")
+            raise DataError(f"{source}: not a pattern for file names: {error}") from None
+        return _pictures([file for file in met if file.is_file()], f"{source}: no image or video has such a name")
+    raise DataError(f"{source}: no such image, folder or video")
 
 
 def _pictures(files: Sequence[Path], otherwise: str) -> list[Path]:

@@ -16,7 +16,7 @@ FLOAT_SCHEME = "float32"
 """The scheme whose file stands for the float model: the trained weights in 32-bit floats, in every runtime's reach."""
 
 
-def open_model(place: Path) -> Artifact:
+def open_model(source: Path) -> Artifact:
     """The artifact of `models/converted/<model>/<scheme>`, of a copy of such a folder, or of a model file in one.
 
     Where result.json is beside it, the bytes must be those that `convert` recorded.
@@ -24,22 +24,22 @@ def open_model(place: Path) -> Artifact:
     Raises:
       ArtifactError: if there is no model, no interface.json beside it, or not what its record says.
     """
-    folder = place if place.is_dir() else place.parent
-    if not place.exists():
-        raise ArtifactError(f"{place}: no such model{_list_models(place)}")
+    folder = source if source.is_dir() else source.parent
+    if not source.exists():
+        raise ArtifactError(f"{source}: no such model{_list_models(source)}")
     if not (folder / INTERFACE_FILE).is_file():
         raise ArtifactError(
-            f"{place}: no {INTERFACE_FILE} beside the model, so its input and the layout of its outputs are unknown; "
+            f"{source}: no {INTERFACE_FILE} beside the model, so its input and the layout of its outputs are unknown; "
             "a folder that `convert` wrote holds one (copy all of it)"
         )
     if (folder / RESULT_FILE).is_file():
         conversion = read_json(Conversion, folder / RESULT_FILE)
-        if place.is_dir() and conversion.status is not Status.OK:
+        if source.is_dir() and conversion.status is not Status.OK:
             raise ArtifactError(f"{folder}: no model to run: {conversion.status}: {conversion.reason}")
-        if place.is_dir() or place.name == conversion.artifact:
+        if source.is_dir() or source.name == conversion.artifact:
             return read_artifact(folder, conversion)
-    if place.is_file():
-        return _open_file(place)
+    if source.is_file():
+        return _open_file(source)
     for names in MODEL_FILES.values():
         if (folder / names[0]).is_file():
             return _open_file(folder / names[0])
@@ -74,8 +74,8 @@ def _open_file(path: Path) -> Artifact:
     raise ArtifactError(f"{path}: not a model file, expected one of {suffixes}, or the folder that holds it")
 
 
-def _list_models(place: Path) -> str:
+def _list_models(source: Path) -> str:
     """What is in the nearest folder that exists, for a message."""
-    folder = next(parent for parent in place.absolute().parents if parent.is_dir())
+    folder = next(parent for parent in source.absolute().parents if parent.is_dir())
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     return f"; {folder} holds {', '.join(names[:8])}" if names and folder != Path.cwd() else ""

@@ -80,9 +80,9 @@ def write_crops(
         left, top = np.floor(detections.boxes_xyxy[index][:2]).astype(int)
         right, bottom = np.ceil(detections.boxes_xyxy[index][2:]).astype(int)
         category = int(detections.classes[index])
-        place = folder / folder_name(labels.get(category, ""), category)
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels[top:bottom, left:right]).save(place / f"{name}_{index + 1}.png")
+        class_folder = folder / folder_name(labels.get(category, ""), category)
+        class_folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[top:bottom, left:right]).save(class_folder / f"{name}_{index + 1}.png")
 
 
 def folder_name(label: str, category: int) -> str:

@@ -103,7 +103,7 @@ def retinanet_head(head: Any) -> list[Chain]:
 
 def ssdlite_head(head: Any) -> list[Chain]:
     """For each map, a depthwise convolution and a predictor of the classes, and the same of the boxes."""
-    branches = [find(place) for place in range(len(head.levels)) for find in (head.class_branch, head.box_branch)]
+    branches = [find(level) for level in range(len(head.levels)) for find in (head.class_branch, head.box_branch)]
     return [
         chain
         for depthwise, norm, activation, predictor in branches

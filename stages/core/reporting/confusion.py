@@ -122,10 +122,10 @@ def fold_classes(confusion: Confusion) -> tuple[tuple[str, ...], np.ndarray]:
         return confusion.classes, counts
     objects = counts[:num].sum(axis=1)
     shown = sorted(np.argsort(-objects, kind="stable")[:SHOWN_CLASSES].tolist())
-    places = np.full(num + 1, len(shown))
-    places[shown], places[num] = np.arange(len(shown)), len(shown) + 1
+    indices = np.full(num + 1, len(shown))
+    indices[shown], indices[num] = np.arange(len(shown)), len(shown) + 1
     folded = np.zeros((len(shown) + 2, len(shown) + 2), int)
-    np.add.at(folded, (places[:, None], places[None, :]), counts)
+    np.add.at(folded, (indices[:, None], indices[None, :]), counts)
     return (*(confusion.classes[index] for index in shown), OTHERS), folded
 
 

@@ -190,11 +190,11 @@ def metrics_to_markdown(metrics: Metrics, notes: Sequence[str] = ()) -> str:
     return "\n".join([*lines, *(f"{_one_line(note)}\n" for note in notes)])
 
 
-def print_table(metrics: Metrics, places: Sequence[tuple[str, str]], console: Console | None = None) -> None:
+def print_table(metrics: Metrics, outputs: Sequence[tuple[str, str]], console: Console | None = None) -> None:
     """The results table for the terminal, the failures, and where to look on.
 
     Args:
-      places: What and where, e.g. ("report", "models/report/index.html").
+      outputs: What and where, e.g. ("report", "models/report/index.html").
       console: Where to print; the terminal. Output that is no terminal is 120 columns wide.
     """
     console = console or Console(highlight=False)
@@ -218,8 +218,8 @@ def print_table(metrics: Metrics, places: Sequence[tuple[str, str]], console: Co
     console.print(f"[bold {'red' if red else 'green'}]{headline(metrics)}[/]")
     for line in red:
         console.print(f"  [red]✗[/] {escape(line)}", soft_wrap=True)
-    width = max((len(what) for what, _ in places), default=0)
-    for what, where in places:
+    width = max((len(what) for what, _ in outputs), default=0)
+    for what, where in outputs:
         console.print(f"{what:<{width}}  {escape(where)}", soft_wrap=True)
 
 

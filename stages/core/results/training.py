@@ -52,7 +52,7 @@ class InitRecord:
       class_names_from: Where the names of its classes come from; empty if nobody says, or no class was loaded.
       classes: Ours that it knew.
       notes: What was adjusted, or does not agree.
-      unused: Variables of the checkpoint, without an optimizer's, that have no place here.
+      unused: Variables of the checkpoint, without an optimizer's, that have no counterpart here.
     """
 
     source: str

@@ -44,7 +44,7 @@ class Crops(Value):
         return sample_crops(self)
 
     def pick(self, indices: Any) -> "Crops":
-        """Those at some places; the length is unchanged."""
+        """Those at some positions; the length is unchanged."""
         names = ("boxes", "images", "levels")
         return replace(self, **{name: gather_axis(getattr(self, name), indices) for name in names})
 
@@ -72,8 +72,8 @@ def sample_crops(crops: Crops) -> Any:
         inside = tf.logical_and(_inside(rows, height)[:, :, tf.newaxis], _inside(columns, width)[:, tf.newaxis, :])
 
         def look_up(row: Any, column: Any) -> Any:
-            places = (base + row * width)[:, :, tf.newaxis] + column[:, tf.newaxis, :]
-            return tf.gather(table, places)
+            positions = (base + row * width)[:, :, tf.newaxis] + column[:, tf.newaxis, :]
+            return tf.gather(table, positions)
 
         if crops.method == "nearest":
             found = look_up(*(_cell(tf.floor(line + 0.5), side) for line, side in ((rows, height), (columns, width))))
@@ -134,13 +134,13 @@ def crop(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
     if not raw.shape.is_fully_defined():
         raise ArtifactError(f"a feature map of shape {raw.shape}; state the input's shape")
     raw = raw if raw.dtype == tf.float32 else tf.cast(raw, tf.float32)
-    places = tf.clip_by_value(tf.cast(walker.tensor(images), tf.int32), 0, raw.shape[0] - 1)
+    positions = tf.clip_by_value(tf.cast(walker.tensor(images), tf.int32), 0, raw.shape[0] - 1)
     length = next((value for value in (boxes, images) if value.padded), None)
     found = Crops(
         maps=(raw,),
         boxes=walker.tensor(boxes),
-        images=places,
-        levels=tf.zeros_like(places),
+        images=positions,
+        levels=tf.zeros_like(positions),
         cells=(int(cells.raw[0]), int(cells.raw[1])),
         method=read_attribute(node.attr["method"]) if "method" in node.attr else "bilinear",
         outside=float(node.attr["extrapolation_value"].f),
@@ -182,8 +182,8 @@ def order_crops(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] |
     crops, indices = inputs[:2]
     if not isinstance(crops, Crops) or len(indices.shape) != 1 or int(inputs[2].raw) or node.attr["batch_dims"].i:
         return None
-    places = tf.clip_by_value(walker.tensor(indices), 0, crops.shape[0] - 1)
-    return [replace(crops.pick(places), axis=indices.axis, size=indices.size)]
+    positions = tf.clip_by_value(walker.tensor(indices), 0, crops.shape[0] - 1)
+    return [replace(crops.pick(positions), axis=indices.axis, size=indices.size)]
 
 
 def cut_crops(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
@@ -209,18 +209,18 @@ def gather_batches(walker: Walker, node: Any, inputs: list[Value]) -> list[Value
     if params.padded or indices.padded:
         raise ArtifactError("a batched gather of a list")
     walker.counts["GatherV2 (batched)"] += 1
-    place, rank, further = int(axis.raw) % len(params.shape), len(params.shape), len(indices.shape) - batch
-    between = list(range(batch, place))
+    position, rank, further = int(axis.raw) % len(params.shape), len(params.shape), len(indices.shape) - batch
+    between = list(range(batch, position))
     rows = walker.tensor(params)
     if between:
-        rows = tf.transpose(rows, [*range(batch), place, *between, *range(place + 1, rank)])
-    lead, length = params.shape[:batch], params.shape[place]
+        rows = tf.transpose(rows, [*range(batch), position, *between, *range(position + 1, rank)])
+    lead, length = params.shape[:batch], params.shape[position]
     images = int(np.prod(lead))
     table = tf.reshape(rows, [images * length, *rows.shape[batch + 1 :]])
-    places = walker.tensor(indices)
-    starts = tf.constant(np.arange(images).reshape([*lead, *[1] * further]) * length, places.dtype)
+    positions = walker.tensor(indices)
+    starts = tf.constant(np.arange(images).reshape([*lead, *[1] * further]) * length, positions.dtype)
     # Added before they are reshaped: LiteRT 2.3 adds in place, and what it reshapes shares memory with the original.
-    found = tf.gather(table, tf.reshape(places + starts, [-1]))
+    found = tf.gather(table, tf.reshape(positions + starts, [-1]))
     found = tf.reshape(found, [*lead, *indices.shape[batch:], *rows.shape[batch + 1 :]])
     if between:
         end = batch + further + len(between)

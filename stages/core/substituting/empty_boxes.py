@@ -12,7 +12,7 @@ FAR = -1e6
 def separate_empty(boxes: Any) -> Any:
     """float32 [N, 4] corners: the same boxes, those without area replaced by small ones far from all others.
 
-    A box without area overlaps nothing, not even itself. LiteRT 2.3 returns it again and again until no place is left,
+    A box without area overlaps nothing, not even itself. LiteRT 2.3 returns it again and again until no row is left,
     as its kernel relies on a taken box suppressing itself; TensorFlow and OpenVINO return it once, and so do all three
     with what this returns. Nothing changes for boxes with area.
     """

@@ -45,7 +45,7 @@ def freeze_function(function: Any, source: str = "the function") -> Frozen:
     names = _input_names(function)
     results = function.structured_outputs
     if not isinstance(results, Mapping):
-        results = {f"output_{place}": item for place, item in enumerate(tf.nest.flatten(results))}
+        results = {f"output_{index}": item for index, item in enumerate(tf.nest.flatten(results))}
     return Frozen(
         graph=constant.graph.as_graph_def(),
         inputs={

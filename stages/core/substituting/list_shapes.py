@@ -34,21 +34,21 @@ def reshape(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | Non
         raise ArtifactError("a list whose length the image decides, reshaped along another axis than its first")
     row = int(np.prod(value.shape[value.axis + 1 :]))
     wanted = target.tolist()
-    free = [place for place, part in enumerate(wanted) if isinstance(part, Size) or part == -1]
+    free = [position for position, part in enumerate(wanted) if isinstance(part, Size) or part == -1]
     if not free:
         rows, rest = divmod(int(np.prod(wanted)), row)
         if rest or rows > value.shape[value.axis]:
             raise ArtifactError(f"up to {value.shape[value.axis]} entries of {row} numbers as {wanted}")
         return [Value(raw=tf.reshape(take_first(walker.tensor(value), value.axis, rows), wanted), limit=value.limit)]
-    place = free[0]
-    inner = int(np.prod(wanted[place + 1 :])) if len(free) == 1 else 0
-    if not inner or any(part != 1 for part in wanted[:place]) or (row % inner and inner % row):
+    position = free[0]
+    inner = int(np.prod(wanted[position + 1 :])) if len(free) == 1 else 0
+    if not inner or any(part != 1 for part in wanted[:position]) or (row % inner and inner % row):
         raise ArtifactError(f"a list of entries of {row} numbers as {wanted}")
     if row % inner:
         raise ArtifactError(f"a list of entries of {row} numbers joined to entries of {inner}")
     factor = row // inner
-    wanted[place] = value.shape[value.axis] * factor
-    return [padded(tf.reshape(walker.tensor(value), wanted), place, value.size * factor, limit=value.limit)]
+    wanted[position] = value.shape[value.axis] * factor
+    return [padded(tf.reshape(walker.tensor(value), wanted), position, value.size * factor, limit=value.limit)]
 
 
 def _resolve(target: list[int], number: int) -> list[int]:
@@ -108,11 +108,11 @@ def pack(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
 
 def concat(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
     """ConcatV2: one list after the other, brought to the front."""
-    *parts, place = inputs
+    *parts, position = inputs
     if not any(value.padded for value in parts):
         return None
     del node
-    axis = int(place.raw)
+    axis = int(position.raw)
     axis += len(parts[0].shape) if axis < 0 else 0
     raw = tf.concat([walker.tensor(part) for part in parts], axis=axis)
     if all(part.axis != axis for part in parts if part.padded):
@@ -149,8 +149,8 @@ def pad(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
     if before != 0 or isinstance(length, Size):
         raise ArtifactError("a list padded to a length that the image decides")
     others = [
-        [0, max(0, length - value.shape[place])] if place == value.axis else [int(low), int(high)]
-        for place, (low, high) in enumerate(paddings)
+        [0, max(0, length - value.shape[position])] if position == value.axis else [int(low), int(high)]
+        for position, (low, high) in enumerate(paddings)
     ]
     fill = walker.tensor(inputs[2]) if node.op == "PadV2" else tf.zeros([], raw.dtype)
     raw = take_first(raw, value.axis, min(length, value.shape[value.axis]))

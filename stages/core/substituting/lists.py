@@ -44,11 +44,11 @@ def each_entry(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | 
     raws = [walker.tensor(value) for value in inputs]
     results = call_op(node, raws)
     rank = len(results[0].shape)
-    place = next(value for value in inputs if value.padded)
-    assert place.axis is not None
-    axis = place.axis if node.op == "BiasAdd" else rank - len(place.shape) + place.axis
+    sized = next(value for value in inputs if value.padded)
+    assert sized.axis is not None
+    axis = sized.axis if node.op == "BiasAdd" else rank - len(sized.shape) + sized.axis
     limit = inputs[0].limit if node.op == "Cast" else None
-    return [Value(raw=results[0], axis=axis, size=place.size, limit=limit)]
+    return [Value(raw=results[0], axis=axis, size=sized.size, limit=limit)]
 
 
 def keep_limit(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
@@ -78,8 +78,8 @@ def slice_list(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | 
         return _keep_limit_of_slice(walker, node, inputs)
     if Ellipsis in entries:
         missing = len(value.shape) - sum(entry is not None and entry is not Ellipsis for entry in entries)
-        place = entries.index(Ellipsis)
-        entries[place : place + 1] = [slice(None)] * missing
+        gap = entries.index(Ellipsis)
+        entries[gap : gap + 1] = [slice(None)] * missing
     raw, size, axis = walker.tensor(value), value.size, value.axis
     source, target, out_axis = 0, 0, None
     for position, entry in enumerate(entries):
@@ -145,10 +145,10 @@ def gather(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None
     axis += len(params.shape) if axis < 0 else 0
     if not any_padded(inputs) and params.limit is None:
         return None
-    places = walker.tensor(indices)
+    positions = walker.tensor(indices)
     if indices.padded:
-        places = tf.clip_by_value(places, 0, params.shape[axis] - 1)
-    raw = gather_axis(walker.tensor(params), places, axis)
+        positions = tf.clip_by_value(positions, 0, params.shape[axis] - 1)
+    raw = gather_axis(walker.tensor(params), positions, axis)
     if indices.padded:
         return [Value(raw=raw, axis=axis + indices.axis, size=indices.size, limit=params.limit)]  # type: ignore[operator]
     if params.padded and params.axis != axis:
@@ -157,8 +157,8 @@ def gather(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None
     return [Value(raw=raw, limit=params.limit)]
 
 
-def gather_places(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
-    """GatherNd: places that do not count are brought into range."""
+def gather_nd(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
+    """GatherNd: indices that do not count are brought into range."""
     del node
     params, indices = inputs
     if params.padded or not (indices.padded or params.limit is not None):
@@ -190,8 +190,8 @@ def find_where(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
         columns.insert(0, tf.math.floormod(left, length))
         left = tf.math.floordiv(left, length)
     columns.insert(0, left)
-    places = tf.cast(tf.stack(columns, axis=1), tf.int64)
-    return [Value(raw=places, axis=0, size=size, limit=max(value.shape))]
+    positions = tf.cast(tf.stack(columns, axis=1), tf.int64)
+    return [Value(raw=positions, axis=0, size=size, limit=max(value.shape))]
 
 
 def best(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
@@ -258,7 +258,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     **dict.fromkeys(REDUCTIONS, (reduce,)),
     "StridedSlice": (slice_list,),
     "GatherV2": (gather,),
-    "GatherNd": (gather_places,),
+    "GatherNd": (gather_nd,),
     "Where": (find_where,),
     "TopKV2": (best,),
     "ArgMax": (first_greatest,),

@@ -81,14 +81,14 @@ def from_tensor(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
     if value.known:
         return [ListValue(items=tuple(constant(row) for row in value.raw))]
     raw = walker.tensor(value)
-    items = tuple(Value(raw=raw[place], limit=value.limit) for place in range(value.shape[0]))
+    items = tuple(Value(raw=raw[index], limit=value.limit) for index in range(value.shape[0]))
     return [ListValue(items=items, axis=value.axis, size=value.size)]
 
 
 def get_item(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
     """TensorListGetItem."""
     del walker
-    item = _list(inputs[0]).items[_place(inputs[1])]
+    item = _list(inputs[0]).items[_index_of(inputs[1])]
     if item is None:
         raise ArtifactError("an entry is read before it is written")
     del node
@@ -98,8 +98,8 @@ def get_item(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
 def set_item(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
     """TensorListSetItem."""
     del walker, node
-    old, place, item = _list(inputs[0]), _place(inputs[1]), inputs[2]
-    return [ListValue(items=(*old.items[:place], item, *old.items[place + 1 :]), axis=old.axis, size=old.size)]
+    old, index, item = _list(inputs[0]), _index_of(inputs[1]), inputs[2]
+    return [ListValue(items=(*old.items[:index], item, *old.items[index + 1 :]), axis=old.axis, size=old.size)]
 
 
 def stack(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
@@ -135,9 +135,9 @@ def _list(value: Value) -> ListValue:
     return value
 
 
-def _place(value: Value) -> int:
+def _index_of(value: Value) -> int:
     if not value.known:
-        raise ArtifactError("an entry of a TensorList at a place that the image decides")
+        raise ArtifactError("an entry of a TensorList at an index that the image decides")
     return int(value.raw)
 
 

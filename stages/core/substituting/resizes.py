@@ -39,9 +39,9 @@ def cubic_weights(source: int, target: int, *, align: bool, half: bool) -> np.nd
     weights = np.zeros([target, source], np.float64)
     scale = scale_of(source, target, align=align)
     for row in range(target):
-        place = np.float32((row + 0.5) * scale - 0.5) if half else np.float32(row * scale)
-        first = math.floor(place)
-        share = int(np.rint((place - first) * steps)) / steps
+        position = np.float32((row + 0.5) * scale - 0.5) if half else np.float32(row * scale)
+        first = math.floor(position)
+        share = int(np.rint((position - first) * steps)) / steps
         cells = range(first - 1, first + 3)
         values = [float(np.float32(_cubic(share + 1 - tap, sharpness))) for tap in range(4)]
         inside = [min(max(cell, 0), source - 1) for cell in cells]
@@ -72,10 +72,10 @@ def linear_weights(source: int, target: int, *, align: bool, half: bool) -> np.n
     scale = scale_of(source, target, align=align)
     weights = np.zeros([target, source], np.float32)
     for row in range(target):
-        place = np.float32((np.float32(row) + np.float32(0.5)) * scale - np.float32(0.5)) if half else row * scale
-        low = max(math.floor(place), 0)
-        high = min(math.ceil(place), source - 1)
-        share = np.float32(place - math.floor(place))
+        position = np.float32((np.float32(row) + np.float32(0.5)) * scale - np.float32(0.5)) if half else row * scale
+        low = max(math.floor(position), 0)
+        high = min(math.ceil(position), source - 1)
+        share = np.float32(position - math.floor(position))
         weights[row, low] += np.float32(1) - share
         weights[row, high] += share
     return weights
@@ -115,10 +115,10 @@ def nearest_cells(source: int, target: int, *, align: bool, half: bool) -> np.nd
     rows = np.arange(target, dtype=np.float32)
     scale = scale_of(source, target, align=align)
     if half:
-        places = np.floor((rows + np.float32(0.5)) * scale)
+        positions = np.floor((rows + np.float32(0.5)) * scale)
     else:
-        places = np.floor(rows * scale + np.float32(0.5)) if align else np.floor(rows * scale)
-    return np.asarray(np.clip(places, 0, source - 1), np.int32)
+        positions = np.floor(rows * scale + np.float32(0.5)) if align else np.floor(rows * scale)
+    return np.asarray(np.clip(positions, 0, source - 1), np.int32)
 
 
 def resize_nearest(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:

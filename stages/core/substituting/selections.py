@@ -25,7 +25,7 @@ MOST_COMPARED = 2**26
 """Pairs beyond which comparing all with all is refused (64 MB of truth values)."""
 
 
-class RowPlaces(Value):
+class RowIndices(Value):
     """`indices` of a sparse tensor with one row, filled from the left: the dense row is its values."""
 
 
@@ -136,8 +136,8 @@ def suppress_softly(walker: Walker, node: Any, inputs: list[Value]) -> list[Valu
     if node.attr["pad_to_max_output_size"].b:
         return [Value(raw=raw), Value(raw=kept), Value(raw=number)]
     size = Size(_count(number, most))
-    places = tf.clip_by_value(raw, 0, boxes.shape[0] - 1)
-    return [padded(places, 0, size), padded(kept, 0, size), of_symbols(size)]
+    positions = tf.clip_by_value(raw, 0, boxes.shape[0] - 1)
+    return [padded(positions, 0, size), padded(kept, 0, size), of_symbols(size)]
 
 
 def suppress_combined(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
@@ -200,8 +200,8 @@ def find_unique(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
     order, size = order_of(first, value.limit)
     ranks = tf.cumsum(tf.cast(first, tf.int32)) - 1
     earliest = tf.argmax(tf.cast(same, tf.float32), axis=1, output_type=tf.int32)
-    places = tf.gather(ranks, earliest)
-    where = Value(raw=places, axis=value.axis, size=value.size, limit=value.limit)
+    positions = tf.gather(ranks, earliest)
+    where = Value(raw=positions, axis=value.axis, size=value.size, limit=value.limit)
     return [padded(gather_axis(raw, order), 0, size, limit=value.limit), where]
 
 
@@ -243,9 +243,9 @@ def combine_sets(walker: Walker, node: Any, inputs: list[Value]) -> list[Value]:
     limits = [value.limit for value in inputs]
     limit = None if None in limits else max(limits)  # type: ignore[type-var]
     columns = tf.range(most, dtype=tf.int64)
-    places = tf.stack([tf.zeros_like(columns), columns], axis=1)
+    positions = tf.stack([tf.zeros_like(columns), columns], axis=1)
     return [
-        RowPlaces(raw=places, axis=0, size=size),
+        RowIndices(raw=positions, axis=0, size=size),
         Value(raw=values, axis=0, size=size, limit=limit),
         of_symbols([1, size], np.int64),
     ]
@@ -263,8 +263,8 @@ def _row(walker: Walker, value: Value) -> tuple[Any, Any]:
 def fill_row(walker: Walker, node: Any, inputs: list[Value]) -> list[Value] | None:
     """SparseToDense of one row that is filled from the left."""
     del node
-    places, _, values = inputs[:3]
-    if not isinstance(places, RowPlaces):
+    positions, _, values = inputs[:3]
+    if not isinstance(positions, RowIndices):
         return None
     raw = tf.expand_dims(walker.tensor(values), 0)
     return [Value(raw=raw, axis=1, size=values.size, limit=values.limit)]

@@ -182,11 +182,11 @@ def _trace(plan: _Plan, probes: Sequence[str]) -> tuple[Walker, Any, list[str]]:
             results |= _deliver(walker, name, value)
         probed = []
         for node in probes:
-            for place, value in enumerate(walker.replaced[node][1]):
+            for index, value in enumerate(walker.replaced[node][1]):
                 # Of a loop, what its TensorLists hold is compared where they become tensors.
                 if walker.replaced[node][0] in LOOPS or (value.raw is None and not isinstance(value, crops.Crops)):
                     continue
-                probed.append(f"{node}:{place}")
+                probed.append(f"{node}:{index}")
                 results |= _deliver(walker, f"probe_{len(probed)}", value)
         seen.append((walker, probed))
         return results
@@ -213,12 +213,12 @@ def _measure(plan: _Plan, walker: Walker, images: Sequence[Mapping[str, np.ndarr
     for image in images:
         expected = original(image)
         found = function(**{name: tf.constant(value) for name, value in image.items()})
-        for place, tensor in enumerate(probed, 1):
+        for index, tensor in enumerate(probed, 1):
             op, values = walker.replaced[tensor.partition(":")[0]]
-            value, wanted = values[int(tensor.rpartition(":")[2])], expected[place - 1]
-            got = found[f"probe_{place}"].numpy()
+            value, wanted = values[int(tensor.rpartition(":")[2])], expected[index - 1]
+            got = found[f"probe_{index}"].numpy()
             if value.axis is not None:
-                got = np.take(got, range(int(found[f"probe_{place}_length"])), axis=value.axis)
+                got = np.take(got, range(int(found[f"probe_{index}_length"])), axis=value.axis)
             errors[op] = max(errors.get(op, 0.0), _difference(wanted, got))
     return errors
 

@@ -62,7 +62,7 @@ def import_data(conversion: ConfigConversion, folders: tuple[Path, ...]) -> dict
     field, num_classes = conversion.find(path), conversion.integer(path, 0)
     if field is None or num_classes < 1:
         raise ForeignConfigError(f"{conversion.name}: {path}: expected a number above 0, found {num_classes or 'none'}")
-    # A synthetic set in the records' place would train on something else unnoticed.
+    # A synthetic set instead of the records would train on something else unnoticed.
     conversion.tree["prepare"] = {"source": "tfrecord", "path": "data/raw"}
     if num_classes == 1:
         conversion.give(path, "prepare.min_classes", 1)

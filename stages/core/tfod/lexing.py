@@ -1,4 +1,4 @@
-"""Protobuf's text format, character by character: tokens with their places, strings and numbers with their values.
+"""Protobuf's text format, character by character: tokens with their positions, strings and numbers with their values.
 
 Source: the language's specification, https://protobuf.dev/reference/protobuf/textformat-spec/.
 """
@@ -49,7 +49,7 @@ _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 BYTE_ORDER_MARK = "\ufeff"
 
 
-class Places:
+class Positions:
     """The lines of a text, for messages."""
 
     def __init__(self, text: str, name: str) -> None:
@@ -65,7 +65,7 @@ class Places:
         return ForeignConfigError(f"{self._name}: line {self.line(offset)}: {message}")
 
 
-def read_tokens(text: str, places: Places) -> Iterator[Token]:
+def read_tokens(text: str, positions: Positions) -> Iterator[Token]:
     """Tokens without blanks and comments, and one `END` after the last.
 
     Raises:
@@ -75,7 +75,7 @@ def read_tokens(text: str, places: Places) -> Iterator[Token]:
     while offset < len(text):
         match = _TOKEN.match(text, offset)
         if match is None:
-            raise places.mistake(offset, _describe_stray(text, offset))
+            raise positions.mistake(offset, _describe_stray(text, offset))
         if match.lastgroup != "blank":
             yield Token(TokenKind(str(match.lastgroup)), match.group(), match.span())
         offset = match.end()

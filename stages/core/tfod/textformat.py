@@ -1,7 +1,7 @@
-"""Protobuf's text format without a schema: text to a tree of fields that know their places, and back.
+"""Protobuf's text format without a schema: text to a tree of fields that know their positions, and back.
 
 `google.protobuf.text_format` needs the compiled messages, refuses what they do not know, and forgets comments and
-places. Here every name is taken as it comes; `editing.py` changes single values of a text and keeps all else.
+positions. Here every name is taken as it comes; `editing.py` changes single values of a text and keeps all else.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.core.tfod.lexing import Places, Span, Token, TokenKind, read_number, read_tokens, unquote
+from stages.core.tfod.lexing import Positions, Span, Token, TokenKind, read_number, read_tokens, unquote
 
 MAX_DEPTH = 100
 """Messages in messages: as deep as protobuf's own parsers go."""
@@ -47,7 +47,7 @@ Scalar = str | int | float | Identifier
 
 @dataclass(frozen=True)
 class Field:
-    """A name with one value. Places are those of a parsed text and do not count in comparisons.
+    """A name with one value. Positions are those of a parsed text and do not count in comparisons.
 
     Attributes:
       name: Of an extension or an `Any`, with its square brackets.
@@ -132,8 +132,8 @@ class _Parser:
     """Recursive descent over the tokens of one text."""
 
     def __init__(self, text: str, name: str) -> None:
-        self._places = Places(text, name)
-        self._tokens = read_tokens(text, self._places)
+        self._positions = Positions(text, name)
+        self._tokens = read_tokens(text, self._positions)
         self._next = next(self._tokens)
         self._end = 0
         self._depth = 0
@@ -147,7 +147,7 @@ class _Parser:
         while self._next.text != closing or self._next.kind is TokenKind.STRING:
             if self._next.kind is TokenKind.END and opened:
                 name, bracket = opened
-                line = self._places.line(bracket.span[0])
+                line = self._positions.line(bracket.span[0])
                 raise self._wrong(f"the file ends inside {name!r}, opened on line {line}: truncated?")
             yield from self._statement()
 
@@ -189,7 +189,7 @@ class _Parser:
         if not is_message and not colon:
             raise self._wrong(f"expected ':' or '{{' after {name!r}, found {self._seen()}")
         value = self._message(name) if is_message else self._scalar(name)
-        return value, self._places.line(start), (start, self._end)
+        return value, self._positions.line(start), (start, self._end)
 
     def _message(self, name: str) -> Message:
         bracket = self._take()
@@ -217,7 +217,7 @@ class _Parser:
                     parts.append(unquote(self._take().text))
                 return "".join(parts)
         except ValueError as error:
-            raise self._places.mistake(at, f"{name}: {error}") from None
+            raise self._positions.mistake(at, f"{name}: {error}") from None
         raise self._wrong(f"expected a value for {name!r}, found {self._seen()}")
 
     def _take(self) -> Token:
@@ -237,7 +237,7 @@ class _Parser:
         return repr(self._next.text[:40]) if self._next.text else "the end of the file"
 
     def _wrong(self, message: str) -> Exception:
-        return self._places.mistake(self._next.span[0], message)
+        return self._positions.mistake(self._next.span[0], message)
 
 
 def _signed(value: int | float, *, negative: bool) -> int | float:

@@ -56,7 +56,7 @@ def resolve_uri(uri: str, root: Path, environ: Mapping[str, str]) -> str:
 
 
 def _check_shape(uri: str, kind: str, origin: str) -> None:
-    """Raises ParamsError for an address that names no place."""
+    """Raises ParamsError for an address that names no store."""
     if kind == "sqlite" and not uri.startswith(_SQLITE):
         raise ParamsError(f"{origin}: {uri!r}: expected sqlite:///<file>, with three slashes (four: an absolute path)")
     if kind == "sqlite" and not uri.removeprefix(_SQLITE).partition("?")[0].strip("/"):

@@ -1,4 +1,4 @@
-"""A project that was moved: MLflow notes where files are as absolute addresses, and would go on using the old place."""
+"""A project that was moved: MLflow notes where files are as absolute addresses, and would still use the old folder."""
 
 import sqlite3
 from contextlib import closing
@@ -46,9 +46,9 @@ def _find_moved(database: sqlite3.Connection, own: str) -> list[str]:
         return []
     found = database.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
     return [
-        place
-        for (place,) in found
-        if place and place != own and place.startswith("file:") and place.endswith(f"/{ARTIFACTS_FOLDER}")
+        root
+        for (root,) in found
+        if root and root != own and root.startswith("file:") and root.endswith(f"/{ARTIFACTS_FOLDER}")
     ]
 
 

@@ -17,7 +17,7 @@ SCHEME = "models:/"
 
 
 @contextmanager
-def open_place(place: str) -> Iterator[Path]:
+def open_source(source: str) -> Iterator[Path]:
     """The folder itself, or for an address in the registry a copy of it that lasts as long as the block.
 
     The store is MLFLOW_TRACKING_URI's, else the one that a project in the current folder publishes to by default.
@@ -26,18 +26,18 @@ def open_place(place: str) -> Iterator[Path]:
       UsageError: if it looks like an address and is none.
       UserError: if the store cannot be reached, or has no such version.
     """
-    if not place.startswith(SCHEME):
-        yield Path(place)
+    if not source.startswith(SCHEME):
+        yield Path(source)
         return
-    address = ADDRESS.fullmatch(place)
+    address = ADDRESS.fullmatch(source)
     if address is None:
-        raise UsageError(f"{place}: expected models:/<name>@<alias> or models:/<name>/<version>")
+        raise UsageError(f"{source}: expected models:/<name>@<alias> or models:/<name>/<version>")
     defaults = PublishParams()
     uri = resolve_uri(defaults.tracking_uri, Path.cwd(), os.environ)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise UserError(f"{place}: no tracking store here ({uri}); set MLFLOW_TRACKING_URI")
+        raise UserError(f"{source}: no tracking store here ({uri}); set MLFLOW_TRACKING_URI")
     if problem := probe_store(uri, defaults.timeout_s):
-        raise UserError(f"{place}: no tracking store to ask: {problem}")
+        raise UserError(f"{source}: no tracking store to ask: {problem}")
     prepare_environment(defaults.timeout_s)
     from stages.core.tracking.registry import Registry
 

@@ -36,13 +36,13 @@ def augment_dataset(
         sample = samples[0]
         plain = share_done >= 1.0 - config.plain_share
         seeds = tf.random.split(tf.stack([tf.constant(seed, tf.int64), number]), num=2 * len(AUGMENTATIONS))
-        for place, (row, amount) in enumerate(rows):
+        for index, (row, amount) in enumerate(rows):
             inputs = (sample, *samples[1 : row.num_samples])
             chance = 1.0 if row.is_strength else amount
-            chosen = tf.random.stateless_uniform([], seeds[2 * place]) < chance
+            chosen = tf.random.stateless_uniform([], seeds[2 * index]) < chance
             if row.num_samples > 1:
                 chosen &= ~plain
-            sample = _either(chosen, row, inputs, seeds[2 * place + 1], amount, frame)
+            sample = _either(chosen, row, inputs, seeds[2 * index + 1], amount, frame)
         return sample
 
     return tf.data.Dataset.zip((tf.data.Dataset.counter(), groups)).map(change, num_parallel_calls=tf.data.AUTOTUNE)
@@ -85,6 +85,6 @@ def _with_followers(dataset: tf.data.Dataset, number: int) -> tf.data.Dataset:
 
     def unite(window: dict[str, tf.data.Dataset]) -> tf.data.Dataset:
         samples = tf.data.Dataset.zip(window)
-        return tf.data.Dataset.zip(tuple(samples.skip(place) for place in range(number + 1))).take(1)
+        return tf.data.Dataset.zip(tuple(samples.skip(index) for index in range(number + 1))).take(1)
 
     return windows.flat_map(unite)

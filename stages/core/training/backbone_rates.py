@@ -35,11 +35,11 @@ def stage_factors(backbone: Any, decay: float) -> dict[Any, float]:
     """
     stages = list_stages(backbone)
     factors = {}
-    for place, variables in enumerate(stages):
+    for index, variables in enumerate(stages):
         for variable in variables:
             # A mirrored variable is updated one component at a time.
             for component in getattr(variable, "values", (variable,)):
-                factors[component.ref()] = decay ** (len(stages) - place)
+                factors[component.ref()] = decay ** (len(stages) - index)
     return factors
 
 

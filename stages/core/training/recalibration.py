@@ -59,7 +59,7 @@ def recalibrate_batch_norms(task: Any, model: Any, batches: Iterable[Any], strat
         sums = [tf.nest.map_structure(lambda value: value.numpy(), measure(inputs)) for inputs in batches]
     measured = 0
     for layer, moments in zip(layers, zip(*sums, strict=True), strict=True):
-        total, squares, count = (np.sum([batch[place] for batch in moments], axis=0) for place in range(3))
+        total, squares, count = (np.sum([batch[index] for batch in moments], axis=0) for index in range(3))
         if not count:
             continue  # a head that training does not use
         mean = total / count
@@ -99,7 +99,7 @@ def _recording(layer: Any, record: list[Moments]) -> Any:
 
 
 def _moments_of(values: Any, axis: int) -> Moments:
-    others = [place for place in range(values.shape.rank) if place != axis % values.shape.rank]
+    others = [index for index in range(values.shape.rank) if index != axis % values.shape.rank]
     # In float32, and each around its own mean: the difference of two large sums comes only in float64.
     mean, variance = (tf.cast(part, tf.float64) for part in tf.nn.moments(tf.cast(values, tf.float32), others))
     count = tf.cast(tf.size(values), tf.float64) / tf.cast(tf.size(mean), tf.float64)

@@ -78,7 +78,7 @@ def measure_intervals(found: Comparison, reference: Comparison) -> ApIntervals |
         ap=interval_of(_mean_over_classes(got)),
         ap_float=interval_of(_mean_over_classes(floats)),
         ap_drop=interval_of(_mean_over_classes(floats) - _mean_over_classes(got)),
-        class_ap_drop={name: interval_of(drops[:, place]) for place, name in enumerate(found.class_names)},
+        class_ap_drop={name: interval_of(drops[:, index]) for index, name in enumerate(found.class_names)},
         resamples=len(draws),
         confidence=CONFIDENCE,
     )
@@ -110,7 +110,7 @@ def resample_ap(comparison: Comparison, draws: np.ndarray) -> np.ndarray:
 def match_images(comparison: Comparison) -> Iterator[ClassMatches]:
     """The matching of each class, in the order of `category_ids`, at each of COCO's ten IoU thresholds."""
     annotations = comparison.truth["annotations"]
-    cells, places = group_by_cell(annotations), {image: place for place, image in enumerate(comparison.image_ids)}
+    cells, indices = group_by_cell(annotations), {image: index for index, image in enumerate(comparison.image_ids)}
     pairs: list[Mapping[int, int]] = [match_results(comparison, iou=float(iou)) for iou in _IOUS]
     on_crowd = [{result for result, entry in some.items() if annotations[entry].get("iscrowd")} for some in pairs]
     for key in comparison.category_ids:
@@ -119,11 +119,11 @@ def match_images(comparison: Comparison) -> Iterator[ClassMatches]:
         found.sort(key=lambda entry: -float(comparison.results[entry[0]]["score"]))
         ignored = np.asarray([[p in some for p, _ in found] for some in on_crowd], bool).reshape(len(_IOUS), -1)
         matched = np.asarray([[p in some for p, _ in found] for some in pairs], bool).reshape(len(_IOUS), -1)
-        objects = np.zeros(len(places), np.int64)
-        for image, place in places.items():
-            objects[place] = sum(not annotations[p].get("iscrowd") for p in cells.get((image, key), []))
+        objects = np.zeros(len(indices), np.int64)
+        for image, index in indices.items():
+            objects[index] = sum(not annotations[p].get("iscrowd") for p in cells.get((image, key), []))
         yield ClassMatches(
-            images=np.asarray([places[image] for _, image in found], np.int64),
+            images=np.asarray([indices[image] for _, image in found], np.int64),
             hits=matched & ~ignored,
             ignored=ignored,
             objects=objects,
@@ -143,15 +143,15 @@ def _draw_some(matches: ClassMatches, draws: np.ndarray) -> np.ndarray:
     counted = np.cumsum(weights, axis=1)
     total = np.zeros(len(draws))
     for hits, ignored in zip(matches.hits, matches.ignored, strict=True):
-        places = np.flatnonzero(hits)
-        if not places.size:
+        indices = np.flatnonzero(hits)
+        if not indices.size:
             continue
-        found = np.cumsum(weights[:, places], axis=1)
-        judged = counted[:, places]
+        found = np.cumsum(weights[:, indices], axis=1)
+        judged = counted[:, indices]
         if ignored.any():
             passed = np.flatnonzero(ignored)
             before = np.cumsum(np.pad(weights[:, passed], ((0, 0), (1, 0))), axis=1)
-            judged = judged - before[:, np.searchsorted(passed, places)]
+            judged = judged - before[:, np.searchsorted(passed, indices)]
         total += _mean_precision(found, judged, objects)
     return np.where(objects > 0, total / len(_IOUS) * 100, np.nan)
 
@@ -170,8 +170,8 @@ def _mean_precision(found: np.ndarray, judged: np.ndarray, objects: np.ndarray) 
     envelope: np.ndarray = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     recall = np.divide(found, objects[:, None], out=np.zeros_like(found), where=objects[:, None] > 0)
     # How many of the recalls are reached; `searchsorted` says the same three times more slowly.
-    place = (recall * (len(_RECALLS) - 1) + 1e-9).astype(np.int64)
-    reached = place + (_RECALLS[place] <= recall)
+    index = (recall * (len(_RECALLS) - 1) + 1e-9).astype(np.int64)
+    reached = index + (_RECALLS[index] <= recall)
     # A match of an image that was not drawn reaches nothing, not even recall 0.
     reached[found == 0] = 0
     gained = np.diff(reached, axis=1, prepend=0)

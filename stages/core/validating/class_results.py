@@ -87,10 +87,10 @@ def trace_curve(scores: np.ndarray, hits: np.ndarray, *, num_objects: int) -> Cl
     scores, found = scores[order], np.cumsum(hits[order])
     recall, precision = found / num_objects, found / np.arange(1, len(scores) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(recall, RECALLS)
+    reached = np.searchsorted(recall, RECALLS)
     return ClassCurve(
         num_objects=num_objects,
-        precision=tuple(round(float(envelope[place]), 4) for place in places if place < len(envelope)),
+        precision=tuple(round(float(envelope[index]), 4) for index in reached if index < len(envelope)),
         best=_best_point(scores, precision, recall),
     )
 
@@ -114,24 +114,22 @@ def _best_point(scores: np.ndarray, precision: np.ndarray, recall: np.ndarray) -
 def confuse(matched: Matched, score_threshold: float) -> Confusion:
     """Counts of actual and predicted classes; what has no partner of its own class is matched regardless of class."""
     comparison = matched.comparison
-    places = {key: index for index, key in enumerate(comparison.category_ids)}
-    counts = np.zeros((len(places) + 1, len(places) + 1), int)
-    kept = [p for key in places for p in matched.results[key] if matched.score(p) >= score_threshold]
+    rows = {key: index for index, key in enumerate(comparison.category_ids)}
+    counts = np.zeros((len(rows) + 1, len(rows) + 1), int)
+    kept = [p for key in rows for p in matched.results[key] if matched.score(p) >= score_threshold]
     hits = {matched.pairs[position] for position in kept if position in matched.pairs}
     spare_results = [comparison.results[position] for position in kept if position not in matched.pairs]
-    spare_objects = [
-        comparison.truth["annotations"][p] for key in places for p in matched.objects[key] if p not in hits
-    ]
+    spare_objects = [comparison.truth["annotations"][p] for key in rows for p in matched.objects[key] if p not in hits]
     for position in hits:
-        place = places[int(comparison.truth["annotations"][position]["category_id"])]
-        counts[place, place] += 1
+        own = rows[int(comparison.truth["annotations"][position]["category_id"])]
+        counts[own, own] += 1
     crossed = match_any_class(comparison, spare_objects, spare_results)
     for index, result in enumerate(spare_results):
-        actual = places[int(spare_objects[crossed[index]]["category_id"])] if index in crossed else -1
-        counts[actual, places[int(result["category_id"])]] += 1
+        actual = rows[int(spare_objects[crossed[index]]["category_id"])] if index in crossed else -1
+        counts[actual, rows[int(result["category_id"])]] += 1
     taken = set(crossed.values())
     for index, entry in enumerate(spare_objects):
-        counts[places[int(entry["category_id"])], -1] += index not in taken
+        counts[rows[int(entry["category_id"])], -1] += index not in taken
     return Confusion(
         classes=comparison.class_names,
         counts=tuple(tuple(int(number) for number in row) for row in counts),

@@ -28,7 +28,7 @@ MIN_WEIGHT = 0.25
 
 
 def mix_up(first: Sample, second: Sample, seed: Any, *, alpha: float, fit: Fit = letterbox) -> Sample:
-    """The first image blended with the second, which is scaled to fit it and lies at a random place on grey.
+    """The first image blended with the second, which is scaled to fit it and lies at a random position on grey.
 
     The first's weight is drawn from Beta(alpha, alpha), within `MIN_WEIGHT` and 1 - `MIN_WEIGHT`. Source: Zhang et al.,
     mixup (ICLR 2018); for detection, with the objects of both at full weight, Ge et al., YOLOX (2021).

@@ -28,7 +28,7 @@ from stages.core.training.augmenting.sample import (
 def copy_paste(target: Sample, source: Sample, seed: Any, *, max_objects: int, fit: Fit = letterbox) -> Sample:
     """Pastes objects of `source` onto `target`.
 
-    The source is scaled to fit the target's frame and lies at a random place in it. How many objects are pasted is
+    The source is scaled to fit the target's frame and lies at a random position in it. How many objects are pasted is
     uniform in 1..max_objects, as far as there are as many that are no crowds; which ones is random. Of what they cover,
     masks are cut, boxes and areas follow, and objects of which nothing is left are dropped. Source: Ghiasi et al.,
     Simple Copy-Paste (CVPR 2021), without the blurred edges, which made no difference there.

@@ -1,6 +1,6 @@
 """Reading Keras weights: `.weights.h5`, `.keras`, and the older `.h5`.
 
-The newer format has a place for every layer, like a TF2 checkpoint. The older one lists layers in their order, under
+The newer format has a path for every layer, like a TF2 checkpoint. The older one lists layers in their order, under
 names that Keras made up; what tells layers apart is the order and the shapes, all of which must agree.
 """
 
@@ -46,7 +46,7 @@ def open_keras(path: Path) -> StoredVariables:
 def match_keras(stored: StoredVariables, target: Target) -> dict[str, str]:
     """Name of the stored value for each path of the target."""
     if stored.structure is None:
-        return _match_places(stored, target)
+        return _match_object_paths(stored, target)
     units = [unit for unit in stored.structure if unit]
     found: dict[str, str] = {}
     for name, part in target.parts.items():
@@ -73,42 +73,44 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _match_places(stored: StoredVariables, target: Target) -> dict[str, str]:
-    """By place: of a file of the whole model, or of one part."""
+def _match_object_paths(stored: StoredVariables, target: Target) -> dict[str, str]:
+    """By path: of a file of the whole model, or of one part."""
     best: dict[str, str] = {}
     roots = (target.model, *target.parts.values())
     for root in (root for root in roots if isinstance(root, tf_keras.layers.Layer)):
-        places = dict(_variable_places(root, "", set()))
+        object_paths = dict(_variable_paths(root, "", set()))
         found = {
-            target.paths[key]: place for key, place in places.items() if key in target.paths and place in stored.shapes
+            target.paths[key]: object_path
+            for key, object_path in object_paths.items()
+            if key in target.paths and object_path in stored.shapes
         }
         best = max(best, found, key=len)
     return best
 
 
-def _variable_places(item: Any, place: str, seen: set[int]) -> Iterator[tuple[int, str]]:
-    """`id` of each variable and its place in the newer format, as Keras's own writer walks a model."""
+def _variable_paths(item: Any, object_path: str, seen: set[int]) -> Iterator[tuple[int, str]]:
+    """`id` of each variable and its path in the newer format, as Keras's own writer walks a model."""
     if id(item) in seen:
         return
     seen.add(id(item))
     own = [*getattr(item, "_trainable_weights", ()), *getattr(item, "_non_trainable_weights", ())]
     for index, variable in enumerate(own):
-        yield id(variable), f"{place}/vars/{index}".lstrip("/")
+        yield id(variable), f"{object_path}/vars/{index}".lstrip("/")
     for name, child in saving_lib._walk_trackable(item):
-        below = f"{place}/{name}".lstrip("/")
+        below = f"{object_path}/{name}".lstrip("/")
         if saving_lib._is_keras_trackable(child):
-            yield from _variable_places(child, below, seen)
+            yield from _variable_paths(child, below, seen)
         elif isinstance(child, list | dict | tuple | set):
-            yield from _container_places(child, below, seen)
+            yield from _container_paths(child, below, seen)
 
 
-def _container_places(items: Any, place: str, seen: set[int]) -> Iterator[tuple[int, str]]:
+def _container_paths(items: Any, object_path: str, seen: set[int]) -> Iterator[tuple[int, str]]:
     used: dict[str, int] = {}
     for item in items.values() if isinstance(items, dict) else items:
         if saving_lib._is_keras_trackable(item) and id(item) not in seen:
             name = generic_utils.to_snake_case(type(item).__name__)
             number = used[name] = used.get(name, -1) + 1
-            yield from _variable_places(item, f"{place}/{name}{f'_{number}' if number else ''}", seen)
+            yield from _variable_paths(item, f"{object_path}/{name}{f'_{number}' if number else ''}", seen)
 
 
 def _match_part(units: Sequence[Unit], shapes: Mapping[str, Shape], part: Any, target: Target) -> dict[str, str]:

@@ -37,7 +37,7 @@ FOREIGN_STEMS: Mapping[tuple[int, ...], str] = {
 
 
 def match_by_objects(stored: StoredVariables, target: Target) -> dict[str, str]:
-    """Model Garden's checkpoints: places are those of the model, but for a decoder, whose layers go by level."""
+    """Model Garden's checkpoints: paths are those of the model, but for a decoder, whose layers go by level."""
     paths, found = target.paths, dict[str, str]()
     for name, part in target.parts.items():
         for root in stored_roots(stored.structure, name):
@@ -79,8 +79,8 @@ def match_by_tf2_extractor(stored: StoredVariables, target: Target) -> dict[str,
     """
     for root in (root for name in TF2_EXTRACTORS for root in stored_roots(stored.structure, name)):
         keys = stored_keys(stored.structure, root)
-        stem = next((stored.shapes[keys[place]] for place in keys if place.endswith(STEM)), (0, 0))
-        prefix = next((place.removesuffix(STEM) for place in keys if place.endswith(STEM)), "")
+        stem = next((stored.shapes[keys[object_path]] for object_path in keys if object_path.endswith(STEM)), (0, 0))
+        prefix = next((object_path.removesuffix(STEM) for object_path in keys if object_path.endswith(STEM)), "")
         if target.detector.backbone == "MobileNetV2":
             found = _match_chain_of_layers(target, keys, stored.shapes, prefix)
             if found:
@@ -119,13 +119,15 @@ def describe_top(stored: StoredVariables) -> str:
 def _match_decoder(decoder: Any, stored: StoredVariables, root: int) -> dict[int, str]:
     keys = stored_keys(stored.structure, root)
     keys = {
-        place: key for place, key in keys.items() if key in stored.shapes and place.startswith("layer_with_weights")
+        object_path: key
+        for object_path, key in keys.items()
+        if key in stored.shapes and object_path.startswith("layer_with_weights")
     }
-    places = match_pyramid(decoder, {place: stored.shapes[key] for place, key in keys.items()})
-    if places is None:
+    object_paths = match_pyramid(decoder, {object_path: stored.shapes[key] for object_path, key in keys.items()})
+    if object_paths is None:
         return {}
     variables = {path.lstrip("/"): variable for path, variable in list_variables(decoder, "").items()}
-    return {id(variables[ours]): keys[theirs] for ours, theirs in places.items()}
+    return {id(variables[ours]): keys[theirs] for ours, theirs in object_paths.items()}
 
 
 def _match_chain_of_layers(

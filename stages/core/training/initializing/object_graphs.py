@@ -62,7 +62,7 @@ def stored_keys(graph: Any, root_id: int) -> dict[str, str]:
 
 
 def match_objects(part: Any, graph: Any, root_id: int) -> dict[int, str]:
-    """Keys of the values at the same places: `id` of each variable below `part` to the key."""
+    """Keys of the values at the same paths: `id` of each variable below `part` to the key."""
     keys: dict[int, str] = {}
     view, pending, seen = tf.train.TrackableView(part), [(part, root_id)], set()
     while pending:

@@ -14,30 +14,30 @@ from official.vision.modeling.decoders.fpn import FPN
 from stages.core.detectors.variables import list_variables
 
 MIN_LEVELS, MAX_LEVELS = range(2, 5), range(5, 8)
-_PLACE = re.compile(r"(layer_with_weights-\d+)/(.+)")
+_PATH = re.compile(r"(layer_with_weights-\d+)/(.+)")
 
 
 def match_pyramid(decoder: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str] | None:
-    """Stored place for each place in our decoder, by level and use of the layer.
+    """Stored path for each path in our decoder, by level and use of the layer.
 
     Args:
       decoder: Model Garden's FPN.
-      shapes: Of what the checkpoint has below its decoder, by place, e.g. `layer_with_weights-0/kernel`.
+      shapes: Of what the checkpoint has below its decoder, by path, e.g. `layer_with_weights-0/kernel`.
 
     Returns:
-      None if the checkpoint's decoder is no FPN of ours in kind and width. Places of levels that it lacks are left out.
+      None if the checkpoint's decoder is no FPN of ours in kind and width. Paths of levels that it lacks are left out.
     """
-    ours = _layer_places(decoder)
-    num_layers = len({place.partition("/")[0] for place in shapes})
+    ours = _layer_paths(decoder)
+    num_layers = len({object_path.partition("/")[0] for object_path in shapes})
     for candidate in _pyramids(decoder, num_layers):
         stored = list_variables(candidate, "")
         if {path.lstrip("/"): tuple(value.shape) for path, value in stored.items()} == dict(shapes):
-            theirs = _layer_places(candidate)
+            theirs = _layer_paths(candidate)
             return {
-                f"{place}/{leaf}": f"{theirs[name]}/{leaf}"
-                for name, place in ours.items()
+                f"{object_path}/{leaf}": f"{theirs[name]}/{leaf}"
+                for name, object_path in ours.items()
                 if name in theirs
-                for leaf in _leaves(place, decoder)
+                for leaf in _leaves(object_path, decoder)
             }
     return None
 
@@ -53,12 +53,12 @@ def _pyramids(decoder: Any, num_layers: int) -> Iterator[Any]:
             yield FPN(**{**config, "min_level": low, "max_level": high})
 
 
-def _layer_places(decoder: Any) -> dict[str, str]:
-    """Name of each layer, e.g. `lateral_3`, to its place in a checkpoint."""
+def _layer_paths(decoder: Any) -> dict[str, str]:
+    """Name of each layer, e.g. `lateral_3`, to its path in a checkpoint."""
     layers = [layer for layer in decoder.layers if layer.weights]
     return {layer.name: f"layer_with_weights-{index}" for index, layer in enumerate(layers)}
 
 
-def _leaves(place: str, decoder: Any) -> list[str]:
-    found = (_PLACE.fullmatch(path.lstrip("/")) for path in list_variables(decoder, ""))
-    return [match[2] for match in found if match and match[1] == place]
+def _leaves(object_path: str, decoder: Any) -> list[str]:
+    found = (_PATH.fullmatch(path.lstrip("/")) for path in list_variables(decoder, ""))
+    return [match[2] for match in found if match and match[1] == object_path]

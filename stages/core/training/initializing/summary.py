@@ -19,7 +19,7 @@ def describe_initialization(record: InitRecord) -> Iterator[str]:
     for note in record.notes:
         yield f"  {note}"
     if record.unused:
-        yield f"  {record.unused} of the checkpoint's variables have no place here"
+        yield f"  {record.unused} of the checkpoint's variables have no counterpart here"
     yield f"  {len(record.missing)} not loaded" + (" (all in result.json)" if record.missing else "")
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from stages.core.base.errors import DataError, ParamsError
 from stages.core.params.steps import PrepareParams
 
-PLACES = ("annotations", "images", "label_map")
+PATH_KEYS = ("annotations", "images", "label_map")
 """Parameters that say where in `prepare.path` something is."""
 
 
-def check_places(params: PrepareParams, folder: Path) -> None:
+def check_paths(params: PrepareParams, folder: Path) -> None:
     """Raises ParamsError for a parameter that leads out of the data set's folder."""
-    for name in PLACES:
+    for name in PATH_KEYS:
         value = getattr(params, name)
         for key, text in (value if isinstance(value, Mapping) else {"": value}).items():
             if text is not None and not _is_below(folder, text):
@@ -36,9 +36,9 @@ def _is_below(folder: Path, text: str) -> bool:
 def check_links(folder: Path) -> None:
     """Raises DataError for a link to a folder that lies outside of the data set's."""
     top = folder.resolve()
-    for place, folders, _ in os.walk(folder):
+    for parent, folders, _ in os.walk(folder):
         for name in folders:
-            path = Path(place, name)
+            path = Path(parent, name)
             if path.is_symlink() and not path.resolve().is_relative_to(top):
                 raise DataError(
                     f"{path}: a link to {path.resolve()}, out of prepare.path ({folder}): DVC does not follow it, and "

@@ -9,7 +9,7 @@ import pytest
 from dataset_builder import prepare_params
 
 from stages.core.base.errors import DataError, ParamsError
-from stages.core.datasets.places import check_links, check_places
+from stages.core.datasets.paths import check_links, check_paths
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ from stages.core.datasets.places import check_links, check_places
 def test_parameters_that_lead_out(name: str, value: Any, tmp_path: Path) -> None:
     key = f"prepare.{name}.val" if isinstance(value, dict) else f"prepare.{name}"
     with pytest.raises(ParamsError, match=rf"^{key}: .* leads out of prepare\.path"):
-        check_places(prepare_params("coco", **{name: value}), tmp_path / "raw")
+        check_paths(prepare_params("coco", **{name: value}), tmp_path / "raw")
 
 
 @pytest.mark.parametrize("value", ["a.json", "x/a.json", "./a.json", "x/../a.json", "*.record", "a@3", "."])
 def test_parameters_that_stay_inside(value: str, tmp_path: Path) -> None:
-    check_places(prepare_params("coco", annotations=value, images=value), tmp_path / "raw")
-    check_places(prepare_params("coco", annotations=str(tmp_path / "raw" / "a.json")), tmp_path / "raw")
+    check_paths(prepare_params("coco", annotations=value, images=value), tmp_path / "raw")
+    check_paths(prepare_params("coco", annotations=str(tmp_path / "raw" / "a.json")), tmp_path / "raw")
 
 
 def linked(folder: Path, kind: str) -> Path:
