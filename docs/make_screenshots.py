@@ -86,14 +86,21 @@ class Shot:
     height: int = 560
 
 
-def shots(model: str) -> tuple[Shot, ...]:
-    """What docs/tracking.md shows, of the runs of a model."""
+def shots(model: str, *, files: int, charts: int) -> tuple[Shot, ...]:
+    """What docs/tracking.md shows, of the runs of a model.
+
+    Args:
+      model: Name in the table of detectors.
+      files: How many files the table lists.
+      charts: How many charts there are before those of the evaluation.
+    """
     return (
         Shot(
             name="files",
             page="runs?workflowType=machine_learning&viewStateShareKey=files",
             texts=(f"{model}/float32", f"{model}/int8", "box_ap", "box_ap_drop", "size_mb", "verdict"),
             cut=("latency_p50_ms",),
+            height=max(560, 420 + 33 * files),
         ),
         Shot(
             name="trainings",
@@ -107,7 +114,7 @@ def shots(model: str) -> tuple[Shot, ...]:
             texts=(f"{model}/trained", "total_loss", "learning_rate", "images_per_second", "box_ap"),
             curves=9,
             width=1200,
-            height=1420,
+            height=350 + 357 * (-(-charts // 3) + 1),
         ),
     )
 
@@ -154,10 +161,9 @@ def served(uri: str) -> Iterator[str]:
         process.wait()
 
 
-def find_training(client: mlflow.MlflowClient, experiment_id: str) -> tuple[str, str]:
-    """Id and model of the newest first training."""
-    run = client.search_runs([experiment_id], "tags.role = 'training' and tags.variant = 'trained'", max_results=1)[0]
-    return run.info.run_id, run.data.tags["model"]
+def find_training(client: mlflow.MlflowClient, experiment_id: str) -> mlflow.entities.Run:
+    """The newest first training."""
+    return client.search_runs([experiment_id], "tags.role = 'training' and tags.variant = 'trained'", max_results=1)[0]
 
 
 def take(browser: Browser, address: str, shot: Shot, out: Path) -> list[str]:
@@ -194,9 +200,12 @@ def main() -> int:
         if experiment is None:
             print(f"error: no experiment {args.experiment!r} in {args.uri}", file=sys.stderr)
             return 2
-        training, model = find_training(client, experiment.experiment_id)
-        for shot in shots(model):
-            page = f"{address}/#/experiments/{experiment.experiment_id}/{shot.page.format(training=training)}"
+        training = find_training(client, experiment.experiment_id)
+        files = len(client.search_runs([experiment.experiment_id], "tags.role = 'child'"))
+        charts = sum(name.startswith("train/") for name in training.data.metrics)
+        for shot in shots(training.data.tags["model"], files=files, charts=charts):
+            page = shot.page.format(training=training.info.run_id)
+            page = f"{address}/#/experiments/{experiment.experiment_id}/{page}"
             out = args.out / f"mlflow-{shot.name}.png"
             missing = take(browser, address, Shot(**{**vars(shot), "page": page}), out)
             print(f"{out}: {out.stat().st_size // 1000} kB" + "".join(f"; MISSING: {text}" for text in missing))
