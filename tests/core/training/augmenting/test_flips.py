@@ -8,17 +8,18 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 
-from stages.core.training.augmenting.flips import flip_horizontally, turn_quarters
+from stages.core.training.augmenting.flips import flip_horizontally, flip_vertically, turn_quarters
 from tests.object_scenes import SEED_SPEC, SEEDS, SPEC, assert_exact, random_sample, samples, to_numpy, to_seed
 
 pytestmark = pytest.mark.slow
 
 FUNCTIONS = {
     function.__name__: tf.function(function, input_signature=[SPEC, SEED_SPEC])
-    for function in (flip_horizontally, turn_quarters)
+    for function in (flip_horizontally, flip_vertically, turn_quarters)
 }
 OUTCOMES: dict[str, list[Callable[[Any], Any]]] = {
     "flip_horizontally": [lambda image: image, np.fliplr],
+    "flip_vertically": [lambda image: image, np.flipud],
     "turn_quarters": [lambda image, turns=turns: np.rot90(image, turns) for turns in range(4)],
 }
 
