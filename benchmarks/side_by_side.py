@@ -44,8 +44,8 @@ def time_in_turn(runs: Mapping[str, Callable[[], object]], *, rounds: int) -> di
 def open_tflite(content: bytes, image: np.ndarray) -> Callable[[], None]:
     """One inference of a .tflite file on an image [1, H, W, 3] that is already in its input tensor."""
     interpreter = _interpreter(content)
-    place = interpreter.get_input_details()[0]
-    interpreter.set_tensor(place["index"], image.astype(place["dtype"]))
+    details = interpreter.get_input_details()[0]
+    interpreter.set_tensor(details["index"], image.astype(details["dtype"]))
 
     def run() -> None:
         interpreter.invoke()
@@ -57,8 +57,8 @@ def run_once(content: bytes, image: np.ndarray) -> dict[str, np.ndarray]:
     """A .tflite file's outputs by name for an image [1, H, W, 3]."""
     interpreter = _interpreter(content)
     runner = interpreter.get_signature_runner()
-    name, place = next(iter(runner.get_input_details().items()))
-    return {key: np.array(value) for key, value in runner(**{name: image.astype(place["dtype"])}).items()}
+    name, details = next(iter(runner.get_input_details().items()))
+    return {key: np.array(value) for key, value in runner(**{name: image.astype(details["dtype"])}).items()}
 
 
 def _interpreter(content: bytes) -> Interpreter:

@@ -50,7 +50,7 @@ class Browser:
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_child, from_child)]
         self._process = subprocess.Popen(
             [self._program, *OPTIONS, f"--user-data-dir={self._profile.name}"],
-            preexec_fn=lambda: [os.dup2(end, 3 + place) for place, end in enumerate(ends)] and None,
+            preexec_fn=lambda: [os.dup2(end, 3 + index) for index, end in enumerate(ends)] and None,
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

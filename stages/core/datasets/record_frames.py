@@ -1,4 +1,4 @@
-"""TFRecord files: their framing, record by record, with the place of every fault; and which files a name stands for.
+"""TFRecord files: their framing, record by record, with the offset of every fault; and which files a name stands for.
 
 Format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details. TensorFlow's own reader stops
 at the first fault and does not say what came before; this one passes over a record whose bytes alone are damaged.

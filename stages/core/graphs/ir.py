@@ -39,7 +39,7 @@ def model_to_graph(model: Any) -> Graph:
         kind = node.get_type_name()
         if kind == "Result":
             continue
-        read = tuple(_place_of(node.input_value(index), positions) for index in range(node.get_input_size()))
+        read = tuple(_index_of(node.input_value(index), positions) for index in range(node.get_input_size()))
         written = []
         for output in node.outputs():
             positions[node.get_name(), output.get_index()] = len(tensors)
@@ -57,12 +57,12 @@ def model_to_graph(model: Any) -> Graph:
     )
 
 
-def _place_of(output: Any, positions: Mapping[tuple[str, int], int]) -> int:
+def _index_of(output: Any, positions: Mapping[tuple[str, int], int]) -> int:
     return positions[output.get_node().get_name(), output.get_index()]
 
 
 def _name_ports(ports: Any, positions: Mapping[tuple[str, int], int]) -> dict[str, int]:
-    return {name: _place_of(port, positions) for port in ports for name in port.get_names()}
+    return {name: _index_of(port, positions) for port in ports for name in port.get_names()}
 
 
 def _describe(node: Any, output: Any, index: int, read: list[Tensor]) -> Tensor:

@@ -126,7 +126,7 @@ class BroughtModel(Section):
     """What the layout asks for, to tensor names."""
     labels: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """The model's classes: names in the order of its outputs, or a file below models/brought: an API label map
-    (.pbtxt), or one name a line (.txt), where `???` holds the place of an id without a class. A .tflite file may have
+    (.pbtxt), or one name a line (.txt), where `???` stands for an id without a class. A .tflite file may have
     them attached: then nothing need be stated."""
     background: bool = True
     """Whether the first column of the scores is the background."""

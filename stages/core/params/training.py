@@ -215,7 +215,7 @@ class TrainSettings(Section):
 
     @field_validator("overrides")
     @classmethod
-    def _anchors_from_one_place(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _anchors_from_one_source(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         tree: Any = value
         for key in ("task", "model"):
             tree = tree.get(key) if isinstance(tree, dict) else None

@@ -101,10 +101,10 @@ def place_label(
     width, height = size
     left = max(0.0, min(box[0], picture[0] - width))
     tops = (box[1] - height, box[1], box[3], box[3] - height)
-    places = [(left, top, left + width, top + height) for top in tops if 0 <= top <= picture[1] - height]
-    if not places:
-        places = [(left, 0.0, left + width, height)]
-    return min(places, key=lambda place: sum(_overlap(place, other) for other in taken))
+    candidates = [(left, top, left + width, top + height) for top in tops if 0 <= top <= picture[1] - height]
+    if not candidates:
+        candidates = [(left, 0.0, left + width, height)]
+    return min(candidates, key=lambda candidate: sum(_overlap(candidate, other) for other in taken))
 
 
 def _fill_mask(canvas: np.ndarray, detections: Detections, index: int, line: int) -> None:

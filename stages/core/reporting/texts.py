@@ -9,11 +9,11 @@ LETTER_WIDTH = 0.66
 """Of a bold letter, as a share of the text's height."""
 LINE_HEIGHT = 1.15
 MAX_LINES = 5
-"""So many lines below its first place a name is tried."""
+"""So many lines below its first position a name is tried."""
 
 
 @dataclass(frozen=True)
-class TextPlace:
+class TextPosition:
     """Baseline of a text in pixels of the image; `ends`: whether x is its right end instead of its left one."""
 
     x: float
@@ -23,10 +23,10 @@ class TextPlace:
 
 def with_texts(
     shapes: Sequence[Shape], image_size: tuple[int, int], height: float
-) -> tuple[tuple[Shape, TextPlace], ...]:
-    """Each shape with the place of its name: above its box, or below that where another name is.
+) -> tuple[tuple[Shape, TextPosition], ...]:
+    """Each shape with the position of its name: above its box, or below that where another name is.
 
-    Best detections choose first. Where all places are taken, a name is written over others.
+    Best detections choose first. Where all positions are taken, a name is written over others.
 
     Args:
       image_size: (height, width) of the image in pixels.
@@ -35,11 +35,11 @@ def with_texts(
     taken: list[tuple[float, float, float, float]] = []
     placed = []
     for shape in shapes:
-        tried = [(place, _area(place, shape.text, height)) for place in _places(shape, image_size, height)]
+        tried = [(position, _area(position, shape.text, height)) for position in _positions(shape, image_size, height)]
         free = (entry for entry in tried if not any(overlap(entry[1], other) for other in taken))
-        place, area = next(free, tried[0])
+        position, area = next(free, tried[0])
         taken.append(area)
-        placed.append((shape, place))
+        placed.append((shape, position))
     return tuple(placed)
 
 
@@ -48,7 +48,7 @@ def overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, 
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _places(shape: Shape, image_size: tuple[int, int], height: float) -> Iterable[TextPlace]:
+def _positions(shape: Shape, image_size: tuple[int, int], height: float) -> Iterable[TextPosition]:
     """Above the box, then line by line below; it ends where the box does if it would not fit from the box's left."""
     rows, columns = image_size
     left = shape.box_xyxy[0] + height / 7
@@ -58,13 +58,13 @@ def _places(shape: Shape, image_size: tuple[int, int], height: float) -> Iterabl
     for line in range(MAX_LINES + 1):
         y = first + line * height * LINE_HEIGHT
         if line == 0 or y < rows:
-            yield TextPlace(x, y, ends)
+            yield TextPosition(x, y, ends)
 
 
-def _area(place: TextPlace, text: str, height: float) -> tuple[float, float, float, float]:
+def _area(position: TextPosition, text: str, height: float) -> tuple[float, float, float, float]:
     width = _width(text, height)
-    left = place.x - width if place.ends else place.x
-    return left, place.y - height * 0.8, left + width, place.y + height * 0.2
+    left = position.x - width if position.ends else position.x
+    return left, position.y - height * 0.8, left + width, position.y + height * 0.2
 
 
 def _width(text: str, height: float) -> float:

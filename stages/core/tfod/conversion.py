@@ -13,7 +13,7 @@ PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
 """What the API's sample configs have instead of paths."""
 TRUTH = {"true": True, "True": True, "t": True, "1": True, "false": False, "False": False, "f": False, "0": False}
 Key = tuple[str, tuple[int, int]]
-"""A leaf of the config: its path and the place of its value."""
+"""A leaf of the config: its path and the span of its value."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ def set_value(text: str, path: str, value: Scalar | Message) -> str:
 
 
 def set_values(text: str, path: str, values: Sequence[Scalar | Message]) -> str:
-    """The text with a repeated field set; where the number of values stays, each is replaced in its place."""
+    """The text with a repeated field set; where the number of values stays, each is replaced in place."""
     if len(find_fields(parse_text(text), path)) == len(values):
         for index, value in enumerate(values):
             text = set_value(text, f"{path}[{index}]", value)
@@ -102,7 +102,7 @@ def _message_at(text: str, path: str) -> Message | None:
 
 
 def _render(text: str, at: int, value: Scalar | Message) -> str:
-    """A value as it is written at a place of the text, its lines indented like the line it starts on."""
+    """A value as it is written at a position in the text, its lines indented like the line it starts on."""
     if not isinstance(value, Message):
         return print_scalar(value)
     indent = len(_indent_of(text, at))

@@ -34,7 +34,7 @@ class ClassMatches:
     """What one class's AP is counted from.
 
     Attributes:
-      images: int64 [D], for each detection the place of its image, best score first.
+      images: int64 [D], for each detection the index of its image, best score first.
       hits, ignored: bool [10 IoU thresholds, D], whether it matches an object; whether it matches a crowd.
       objects: int64 [images], how many objects each image has, crowds left out.
     """

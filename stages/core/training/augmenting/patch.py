@@ -87,7 +87,7 @@ def draw_offset(slack: Any, seed: Any) -> Any:
 
 
 def fit_in_frame(sample: Sample, canvas: Any, seed: Any, fit: Fit) -> Patch:
-    """The whole image in the size that `fit` gives it, at a random place of the canvas."""
+    """The whole image in the size that `fit` gives it, at a random position on the canvas."""
     size = frame_of(sample)
     tile = fit(size, canvas)
     return Patch(

@@ -1,4 +1,4 @@
-"""Assignments as training targets, in the form and place of Model Garden's `AnchorLabeler`."""
+"""Assignments as training targets, in the form of Model Garden's `AnchorLabeler` and in place of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
