@@ -436,16 +436,16 @@ def model_outputs(
         outputs["detection_masks"] = np.zeros((num, rows, 28, 28), np.float32)
     for index, entries in enumerate(objects.values()):
         outputs["num_detections"][index] = len(entries)
-        for place, entry in enumerate(entries):
+        for row, entry in enumerate(entries):
             x, y, width, height = entry["bbox"]
             box = np.asarray([y, x, y + height, x + width], np.float32) * 0.8 / 128
-            outputs["detection_boxes"][index, place] = box + rng.normal(0, noise, 4)
-            outputs["detection_classes"][index, place] = entry["category_id"] - 1
-            outputs["detection_scores"][index, place] = 0.95 - 0.1 * place - abs(rng.normal(0, noise))
+            outputs["detection_boxes"][index, row] = box + rng.normal(0, noise, 4)
+            outputs["detection_classes"][index, row] = entry["category_id"] - 1
+            outputs["detection_scores"][index, row] = 0.95 - 0.1 * row - abs(rng.normal(0, noise))
             if masks:
                 stencil = Image.new("L", (28, 28))
                 ImageDraw.Draw(stencil).polygon(outline(entry["category_id"], 0, 0, 28), fill=1)
-                outputs["detection_masks"][index, place] = np.asarray(stencil)
+                outputs["detection_masks"][index, row] = np.asarray(stencil)
     return StoredOutputs(
         split="val",
         image_ids=np.asarray(sorted(objects), np.int64),

@@ -41,11 +41,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files come first and fast ones last, so that parallel processes end at about the same time."""
 
-    def place(item: pytest.Item) -> tuple[int, bool]:
+    def order(item: pytest.Item) -> tuple[int, bool]:
         file = item.path.relative_to(ROOT).as_posix()
         return LONG.index(file) if file in LONG else len(LONG), item.get_closest_marker("slow") is None
 
-    items.sort(key=place)
+    items.sort(key=order)
 
 
 def pytest_collection_finish() -> None:

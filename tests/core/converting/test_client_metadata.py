@@ -185,9 +185,9 @@ def test_nothing_else_changes(build: Any, tmp_path: Path) -> None:
     buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
     assert not any(buffer.Offset() or buffer.Size() for buffer in buffers)
     start = np.frombuffer(content, np.uint8).ctypes.data
-    places = [buffer.DataAsNumpy().ctypes.data - start for buffer in buffers if buffer.DataLength()]
-    assert len(places) >= 3
-    assert not any(place % 16 for place in places)
+    offsets = [buffer.DataAsNumpy().ctypes.data - start for buffer in buffers if buffer.DataLength()]
+    assert len(offsets) >= 3
+    assert not any(offset % 16 for offset in offsets)
 
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (16, 16, 3), np.uint8)

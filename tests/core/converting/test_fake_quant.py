@@ -94,10 +94,10 @@ def graph_of(*ops: tuple[str, str, str]) -> Graph:
     """(kind, read, written) for each op over float tensors."""
     builder = Builder()
     names = dict.fromkeys(name for _, *both in ops for name in both)
-    places = {name: builder.tensor(name, SHAPE) for name in names}
+    tensors = {name: builder.tensor(name, SHAPE) for name in names}
     for kind, before, after in ops:
-        builder.op(kind, [places[before]], [places[after]])
-    return read_graph(builder.finish({"image": places[ops[0][1]]}, {"result": places[ops[-1][2]]}), "test")
+        builder.op(kind, [tensors[before]], [tensors[after]])
+    return read_graph(builder.finish({"image": tensors[ops[0][1]]}, {"result": tensors[ops[-1][2]]}), "test")
 
 
 CASES: dict[str, tuple[tuple[tuple[str, str, str], ...], tuple[str, ...]]] = {

@@ -34,8 +34,8 @@ def made(exported_project: Layout) -> Callable[[str], bytes]:
     return partial(make_once, exported_project, "maskrcnn_tiny")
 
 
-def kinds_of(model: Any, place: int) -> list[str]:
-    return [OP_KINDS[model.operatorCodes[op.opcodeIndex].builtinCode] for op in model.subgraphs[place].operators]
+def kinds_of(model: Any, subgraph: int) -> list[str]:
+    return [OP_KINDS[model.operatorCodes[op.opcodeIndex].builtinCode] for op in model.subgraphs[subgraph].operators]
 
 
 def look(content: bytes) -> dict[str, np.ndarray]:
@@ -150,7 +150,7 @@ def test_a_head_that_cannot_be_cut_is_refused(made: Callable[[str], bytes], old:
 @pytest.mark.parametrize(("kind", "field", "value"), [("PACK", "axis", 0), ("STRIDED_SLICE", "beginMask", 0)])
 def test_an_op_that_moves_rows_is_refused(made: Callable[[str], bytes], kind: str, field: str, value: int) -> None:
     model = parse_model(made("float32"), "a good file")
-    last = max(place for place, found in enumerate(kinds_of(model, 0)) if found == kind)
+    last = max(index for index, found in enumerate(kinds_of(model, 0)) if found == kind)
     setattr(model.subgraphs[0].operators[last].builtinOptions, field, value)
     with pytest.raises(ArtifactError, match=f"the op {kind} may mix detections"):
         skip_empty_masks(pack_model(model), 5)

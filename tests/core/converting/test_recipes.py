@@ -98,15 +98,15 @@ def test_files_are_the_same_each_time(exported_project: Layout) -> None:
     assert make_file(start, SCHEMES["int8"]) == make_file(start, SCHEMES["int8"])
 
 
-def replace_stored(content: bytes, kind: str, place: int, value: float) -> bytes:
+def replace_stored(content: bytes, kind: str, index: int, value: float) -> bytes:
     """The same graph, in which the last op of a kind reads another stored float32."""
     model = parse_model(content, "a good file")
     graph, builtin = model.subgraphs[0], getattr(schema.BuiltinOperator, kind)
     op = [op for op in graph.operators if model.operatorCodes[op.opcodeIndex].builtinCode == builtin][-1]
     # A tensor of its own: ops share theirs.
-    tensor = copy(graph.tensors[op.inputs[place]])
+    tensor = copy(graph.tensors[op.inputs[index]])
     tensor.name, tensor.buffer = "replaced", len(model.buffers)
-    op.inputs[place] = len(graph.tensors)
+    op.inputs[index] = len(graph.tensors)
     graph.tensors.append(tensor)
     model.buffers.append(schema.BufferT())
     model.buffers[-1].data = np.frombuffer(np.float32([value]).tobytes(), np.uint8)

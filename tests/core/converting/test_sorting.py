@@ -33,17 +33,17 @@ def test_equal_values_come_in_their_order(num: int, k: int, levels: int) -> None
     model = search(num, k)
     speed_up_searches(model)
     assert not any(is_stable(model))
-    best, places = run(model, values)
+    best, indices = run(model, values)
     expected = np.argsort(-values, kind="stable")[:k]
-    np.testing.assert_array_equal(places, expected)
+    np.testing.assert_array_equal(indices, expected)
     np.testing.assert_array_equal(best, values[expected])
-    assert places.dtype == np.int32
+    assert indices.dtype == np.int32
 
 
 @pytest.mark.parametrize(
     "model",
     [search(9, 3, mode="min"), search(9, 3, sort="index"), search(9, 3, rank=2), search(MOST + 5, MOST + 1)],
-    ids=["smallest", "by_place", "two_axes", "too_many"],
+    ids=["smallest", "by_index", "two_axes", "too_many"],
 )
 def test_other_searches_stay_as_they_are(model: ov.Model) -> None:
     speed_up_searches(model)

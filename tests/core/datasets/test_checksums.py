@@ -24,9 +24,9 @@ def test_vectors_of_rfc_3720(data: bytes, crc: int) -> None:
 
 @given(data=st.binary(min_size=1, max_size=300), bit=st.integers(0, 2399))
 def test_every_flipped_bit_shows(data: bytes, bit: int) -> None:
-    place = bit % (8 * len(data))
+    position = bit % (8 * len(data))
     changed = bytearray(data)
-    changed[place // 8] ^= 1 << place % 8
+    changed[position // 8] ^= 1 << position % 8
     assert crc32c(bytes(changed)) != crc32c(data)
 
 

@@ -57,7 +57,7 @@ def test_big_endian(tmp_path: Path) -> None:
         pytest.param(codecs.BOM_UTF16_LE + b"a", "is not UTF-16", id="half_a_letter"),
     ],
 )
-def test_other_encodings_are_refused_with_their_place(data: bytes, says: str, tmp_path: Path) -> None:
+def test_other_encodings_are_refused_with_their_location(data: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(data)
     with pytest.raises(DataError) as error:
         read_data_text(tmp_path / "a.txt")

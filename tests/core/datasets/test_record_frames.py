@@ -39,8 +39,8 @@ class Damage:
     says: str
 
 
-def flip(place: int) -> Callable[[bytes], bytes]:
-    return lambda data: data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+def flip(offset: int) -> Callable[[bytes], bytes]:
+    return lambda data: data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
 
 
 DAMAGE = [

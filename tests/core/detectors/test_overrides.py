@@ -40,7 +40,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("case", WRONG, ids=attrgetter("id"))
-def test_a_wrong_override_names_its_place_and_the_known_keys(case: Wrong) -> None:
+def test_a_wrong_override_names_its_path_and_the_known_keys(case: Wrong) -> None:
     with pytest.raises(ParamsError) as caught:
         experiment(overrides=case.overrides)
     message = str(caught.value)

@@ -100,8 +100,8 @@ def test_boxes_without_area_are_returned_once_in_every_runtime(tmp_path: Path) -
     specs = [tf.TensorSpec(part.shape, tf.float32, name=name) for name, part in (("boxes", boxes), ("scores", scores))]
     function = tf.function(run, autograph=False).get_concrete_function(*specs)
     clipped = np.minimum(inside, [*SIZE, *SIZE])
-    kept = [10 + place for place in suppress_by_hand(clipped, scores[10:], np.zeros(20), 20, 0.4, 0.0)]
-    expected = sorted([*range(10), *kept], key=lambda place: -scores[place])[:25]
+    kept = [10 + index for index in suppress_by_hand(clipped, scores[10:], np.zeros(20), 20, 0.4, 0.0)]
+    expected = sorted([*range(10), *kept], key=lambda index: -scores[index])[:25]
 
     interpreter = Interpreter(model_content=convert_functions({SIGNATURE: function}))
     save_functions({SIGNATURE: function}, tmp_path / "saved")

@@ -154,7 +154,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("size", {"input": entry().input.model_dump() | {"size": [16, 16]}}, r"8\] cannot be reshaped to \[1, 3, 16, 16\]"),
     ("swapped", {"outputs": entry().outputs | {"boxes": "scores", "scores": "boxes"}}, "are not detections: expected"),
     ("no_class", {"labels": ["cat"]}, "none of its classes"),
-    ("place", {"path": "models/brought/other.xml"}, "no such file"),
+    ("path", {"path": "models/brought/other.xml"}, "no such file"),
 ]
 
 

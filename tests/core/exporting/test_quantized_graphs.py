@@ -85,6 +85,6 @@ def test_the_float_file_answers_as_tensorflow_simulates(simulated: tuple[bytes, 
     expected, _ = run_graph(graph, PIXELS)
     runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
     found = runner(image=PIXELS)
-    # A value on the border between two steps may fall to either side; with random weights, boxes then change places.
+    # A value on the border between two steps may fall to either side; with random weights, boxes then swap their order.
     scores = [np.sort(outputs["detection_scores"][0]) for outputs in (expected, found)]
     assert np.abs(scores[0] - scores[1]).mean() < 0.02

@@ -42,9 +42,9 @@ def test_bad_file_is_named_with_what_was_expected(bad: Bad, tmp_path: Path) -> N
 def test_values_behind_the_flatbuffer_are_aligned_and_must_be_whole() -> None:
     content = pack_model(parse_model(build_detector(), "hand made"))
     packed = schema.Model.GetRootAs(content, 0)
-    places = [packed.Buffers(index).Offset() for index in range(packed.BuffersLength())]
-    assert any(places)
-    assert not any(place % 16 for place in places)
+    offsets = [packed.Buffers(index).Offset() for index in range(packed.BuffersLength())]
+    assert any(offsets)
+    assert not any(offset % 16 for offset in offsets)
     assert len(read_graph(content, "packed").ops) == len(read_graph(build_detector(), "hand made").ops)
     with pytest.raises(ArtifactError, match="truncated"):
         parse_model(content[:-1], "cut")

@@ -115,11 +115,11 @@ def test_an_ir_that_is_not_what_it_claims(made, scheme: str, claims: str, says: 
 
 
 @pytest.mark.parametrize("scheme", SUMMARY)
-def test_no_place_of_this_machine_is_written_down(made, exported_project: Layout, scheme: str) -> None:  # type: ignore[no-untyped-def]
+def test_no_path_of_this_machine_is_written_down(made, exported_project: Layout, scheme: str) -> None:  # type: ignore[no-untyped-def]
     folder, _ = made("retinanet_mobiledet_tiny", scheme)
     text = (folder / "model.xml").read_text()
-    for place in (str(exported_project.root), str(folder), str(Path.home()), "saved_model", "/tmp"):
-        assert place not in text
+    for path in (str(exported_project.root), str(folder), str(Path.home()), "saved_model", "/tmp"):
+        assert path not in text
 
 
 def test_half_precision_halves_the_weights(made) -> None:  # type: ignore[no-untyped-def]

@@ -66,7 +66,7 @@ def test_nothing_found_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "place"),
+    ("box", "rectangle"),
     [
         ((100, 100, 200, 200), (100, 80, 160, 100)),
         ((100, 5, 200, 200), (100, 5, 160, 25)),
@@ -75,15 +75,15 @@ def test_nothing_found_changes_nothing() -> None:
     ],
     ids=["above", "no room above", "right edge", "whole picture"],
 )
-def test_labels_stay_in_the_picture(box: tuple[float, ...], place: tuple[float, ...]) -> None:
-    assert place_label(box, (60, 20), (400, 300), []) == place  # type: ignore[arg-type]
+def test_labels_stay_in_the_picture(box: tuple[float, ...], rectangle: tuple[float, ...]) -> None:
+    assert place_label(box, (60, 20), (400, 300), []) == rectangle  # type: ignore[arg-type]
 
 
 def test_labels_of_equal_boxes_do_not_cover_each_other() -> None:
     taken: list[tuple[float, float, float, float]] = []
     for _ in range(4):
         taken.append(place_label((100, 100, 200, 200), (60, 20), (400, 300), taken))
-    assert len({place[1] for place in taken}) == 4
+    assert len({rectangle[1] for rectangle in taken}) == 4
 
 
 @pytest.mark.parametrize(("label", "name"), [("a b/c", "a_b_c"), ("..", "class_7"), ("été", "été"), ("", "class_7")])

@@ -46,8 +46,8 @@ def by_arithmetic(tree: dict[str, Any], image: np.ndarray, *, rounded: bool) -> 
     """The stated filter written out in floats."""
 
     def weights(old: int, new: int) -> np.ndarray:
-        place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
-        return np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(old)[None]))
+        position = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+        return np.maximum(0.0, 1.0 - np.abs(position[:, None] - np.arange(old)[None]))
 
     height, width = size_in(tree, *image.shape[:2])
     rows, columns = weights(image.shape[0], height), weights(image.shape[1], width)

@@ -23,8 +23,8 @@ def model(request: pytest.FixtureRequest) -> Any:
     return build_model(experiment(request.param))
 
 
-def kernel(*shape: int, kind: KernelKind = KernelKind.CONVOLUTION, place: str = "backbone/a/kernel") -> Kernel:
-    return Kernel(path=place, variable=np.zeros(shape, np.float32), kind=kind)
+def kernel(*shape: int, kind: KernelKind = KernelKind.CONVOLUTION, path: str = "backbone/a/kernel") -> Kernel:
+    return Kernel(path=path, variable=np.zeros(shape, np.float32), kind=kind)
 
 
 def test_every_weight_matrix_of_a_detector_is_listed(model: Any) -> None:
@@ -41,10 +41,10 @@ def test_every_weight_matrix_of_a_detector_is_listed(model: Any) -> None:
 
 def test_by_default_what_costs_is_pruned(model: Any) -> None:
     choice = choose_kernels(list_kernels(model), None, HALF)
-    for place, reason in choice.dense.items():
+    for path, reason in choice.dense.items():
         rules = {"depthwise_kernel": "depthwise", "layer_with_weights-0": "first", "classifier": "output"}
         rules |= {"regressor": "output"}
-        assert any(part in place and why in reason for part, why in rules.items()), f"{place}: {reason}"
+        assert any(part in path and why in reason for part, why in rules.items()), f"{path}: {reason}"
     assert {kernel.path for kernel in choice.pruned} | set(choice.dense) == {k.path for k in list_kernels(model)}
     share = sum(np.prod(kernel.shape) for kernel in choice.pruned)
     assert share / sum(np.prod(kernel.shape) for kernel in list_kernels(model)) > 0.75
@@ -52,10 +52,10 @@ def test_by_default_what_costs_is_pruned(model: Any) -> None:
 
 def test_expressions_choose_whatever_they_find() -> None:
     kernels = [
-        kernel(3, 3, 3, 8, place="backbone/layer_with_weights-0/_conv0/kernel"),
-        kernel(1, 1, 8, 8, place="backbone/layer_with_weights-1/_conv0/kernel"),
-        kernel(3, 3, 64, 1, place="head/a/depthwise_kernel", kind=KernelKind.DEPTHWISE),
-        kernel(64, 4, place="head/_classifier/kernel", kind=KernelKind.DENSE),
+        kernel(3, 3, 3, 8, path="backbone/layer_with_weights-0/_conv0/kernel"),
+        kernel(1, 1, 8, 8, path="backbone/layer_with_weights-1/_conv0/kernel"),
+        kernel(3, 3, 64, 1, path="head/a/depthwise_kernel", kind=KernelKind.DEPTHWISE),
+        kernel(64, 4, path="head/_classifier/kernel", kind=KernelKind.DENSE),
     ]
     choice = choose_kernels(kernels, ["weights-0/", "^head/"], HALF)
     assert [kernel.path for kernel in choice.pruned] == [kernels[0].path, kernels[2].path, kernels[3].path]
@@ -74,8 +74,8 @@ def test_expressions_choose_whatever_they_find() -> None:
 )
 def test_an_expression_that_finds_nothing_is_a_mistake(layers: list[str], says: str) -> None:
     kernels = [
-        kernel(1, 1, 8, 8, place="backbone/layer_with_weights-1/_conv0/kernel"),
-        kernel(1, 1, 8, 8, place="head/_convs/0/kernel"),
+        kernel(1, 1, 8, 8, path="backbone/layer_with_weights-1/_conv0/kernel"),
+        kernel(1, 1, 8, 8, path="head/_convs/0/kernel"),
     ]
     with pytest.raises(ParamsError, match=says) as caught:
         choose_kernels(kernels, layers, HALF)

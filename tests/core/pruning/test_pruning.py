@@ -85,11 +85,11 @@ def test_every_pruned_kernel_reaches_the_target(case: str) -> None:
     train(model, params, params.steps)
     sparsities = strip_masks(model)
     assert sparsities
-    for place, sparsity in sparsities.items():
-        assert sparsity == pytest.approx(params.target_sparsity, abs=0.01), place
+    for path, sparsity in sparsities.items():
+        assert sparsity == pytest.approx(params.target_sparsity, abs=0.01), path
     found = zeros_of(model)
-    assert {place for place, share in found.items() if share} == set(sparsities)
-    assert all(found[place] == share for place, share in sparsities.items())
+    assert {path for path, share in found.items() if share} == set(sparsities)
+    assert all(found[path] == share for path, share in sparsities.items())
 
 
 def pruned_kernels(params: PruneParams) -> list[np.ndarray]:
@@ -160,8 +160,8 @@ def test_a_resumed_training_goes_on_with_the_same_masks(tmp_path: Path) -> None:
     fresh = tf_keras.optimizers.SGD(SPEED, momentum=0.9)
     fresh.build(resumed.trainable_variables)
     tf.train.Checkpoint(model=resumed, optimizer=fresh).read(saved).assert_consumed()
-    for place, mask in stopped.pruning.masks.items():
-        np.testing.assert_array_equal(resumed.pruning.masks[place].numpy(), mask.numpy())
+    for path, mask in stopped.pruning.masks.items():
+        np.testing.assert_array_equal(resumed.pruning.masks[path].numpy(), mask.numpy())
     train(resumed, params, 3, optimizer=fresh)
     for got, wanted in zip(list_kernels(resumed), list_kernels(straight), strict=True):
         np.testing.assert_allclose(got.variable.numpy(), wanted.variable.numpy(), atol=1e-5)

@@ -129,9 +129,9 @@ def test_schemes_sort_by_their_names(desktop: Browser) -> None:
     assert names[:4] == ["dynamic_range", "dynamic_range", "float16", "float16"]
 
 
-def choose(browser: Browser, place: str, value: str) -> list[str]:
+def choose(browser: Browser, key: str, value: str) -> list[str]:
     """Sets a filter as a person would, and gives the rows that are left."""
-    field = f"document.querySelector('[data-filter=\"{place}\"]')"
+    field = f"document.querySelector('[data-filter=\"{key}\"]')"
     browser.run(f"{field}.value = '{value}'; {field}.dispatchEvent(new Event('input'))")
     rows: list[str] = browser.run(SHOWN)
     return rows

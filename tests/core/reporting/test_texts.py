@@ -13,17 +13,17 @@ def shape(left: float, top: float, label: str = "circle") -> Shape:
 def areas(shapes: list[Shape], height: float = 10.0) -> list[tuple[float, float, float, float]]:
     """What the names cover, by where they are written."""
     found = []
-    for one, place in with_texts(shapes, SIZE, height):
+    for one, position in with_texts(shapes, SIZE, height):
         width = len(one.text) * height * LETTER_WIDTH
-        left = place.x - width if place.ends else place.x
-        found.append((left, place.y - height * 0.8, left + width, place.y + height * 0.2))
+        left = position.x - width if position.ends else position.x
+        found.append((left, position.y - height * 0.8, left + width, position.y + height * 0.2))
     return found
 
 
 def test_a_name_stands_above_its_box() -> None:
-    (place,) = [place for _, place in with_texts([shape(20, 50)], SIZE, 10.0)]
-    assert 20 < place.x < 24
-    assert 45 < place.y < 50
+    (position,) = [position for _, position in with_texts([shape(20, 50)], SIZE, 10.0)]
+    assert 20 < position.x < 24
+    assert 45 < position.y < 50
 
 
 def test_names_of_one_box_stand_below_each_other() -> None:
@@ -40,6 +40,6 @@ def test_names_stay_in_the_picture() -> None:
         assert bottom <= SIZE[0]
 
 
-def test_where_no_place_is_left_a_name_is_written_all_the_same() -> None:
+def test_where_no_position_is_left_a_name_is_written_all_the_same() -> None:
     crowd = [shape(20, 50) for _ in range(20)]
     assert len(with_texts(crowd, SIZE, 10.0)) == 20

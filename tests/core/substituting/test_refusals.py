@@ -57,7 +57,7 @@ def two_inputs(x: Any, y: Any) -> dict[str, Any]:
         (lambda: freeze(plain, (4,)), {"outputs": ["masks"]}, "no output masks; it has y"),
     ],
 )
-def test_refusals_name_the_place(frozen: Callable[[], Frozen], options: dict[str, Any], said: str) -> None:
+def test_refusals_name_the_op_or_the_tensor(frozen: Callable[[], Frozen], options: dict[str, Any], said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
         substitute(frozen(), **options)
 

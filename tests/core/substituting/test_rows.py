@@ -39,8 +39,8 @@ def draw_image(*shape: int) -> np.ndarray:
 
 
 def crop(method: str, side: tuple[int, int]) -> Callable[..., dict[str, Any]]:
-    return lambda image, boxes, places: {
-        "crops": tf.image.crop_and_resize(image, boxes, places, side, method=method, extrapolation_value=-2.0)
+    return lambda image, boxes, indices: {
+        "crops": tf.image.crop_and_resize(image, boxes, indices, side, method=method, extrapolation_value=-2.0)
     }
 
 
@@ -48,7 +48,7 @@ def crop_inputs() -> Inputs:
     return {
         "image": draw_image(2, 17, 23, 3),
         "boxes": draw_boxes(30),
-        "places": RNG.integers(0, 2, 30).astype(np.int32),
+        "indices": RNG.integers(0, 2, 30).astype(np.int32),
     }
 
 
@@ -127,8 +127,8 @@ def two_lists() -> Inputs:
 
 
 def find_unique(values: Any) -> dict[str, Any]:
-    found, places = tf.unique(tf.argmax(values, axis=1))
-    return {"values": found, "places": places}
+    found, indices = tf.unique(tf.argmax(values, axis=1))
+    return {"values": found, "indices": indices}
 
 
 def map_known(values: Any) -> dict[str, Any]:
@@ -226,14 +226,14 @@ CASES = [
     Case(
         "batched gather",
         "GatherV2 (batched)",
-        lambda image, places: {"rows": tf.gather(image, places, batch_dims=1)},
-        lambda: {"image": draw_image(2, 7, 3), "places": RNG.integers(0, 7, (2, 5)).astype(np.int32)},
+        lambda image, indices: {"rows": tf.gather(image, indices, batch_dims=1)},
+        lambda: {"image": draw_image(2, 7, 3), "indices": RNG.integers(0, 7, (2, 5)).astype(np.int32)},
     ),
     Case(
         "batched gather along another axis",
         "GatherV2 (batched)",
-        lambda image, places: {"rows": tf.gather(image, places, axis=3, batch_dims=2), "places": places},
-        lambda: {"image": draw_image(2, 7, 3, 5), "places": RNG.integers(0, 5, (2, 7)).astype(np.int32)},
+        lambda image, indices: {"rows": tf.gather(image, indices, axis=3, batch_dims=2), "indices": indices},
+        lambda: {"image": draw_image(2, 7, 3, 5), "indices": RNG.integers(0, 5, (2, 7)).astype(np.int32)},
     ),
     *(
         Case(

@@ -99,7 +99,7 @@ def test_a_free_database_is_fine_and_one_in_use_is_not(tmp_path: Path) -> None:
     "uri", ["sqlite://mlflow.db", "sqlite:mlflow.db", "sqlite:///", "http://", "http:/host:5000", "http://:5000",
             "https://host:port", "http://host:99999", "http://[::1"],
 )  # fmt: skip
-def test_an_address_that_names_no_place_is_one_clear_line(uri: str) -> None:
+def test_an_address_that_names_no_host_or_file_is_one_clear_line(uri: str) -> None:
     with pytest.raises(ParamsError, match=r"^publish\.tracking_uri: ") as caught:
         resolve_uri(uri, ROOT, {})
     assert "\n" not in str(caught.value)

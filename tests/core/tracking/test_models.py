@@ -57,7 +57,7 @@ def plan(name: str, model: ModelPlan | None) -> RunPlan:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the converted folders `tflite` (masks) and `openvino`, a photo, and what was published of them."""
     folder = tmp_path_factory.mktemp("models")
     write_artifact(folder / "tflite", build_segmenter(), tiny_interface("maskrcnn_tiny"))
@@ -67,24 +67,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def publication(place: Path) -> Publication:
-    example = encode_example(place / "photo.png")
-    models = [ModelPlan(name=f"m-{n}", folder=place / n, sha256="7" * 64, requirements=REQUIREMENTS, example=example)
+def publication(folder: Path) -> Publication:
+    example = encode_example(folder / "photo.png")
+    models = [ModelPlan(name=f"m-{n}", folder=folder / n, sha256="7" * 64, requirements=REQUIREMENTS, example=example)
               for n in ("tflite", "openvino")]  # fmt: skip
     return Publication(
         experiment="detectors",
-        artifact_root=(place / "mlartifacts").as_uri(),
+        artifact_root=(folder / "mlartifacts").as_uri(),
         parent=plan("parent", None),
         children=tuple(plan(model.name, model) for model in models),
     )
 
 
 @pytest.fixture(scope="module")
-def uri(place: Path, publication: Publication) -> str:
-    address = f"sqlite:///{place}/mlflow.db"
+def uri(folder: Path, publication: Publication) -> str:
+    address = f"sqlite:///{folder}/mlflow.db"
     assert store.publish_runs(publication, address) == Outcome(created=3)
     # Whoever loads a model from here compiles its code here.
-    assert not list((place / "mlartifacts").rglob("__pycache__"))
+    assert not list((folder / "mlartifacts").rglob("__pycache__"))
     return address
 
 
@@ -113,34 +113,34 @@ def load(uri: str, name: str) -> Any:
     return mlflow.pyfunc.load_model(f"models:/{models_of(uri)[name].model_id}")
 
 
-def expected(place: Path, name: str, pixels: np.ndarray, threshold: float = 0.3) -> dict[str, Any]:
-    found = open_runner(open_model(place / name), num_threads=2).run(pixels).above(threshold)
+def expected(folder: Path, name: str, pixels: np.ndarray, threshold: float = 0.3) -> dict[str, Any]:
+    found = open_runner(open_model(folder / name), num_threads=2).run(pixels).above(threshold)
     return detections_to_answer(found, {int(key): label for key, label in LABELS.items()})
 
 
 @pytest.mark.parametrize("name", ["tflite", "openvino"])
-def test_a_loaded_model_answers_as_the_file_does(name: str, uri: str, place: Path) -> None:
+def test_a_loaded_model_answers_as_the_file_does(name: str, uri: str, folder: Path) -> None:
     model, other = load(uri, f"m-{name}"), picture(40)
-    answers = model.predict([str(place / "photo.png"), other, encode_example(place / "photo.png")])
-    assert answers[0] == expected(place, name, picture())
-    assert answers[1] == expected(place, name, other)
+    answers = model.predict([str(folder / "photo.png"), other, encode_example(folder / "photo.png")])
+    assert answers[0] == expected(folder, name, picture())
+    assert answers[1] == expected(folder, name, other)
     assert answers[0]["classes"] == ["red", "blue"]
     assert ("masks" in answers[0]) == (name == "tflite")
     assert [answer["classes"] for answer in model.predict([other], params={"score_threshold": 0.7})] == [["red"]]
 
 
-def test_tables_and_arrays_of_one_size_are_taken_too(uri: str, place: Path) -> None:
-    model, whole = load(uri, "m-tflite"), expected(place, "tflite", picture())
+def test_tables_and_arrays_of_one_size_are_taken_too(uri: str, folder: Path) -> None:
+    model, whole = load(uri, "m-tflite"), expected(folder, "tflite", picture())
     assert model.predict([picture(), picture()]) == [whole, whole]
-    assert model.predict(pd.DataFrame({"image": [str(place / "photo.png")]})) == [whole]
+    assert model.predict(pd.DataFrame({"image": [str(folder / "photo.png")]})) == [whole]
 
 
 def test_the_snippet_of_the_documentation(
-    uri: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    uri: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (snippet,) = re.findall(r"```python mlflow\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL)
-    (place / "photo.jpg").write_bytes((place / "photo.png").read_bytes())
-    monkeypatch.chdir(place)
+    (folder / "photo.jpg").write_bytes((folder / "photo.png").read_bytes())
+    monkeypatch.chdir(folder)
     exec(
         compile(snippet, "clients.md", "exec"), {"run_id": models_of(uri)["m-tflite"].source_run_id, "name": "m-tflite"}
     )
@@ -168,7 +168,7 @@ def test_a_model_tells_what_it_takes_and_needs(uri: str) -> None:
     assert not [name for name in code if name.split("/")[1:2] in (["training"], ["tracking"], ["reporting"])]
 
 
-def test_it_loads_where_the_project_is_not(uri: str, place: Path, tmp_path: Path) -> None:
+def test_it_loads_where_the_project_is_not(uri: str, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(
         mlflow.artifacts.download_artifacts(f"models:/{models_of(uri)['m-tflite'].model_id}"), tmp_path / "m"
     )
@@ -179,11 +179,11 @@ def test_it_loads_where_the_project_is_not(uri: str, place: Path, tmp_path: Path
         "assert not [name for name in sys.modules if name.split('.')[0] in ('stages', 'tensorflow')]\n"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program, str(place / "photo.png")],
+        [sys.executable, "-P", "-c", program, str(folder / "photo.png")],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [expected(place, "tflite", picture())]
+    assert json.loads(done.stdout.splitlines()[-1]) == [expected(folder, "tflite", picture())]
 
 
 def test_the_numbers_of_a_run_are_those_of_its_model(uri: str) -> None:
@@ -207,10 +207,10 @@ def test_the_code_of_a_model_is_all_that_it_imports() -> None:
     assert len(names) < 45
 
 
-def test_an_image_can_be_sent_as_base64(uri: str, place: Path) -> None:
-    text = base64.b64encode((place / "photo.png").read_bytes()).decode()
-    np.testing.assert_array_equal(load_image(place / "photo.png"), picture())
-    assert load(uri, "m-tflite").predict([text]) == [expected(place, "tflite", picture())]
+def test_an_image_can_be_sent_as_base64(uri: str, folder: Path) -> None:
+    text = base64.b64encode((folder / "photo.png").read_bytes()).decode()
+    np.testing.assert_array_equal(load_image(folder / "photo.png"), picture())
+    assert load(uri, "m-tflite").predict([text]) == [expected(folder, "tflite", picture())]
 
 
 @contextmanager
@@ -251,14 +251,14 @@ def served(uri: str, name: str) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_served_model_answers_over_http(uri: str, place: Path) -> None:
-    text = base64.b64encode((place / "photo.png").read_bytes()).decode()
+def test_a_served_model_answers_over_http(uri: str, folder: Path) -> None:
+    text = base64.b64encode((folder / "photo.png").read_bytes()).decode()
     body = json.dumps({"inputs": [text], "params": {"score_threshold": 0.3}}).encode()
     with served(uri, "m-tflite") as address:
         request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             found = json.loads(answer.read())
-        assert found == {"predictions": [expected(place, "tflite", picture())]}
+        assert found == {"predictions": [expected(folder, "tflite", picture())]}
         request = urllib.request.Request(address, b'{"inputs": ["nowhere.jpg"]}', {"Content-Type": "application/json"})
         with pytest.raises(urllib.error.HTTPError, match="400"):
             urllib.request.urlopen(request, timeout=60)

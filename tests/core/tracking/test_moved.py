@@ -58,7 +58,7 @@ def test_files_of_earlier_and_later_runs_are_beside_the_database(
     for run in runs:
         assert [file.path for file in client.list_artifacts(run.info.run_id, "model")] == ["model/model.tflite"]
         assert run.info.artifact_uri.startswith(f"{(after / 'mlartifacts').as_uri()}/")
-    assert sorted(before.rglob("*")) == listed, "nothing is made at the old place"
+    assert sorted(before.rglob("*")) == listed, "nothing is made at the old path"
 
 
 @pytest.mark.parametrize("uri", ["http://host:5000", "sqlite:////nowhere/mlflow.db", "file:///somewhere"])
@@ -69,8 +69,8 @@ def test_other_stores_are_left_alone(uri: str) -> None:
 def test_files_that_the_user_keeps_elsewhere_stay_there(empty_database: Path, tmp_path: Path) -> None:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     client = mlflow.MlflowClient(tracking_uri=uri_of(tmp_path))
-    places = {"disk": (tmp_path / "big-disk").as_uri(), "bucket": "s3://bucket/mlartifacts"}
-    for name, place in places.items():
-        client.create_experiment(name, place)
+    locations = {"disk": (tmp_path / "big-disk").as_uri(), "bucket": "s3://bucket/mlartifacts"}
+    for name, location in locations.items():
+        client.create_experiment(name, location)
     assert settle_moved(uri_of(tmp_path)) == ""
-    assert {name: client.get_experiment_by_name(name).artifact_location for name in places} == places
+    assert {name: client.get_experiment_by_name(name).artifact_location for name in locations} == locations

@@ -92,9 +92,9 @@ def test_rows_of_classes_in_common_are_carried_over(tmp_path: Path) -> None:
     record = load_weights(model, DETECTORS[row], init, "all", {1: "red", 2: "person", 3: "car"})
     assert (record.classes, record.class_names_from, record.missing) == (("person", "car"), "init_labels", {})
     names, variables = ssdlite_tf1_names(model, DETECTORS[row].backbone), list_detector_variables(model)
-    for place, anchors in enumerate((3, 6, 6, 6, 6, 6)):
+    for index, anchors in enumerate((3, 6, 6, 6, 6, 6)):
         for leaf in ("kernel", "bias"):
-            path = f"head/_classifier/{place}/{leaf}"
+            path = f"head/_classifier/{index}/{leaf}"
             stored = values[names[path]]
             stored = stored.reshape(*stored.shape[:-1], anchors, COCO)
             shape = (*stored.shape[:-1], 4)

@@ -83,7 +83,7 @@ def test_weights_of_objects_reach_their_anchors() -> None:
     assert set(class_weights.numpy()) == {1.0, 0.5}
 
 
-def test_atss_gives_an_object_the_anchors_of_its_place_and_size() -> None:
+def test_atss_gives_an_object_the_anchors_of_its_position_and_size() -> None:
     # Exactly the 16-pixel anchor of cell (2, 3): its neighbours are 8 pixels off.
     assigned = assign_atss(ONE_PER_CELL, tf.constant([[12.0, 20.0, 28.0, 36.0]])).numpy()
     assert np.flatnonzero(assigned == 0).tolist() == [2 * 8 + 3]

@@ -61,7 +61,7 @@ MEASURES = [paired_iou, paired_giou, paired_ciou]
 
 @settings(deadline=None, max_examples=40)
 @given(first=box, second=box, shift=st.floats(-100, 100), factor=st.floats(0.5, 4))
-def test_measures_do_not_see_place_and_scale_and_are_ordered(
+def test_measures_do_not_see_position_and_scale_and_are_ordered(
     first: tuple[float, ...], second: tuple[float, ...], shift: float, factor: float
 ) -> None:
     a, b = np.asarray(first, np.float32), np.asarray(second, np.float32)

@@ -71,7 +71,7 @@ def test_a_contested_anchor_goes_to_the_object_that_it_predicts_best() -> None:
         assigned, targets = assign(boxes, [1, 2])
         assert assigned[0] == owner
         assert targets[0] == pytest.approx(1)
-        # The large object has 13 places, which ties give to the first anchors, less the contested one.
+        # The large object gets 13 anchors, by ties the first ones, less the contested one.
         assert (assigned == 1 - owner).sum() == TOP - 1
 
 
