@@ -27,7 +27,7 @@ class BadModel:
 
 
 def rename_op(name: str) -> Callable[[bytes], bytes]:
-    """Puts a custom op of this name in the place of the first builtin op's code."""
+    """Puts a custom op of this name in place of the first builtin op's code."""
 
     def spoil(content: bytes) -> bytes:
         model = parse_model(content, "a good file")

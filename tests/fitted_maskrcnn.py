@@ -18,7 +18,7 @@ COLORS = np.asarray([[200, 60, 60], [60, 190, 70], [70, 80, 210]], np.float64)
 SPREAD = np.asarray([0.1, 0.1, 0.2, 0.2], np.float32)
 STEPS, BATCH, SCENES, RATE = 1000, 4, 256, 2e-3
 REGIONS = 24
-"""Regions of an image in training: objects moved a little or a lot, and some places of the image."""
+"""Regions of an image in training: objects moved a little or a lot, and some anywhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +75,8 @@ def fit_keras_maskrcnn(sizes: Sizes = FITTED) -> Any:
     for number in range(STEPS):
         rate.assign(RATE * min(1.0, (number + 1) / 20) * 0.5 * (1 + np.cos(np.pi * number / STEPS)))
         chosen = rng.integers(SCENES, size=BATCH)
-        regions = [_draw_regions(rng, scenes[place]) for place in chosen]
-        columns = [*zip(*(wanted[place] for place in chosen), strict=True), *zip(*regions, strict=True)]
+        regions = [_draw_regions(rng, scenes[index]) for index in chosen]
+        columns = [*zip(*(wanted[index] for index in chosen), strict=True), *zip(*regions, strict=True)]
         step(images[chosen], np.repeat(meta, BATCH, 0), *(np.stack(column) for column in columns))
     return model
 

@@ -93,7 +93,7 @@ def clip_boxes(boxes: Any, window: Any) -> Any:
 
 
 def per_image(inputs: Sequence[Any], function: Callable[..., Any], images: int) -> Any:
-    return tf.stack([function(*(item[place] for item in inputs)) for place in range(images)], axis=0)
+    return tf.stack([function(*(item[index] for item in inputs)) for index in range(images)], axis=0)
 
 
 class Proposals(KL.Layer):
@@ -135,14 +135,14 @@ class PyramidAlign(KL.Layer):
         level = 4 + tf.cast(tf.round(tf.math.log(ratio) / tf.math.log(2.0)), tf.int32)
         level = tf.squeeze(tf.minimum(5, tf.maximum(2, level)), 2)
         pool = self.pool * (2 if self.twice else 1)
-        pooled, places = [], []
-        for place, features in enumerate(maps):
-            where = tf.where(tf.equal(level, place + 2))
+        pooled, indices = [], []
+        for index, features in enumerate(maps):
+            where = tf.where(tf.equal(level, index + 2))
             own = tf.stop_gradient(tf.gather_nd(boxes, where))
             images = tf.stop_gradient(tf.cast(where[:, 0], tf.int32))
-            places.append(where)
+            indices.append(where)
             pooled.append(tf.image.crop_and_resize(features, own, images, [pool, pool], method="bilinear"))
-        crops, where = tf.concat(pooled, axis=0), tf.cast(tf.concat(places, axis=0), tf.int32)
+        crops, where = tf.concat(pooled, axis=0), tf.cast(tf.concat(indices, axis=0), tf.int32)
         number = tf.expand_dims(tf.range(tf.shape(where)[0]), 1)
         where = tf.concat([where, number], axis=1)
         keys = where[:, 0] * 100000 + where[:, 1]
@@ -171,9 +171,9 @@ class Detections(KL.Layer):
     def refine(self, rois: Any, classes: Any, deltas: Any, window: Any) -> Any:
         most = self.sizes.detections
         labels = tf.argmax(classes, axis=1, output_type=tf.int32)
-        places = tf.stack([tf.range(tf.shape(classes)[0]), labels], axis=1)
-        scores = tf.gather_nd(classes, places)
-        boxes = move_boxes(rois, tf.gather_nd(deltas, places) * np.asarray([0.1, 0.1, 0.2, 0.2], np.float32))
+        indices = tf.stack([tf.range(tf.shape(classes)[0]), labels], axis=1)
+        scores = tf.gather_nd(classes, indices)
+        boxes = move_boxes(rois, tf.gather_nd(deltas, indices) * np.asarray([0.1, 0.1, 0.2, 0.2], np.float32))
         boxes = clip_boxes(boxes, window)
         keep = tf.where(labels > 0)[:, 0]
         if self.fork.min_confidence:
@@ -208,10 +208,10 @@ class Detections(KL.Layer):
 def _block(x: Any, filters: int, stride: int, name: str) -> Any:
     short = KL.Conv2D(filters * 4, 1, stride, name=f"{name}_short")(x)
     short = KL.BatchNormalization(name=f"{name}_short_bn")(short)
-    for place, (side, width, step) in enumerate(((1, filters, stride), (3, filters, 1), (1, filters * 4, 1))):
-        x = KL.Conv2D(width, side, step, padding="same", name=f"{name}_{place}")(x)
-        x = KL.BatchNormalization(name=f"{name}_bn{place}")(x)
-        x = KL.Activation("relu")(x) if place < 2 else x
+    for index, (side, width, step) in enumerate(((1, filters, stride), (3, filters, 1), (1, filters * 4, 1))):
+        x = KL.Conv2D(width, side, step, padding="same", name=f"{name}_{index}")(x)
+        x = KL.BatchNormalization(name=f"{name}_bn{index}")(x)
+        x = KL.Activation("relu")(x) if index < 2 else x
     return KL.Activation("relu")(KL.Add()([x, short]))
 
 
@@ -220,13 +220,13 @@ def _pyramid(image: Any, sizes: Sizes, name: str) -> list[Any]:
     x = KL.Activation("relu")(KL.BatchNormalization(name=f"{name}_bn")(KL.Conv2D(sizes.width, 7, 2, name=name)(x)))
     x = KL.MaxPooling2D(3, 2, padding="same")(x)
     stages = []
-    for place in range(4):
-        x = _block(x, sizes.width * 2**place, 1 if place == 0 else 2, f"{name}_{place}")
+    for index in range(4):
+        x = _block(x, sizes.width * 2**index, 1 if index == 0 else 2, f"{name}_{index}")
         stages.append(x)
     top = KL.Conv2D(sizes.pyramid, 1, name=f"{name}_top")(stages[-1])
     maps = [top]
-    for place in (2, 1, 0):
-        side = KL.Conv2D(sizes.pyramid, 1, name=f"{name}_side{place}")(stages[place])
+    for index in (2, 1, 0):
+        side = KL.Conv2D(sizes.pyramid, 1, name=f"{name}_side{index}")(stages[index])
         maps.insert(0, KL.Add()([KL.UpSampling2D(2)(maps[0]), side]))
     maps = [KL.Conv2D(sizes.pyramid, 3, padding="same", name=f"{name}_p{i}")(item) for i, item in enumerate(maps)]
     return [*maps, KL.MaxPooling2D(1, 2)(maps[-1])]
@@ -265,9 +265,9 @@ def build_keras_maskrcnn(sizes: Sizes = Sizes(), fork: Fork = Fork()) -> Any:
 
     x = KL.Lambda(lambda item: item[..., :4])(found)
     x = PyramidAlign(sizes.mask_pool, fork.crops_twice, name=f"{name}_align_mask")([x, meta, *maps[:4]])
-    for place in range(2):
-        x = KL.TimeDistributed(KL.Conv2D(24, 3, padding="same"), name=f"{name}_mask_conv{place}")(x)
-        x = KL.TimeDistributed(KL.BatchNormalization(), name=f"{name}_mask_bn{place}")(x)
+    for index in range(2):
+        x = KL.TimeDistributed(KL.Conv2D(24, 3, padding="same"), name=f"{name}_mask_conv{index}")(x)
+        x = KL.TimeDistributed(KL.BatchNormalization(), name=f"{name}_mask_bn{index}")(x)
         x = KL.Activation("relu")(x)
     x = KL.TimeDistributed(KL.Conv2DTranspose(24, 2, 2, activation="relu"), name=f"{name}_mask_deconv")(x)
     masks = KL.TimeDistributed(KL.Conv2D(sizes.classes, 1, activation="sigmoid"), name=f"{name}_mask")(x)

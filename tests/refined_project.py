@@ -1,4 +1,4 @@
-"""A project whose models have first weights in the place of trained ones: what a later training starts from."""
+"""A project whose models have first weights in place of trained ones: what a later training starts from."""
 
 import os
 import signal

@@ -95,7 +95,7 @@ def imported_names(path: Path) -> set[str]:
 
 
 def is_plumbing(path: Path) -> bool:
-    return any(path == ROOT / place or ROOT / place in path.parents for place in PLUMBING)
+    return any(path == ROOT / entry or ROOT / entry in path.parents for entry in PLUMBING)
 
 
 @cache
@@ -158,7 +158,7 @@ def test_the_dag_stays_small() -> None:
 
 
 def test_plumbing_exists() -> None:
-    assert all((ROOT / place).exists() for place in PLUMBING)
+    assert all((ROOT / entry).exists() for entry in PLUMBING)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

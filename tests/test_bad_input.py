@@ -1,4 +1,4 @@
-"""Bad commands, parameters and data: one clear line that names the place and what is allowed, and exit status 2."""
+"""Bad commands, parameters and data: one clear line that says where and what is allowed, and exit status 2."""
 
 import json
 import shutil

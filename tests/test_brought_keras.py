@@ -178,8 +178,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_functions({SIGNATURE: function}, folder / SAVED_MODEL)
     (folder / "model.tflite").write_bytes(convert_functions({SIGNATURE: function}))
     (folder / "calibration").mkdir()
-    for place, scene in enumerate(draw_scenes(40, seed=78)):
-        Image.fromarray(scene.pixels).save(folder / "calibration" / f"{place:02d}.png")
+    for index, scene in enumerate(draw_scenes(40, seed=78)):
+        Image.fromarray(scene.pixels).save(folder / "calibration" / f"{index:02d}.png")
     return folder
 
 
@@ -216,10 +216,10 @@ def test_a_quantized_file_agrees_with_float32(fitted: Path, tmp_path: Path, name
     runners = open_tflite(fitted / "model.tflite"), open_file(next(tmp_path.glob("model.[tx]*")))
     placement = Placement(*[(FITTED.side, FITTED.side)] * 3)
     triples = []
-    for place, scene in enumerate(draw_scenes(140, seed=77)):
+    for index, scene in enumerate(draw_scenes(140, seed=77)):
         pixels = scene.pixels[np.newaxis].astype(np.float32)
         reference, got = (outputs_to_detections(runner(pixels), interface, placement) for runner in runners)
-        triples.append((place, reference, got))
+        triples.append((index, reference, got))
     agreement = measure_agreement(triples, score_threshold=0.5)
     assert agreement.num_reference > 150
     assert agreement.f1 is not None

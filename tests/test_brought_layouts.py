@@ -57,7 +57,7 @@ class Row:
         return BroughtModel.model_validate(tree | self.entry)
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """Own name to what the model gives, its conventions as stated; the scores' is a place only."""
+        """Own name to what the model gives, its conventions as stated; the scores' is a placeholder."""
         model = self.model
         order, _, unit = model.box_format.partition("_")
         boxes = QUADRANTS_YXYX if order == "yxyx" else QUADRANTS_YXYX[:, [1, 0, 3, 2]]

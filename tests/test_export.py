@@ -95,12 +95,12 @@ def test_inputs_of_the_op_are_the_references_raw_outputs(exported_project: Layou
     runner = open_runner(artifact, num_threads=1, keep_raw=True)
     split = read_split(exported_project.split("val"))
     assert len(reference.raw_image_ids) > 1
-    for place, image_id in enumerate(reference.raw_image_ids.tolist()):
+    for index, image_id in enumerate(reference.raw_image_ids.tolist()):
         runner.infer(preprocess_image(load_image(split.by_id[image_id].path), interface.input)[0])
         assert set(runner.raw_outputs) == set(reference.raw_outputs)
         for name, values in runner.raw_outputs.items():
-            scale = np.abs(reference.raw_outputs[name][place]).max()
-            np.testing.assert_allclose(values[0], reference.raw_outputs[name][place], atol=1e-3 * scale, err_msg=name)
+            scale = np.abs(reference.raw_outputs[name][index]).max()
+            np.testing.assert_allclose(values[0], reference.raw_outputs[name][index], atol=1e-3 * scale, err_msg=name)
 
 
 @pytest.mark.parametrize(

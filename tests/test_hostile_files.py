@@ -73,7 +73,7 @@ def read_and_check(folder: Path, source: str, scratch: Path) -> str:
 
 
 def replaced(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Callable[[Any], Any]]]:
-    """Places in a tree, the first two entries of each list, with a function that puts something there."""
+    """Paths in a tree, the first two entries of each list, with a function that puts something there."""
     if path:
 
         def put(value: Any) -> Any:
@@ -117,9 +117,9 @@ def test_every_value_of_a_json_file(source: str, tmp_path: Path) -> None:
     file = tmp_path / "raw" / name
     tree = json.loads(file.read_text())
     ROOTS[:] = [tree]
-    places = list(replaced(tree))
-    assert len(places) > 15
-    for _, put in places:
+    found = list(replaced(tree))
+    assert len(found) > 15
+    for _, put in found:
         for value in (*ODD, Ellipsis):
             file.write_text(json.dumps(put(value)))
             try_reading(tmp_path / "raw", source, tmp_path / "scratch")

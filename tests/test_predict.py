@@ -174,9 +174,9 @@ def test_what_images_can_be(case: str, folder: Path, tmp_path: Path, monkeypatch
         write_picture(tmp_path / name)
     (tmp_path / "photos" / "notes.txt").write_text("no picture")
     monkeypatch.chdir(tmp_path)
-    places, expected = PATH_KEYS[case]
+    patterns, expected = PATH_KEYS[case]
 
-    assert run(tmp_path / "out", *places, "--model", folder).num_images == len(expected)
+    assert run(tmp_path / "out", *patterns, "--model", folder).num_images == len(expected)
 
     images = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
     drawn = {path.stem for path in (tmp_path / "out" / "drawn").iterdir()}

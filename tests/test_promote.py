@@ -191,17 +191,17 @@ def test_predict_runs_the_champion(project: Project, tmp_path: Path, monkeypatch
     project.promote()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", project.uri)
     images, out = str(project.layout.split("val") / "images"), tmp_path / "out"
-    for place in (f"models:/{NAME}@champion", f"models:/{NAME}/1"):
-        assert predict.main([images, "--model", place, "--out", str(out)]) == 0
+    for model in (f"models:/{NAME}@champion", f"models:/{NAME}/1"):
+        assert predict.main([images, "--model", model, "--out", str(out)]) == 0
         assert json.loads((out / "prediction.json").read_text())["artifact_sha256"] == project.measured_sha256
-    for place, says in {
+    for model, says in {
         f"models:/{NAME}": "expected models:/<name>@<alias>",
         "models:/absent@champion": "no such model",
         f"models:/{NAME}@best": "no version of it is called best",
         f"models:/{NAME}/7": "(?i)version",
     }.items():
         with pytest.raises(UserError, match=says):
-            predict.main([images, "--model", place, "--out", str(out)])
+            predict.main([images, "--model", model, "--out", str(out)])
 
 
 @pytest.mark.parametrize("how", LOST)

@@ -49,7 +49,7 @@ def run(root: Path) -> int:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with prepared data, and first weights in the place of trained ones. Read only."""
+    """A project with prepared data, and first weights in place of trained ones. Read only."""
     root = tmp_path_factory.mktemp("source")
     write_params(root)
     assert prepare.main(["--root", str(root)]) == 0
@@ -113,7 +113,7 @@ def test_mistakes_are_one_line(case: str, project: Layout) -> None:
 
 
 def masks_of(checkpoint: Path) -> dict[str, np.ndarray]:
-    """Masks in a checkpoint, by the place of their kernel."""
+    """Masks in a checkpoint, by the path of their kernel."""
     import tensorflow as tf
 
     reader, mark = tf.train.load_checkpoint(plain(checkpoint)), "model/pruning/masks/"
@@ -156,11 +156,11 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
     assert stored(Variant.PRUNED) == stored(Variant.TRAINED)
     _, model = load_trained(folder)
     kernels = {kernel.path: kernel for kernel in list_kernels(model)}
-    for place, mask in masks.items():  # the masks of step 15, and no others, made the zeros of step 20
-        zeros = kernels[place].variable.numpy() == 0
-        np.testing.assert_array_equal(zeros, mask == 0, err_msg=place)
+    for path, mask in masks.items():  # the masks of step 15, and no others, made the zeros of step 20
+        zeros = kernels[path].variable.numpy() == 0
+        np.testing.assert_array_equal(zeros, mask == 0, err_msg=path)
         assert np.mean(zeros) == pytest.approx(0.6, abs=0.01)
-    assert not any((kernel.variable.numpy() == 0).any() for place, kernel in kernels.items() if place not in masks)
+    assert not any((kernel.variable.numpy() == 0).any() for path, kernel in kernels.items() if path not in masks)
 
     settings = PostProcessingSettings(**ExportParams().model_dump())
     write_tflites(build_graph(folder, settings)[1], tmp_path)

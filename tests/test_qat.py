@@ -135,7 +135,7 @@ def values_of(folder: Path, *, quantized: bool) -> dict[str, np.ndarray]:
     restore_weights(model, folder / result.checkpoint)
     values: list[tf.Variable] = model.trainable_variables
     # Keras numbers the layers of a process: the same layer has another number in the next model.
-    return {f"{place} {re.sub(r'_[0-9]+', '', value.name)}": value.numpy() for place, value in enumerate(values)}
+    return {f"{index} {re.sub(r'_[0-9]+', '', value.name)}": value.numpy() for index, value in enumerate(values)}
 
 
 def test_a_training_that_was_stopped_goes_on_and_keeps_zeros(

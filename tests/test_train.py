@@ -102,12 +102,12 @@ def history_of(root: Path) -> tuple[dict[str, float | None], ...]:
 
 
 def weights_of(root: Path) -> dict[str, np.ndarray]:
-    """Variables of a trained model by place."""
+    """Variables of a trained model by path."""
     from stages.core.detectors.variables import list_detector_variables
     from stages.core.exporting.load import load_trained
 
     _, model = load_trained(Layout(root).variant(MODEL, "trained"))
-    return {place: variable.numpy() for place, variable in list_detector_variables(model).items()}
+    return {path: variable.numpy() for path, variable in list_detector_variables(model).items()}
 
 
 def test_a_training_leaves_all_that_later_stages_read(trained: Layout) -> None:
@@ -147,8 +147,8 @@ def test_loading_gives_the_kept_weights(trained: Layout, trained_weights: dict[s
 
     kept = tf.train.load_checkpoint(plain(trained.variant(MODEL, "trained") / "checkpoint" / "ckpt"))
     assert len(trained_weights) > 300
-    for place, value in trained_weights.items():
-        np.testing.assert_array_equal(kept.get_tensor(f"{place}/.ATTRIBUTES/VARIABLE_VALUE"), value)
+    for path, value in trained_weights.items():
+        np.testing.assert_array_equal(kept.get_tensor(f"{path}/.ATTRIBUTES/VARIABLE_VALUE"), value)
 
 
 def test_a_damaged_checkpoint_is_not_loaded(trained: Layout, tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ def listed_shapes(model: str) -> dict[str, tuple[int, ...]]:
 
 
 def mapped_names(model_id: str) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """(TF1 name, shape) of a MobileDet's variables, by their place in Model Garden's backbone."""
-    places = json.loads((SAMPLES / "ckpt_names" / f"map_{model_id}.json").read_text())["places"]
-    return {path: (entry["tf1"], tuple(entry["shape"])) for path, entry in places.items()}
+    """(TF1 name, shape) of a MobileDet's variables, by their path in Model Garden's backbone."""
+    entries = json.loads((SAMPLES / "ckpt_names" / f"map_{model_id}.json").read_text())["places"]
+    return {path: (entry["tf1"], tuple(entry["shape"])) for path, entry in entries.items()}
 
 
 def read_frozen() -> Any:

@@ -187,7 +187,7 @@ def build_foreign(outputs: dict[str, np.ndarray], scores: str) -> bytes:
     """A file of somebody else: one convolution, the score of each quadrant under the name `scores`, all else stored.
 
     Args:
-      outputs: Name to what the file always gives, in the order of the file's outputs; the scores' is a place only.
+      outputs: Name to what the file always gives, in the order of the file's outputs; the scores' is a placeholder.
     """
     graph = Graph()
     image, seen = graph.tensor("image", (1, SIZE, SIZE, 3)), graph.tensor("seen", (1, SIZE, SIZE, 3))
@@ -197,8 +197,8 @@ def build_foreign(outputs: dict[str, np.ndarray], scores: str) -> bytes:
     means, axis = _quadrant_means(graph, seen, 1.0), graph.constant("axis", np.int32([2]))
     found = graph.tensor("found", (1, 4))
     graph.op("REDUCE_MAX", [means, axis], [found])
-    places = {name: found if name == scores else graph.constant(name, value) for name, value in outputs.items()}
-    return graph.finish({"image": image}, places)
+    results = {name: found if name == scores else graph.constant(name, value) for name, value in outputs.items()}
+    return graph.finish({"image": image}, results)
 
 
 def build_crasher() -> bytes:
