@@ -46,9 +46,9 @@ def mix_up(first: Sample, second: Sample, seed: Any, *, alpha: float, fit: Fit =
     if not alpha > 0:
         raise ValueError(f"alpha is {alpha}; it must be above 0")
     first, second = drop_encoded_masks(first), drop_encoded_masks(second)
-    weight_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
+    weight_seed, position_seed = tf.unstack(tf.random.split(seed, 2))
     weight = _draw_weight(alpha, weight_seed)
-    patch = fit_in_frame(second, frame_of(first), place_seed, fit)
+    patch = fit_in_frame(second, frame_of(first), position_seed, fit)
     other = pad_to_canvas(resize_window(second[IMAGE], patch), patch, leading=0, trailing=1, fill=FILL)
     ours = tf.cast(first[IMAGE], tf.float32)
     blended = tf.cast(weight * ours + (1.0 - weight) * tf.cast(other, tf.float32) + 0.5, tf.uint8)

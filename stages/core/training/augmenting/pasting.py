@@ -48,8 +48,8 @@ def copy_paste(target: Sample, source: Sample, seed: Any, *, max_objects: int, f
     if max_objects < 1:
         raise ValueError(f"max_objects is {max_objects}; it must be at least 1")
     target, source = drop_encoded_masks(target), drop_encoded_masks(source)
-    choice_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
-    patch = fit_in_frame(source, frame_of(target), place_seed, fit)
+    choice_seed, position_seed = tf.unstack(tf.random.split(seed, 2))
+    patch = fit_in_frame(source, frame_of(target), position_seed, fit)
     pasted = place_objects(source, patch, _choose(~source[IS_CROWD], max_objects, choice_seed))
     covered = tf.reduce_any(pasted[MASKS] > 0, axis=0)
     pixels = pad_to_canvas(resize_window(source[IMAGE], patch), patch, leading=0, trailing=1, fill=0)
