@@ -67,10 +67,10 @@ def test_every_layer_is_rounded_and_no_value_changes(name: str) -> None:
     assert all((pair["max_var"].numpy() > pair["min_var"].numpy()).all() for pair in ranges)
     rounded = run_heads(model, pixels)
     assert floats.keys() == rounded.keys()
-    for name, value in floats.items():
+    for head, value in floats.items():
         # 256 steps a layer; the error grows with depth, but the answer stays the answer.
-        error, scale = np.abs(rounded[name] - value).mean(), np.abs(value).max()
-        assert 0 < error < 0.05 * scale, name
+        error, scale = np.abs(rounded[head] - value).mean(), np.abs(value).max()
+        assert 0 < error < 0.05 * scale, head
 
 
 def picture() -> tf.Tensor:
@@ -83,8 +83,8 @@ def test_weights_on_the_grid_compute_the_same() -> None:
     observe(model, pixels)
     simulated = run_heads(model, pixels)
     put_weights_on_grid(model)
-    for name, value in run_heads(model, pixels).items():
-        np.testing.assert_array_equal(value, simulated[name])
+    for head, value in run_heads(model, pixels).items():
+        np.testing.assert_array_equal(value, simulated[head])
     kernels = [v.numpy() for layer in walk_layers(model.rpn_head) for v in layer.weights if "kernel" in v.name]
     for kernel in kernels:
         channels = kernel.reshape(-1, kernel.shape[-1])
