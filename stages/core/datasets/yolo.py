@@ -193,8 +193,8 @@ def _label_file(file: str, texts: set[str]) -> str | None:
     """The text file of an image: where its last folder `images` is `labels`, or beside it."""
     text = PurePosixPath(file).with_suffix(".txt").as_posix()
     head, found, tail = f"/{text}".rpartition("/images/")
-    sources = [f"{head}/labels/{tail}".lstrip("/")] if found else []
-    return next((source for source in [*sources, text] if source in texts), None)
+    candidates = [f"{head}/labels/{tail}".lstrip("/"), text] if found else [text]
+    return next((path for path in candidates if path in texts), None)
 
 
 def _read_labels(path: Path, names: list[str], config: Path) -> Iterator[SourceObject]:

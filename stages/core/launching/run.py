@@ -27,6 +27,7 @@ def run_project(project: Path) -> int:
       ParamsError: if params.yaml is not valid, or lacks a section.
     """
     environment = project_environment(project)
+    # The stage `check` looks at some sections only, when they change; DVC looks up those of every stage, and says less.
     check_sections(project)
     return run_pipeline(project, environment)
 

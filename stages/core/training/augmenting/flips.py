@@ -20,16 +20,12 @@ def flip_horizontally(sample: Sample, seed: Any) -> Sample:
       sample: See `sample.py`.
       seed: int32 [2].
     """
-    sample = drop_encoded_masks(sample)
-    flips = tf.random.stateless_uniform([], seed) < 0.5
-    return dict(tf.cond(flips, lambda: _mirror(sample, HORIZONTAL), lambda: with_image(sample, sample[IMAGE])))
+    return _flip(sample, seed, HORIZONTAL)
 
 
 def flip_vertically(sample: Sample, seed: Any) -> Sample:
     """Swaps top and bottom with probability 0.5; arguments as `flip_horizontally`."""
-    sample = drop_encoded_masks(sample)
-    flips = tf.random.stateless_uniform([], seed) < 0.5
-    return dict(tf.cond(flips, lambda: _mirror(sample, VERTICAL), lambda: with_image(sample, sample[IMAGE])))
+    return _flip(sample, seed, VERTICAL)
 
 
 def turn_quarters(sample: Sample, seed: Any) -> Sample:
@@ -42,6 +38,12 @@ def turn_quarters(sample: Sample, seed: Any) -> Sample:
         lambda: _mirror(_transpose(sample), HORIZONTAL),
     )
     return dict(tf.switch_case(tf.random.stateless_uniform([], seed, 0, len(turns), tf.int32), turns))
+
+
+def _flip(sample: Sample, seed: Any, axis: int) -> Sample:
+    sample = drop_encoded_masks(sample)
+    flips = tf.random.stateless_uniform([], seed) < 0.5
+    return dict(tf.cond(flips, lambda: _mirror(sample, axis), lambda: with_image(sample, sample[IMAGE])))
 
 
 def _mirror(sample: Sample, axis: int) -> Sample:
