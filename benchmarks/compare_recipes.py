@@ -60,6 +60,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "bce_dice": {"losses": {"mask": "bce_dice"}},
     "stretch": {"resize": "stretch"},
     "learning_rate_floor": {"learning_rate_floor": 0.05},
+    "fitted_anchors": {"anchors": {"fit": True}},
+    "half_width": {"width": 0.5},
     "recalibrate_batch_norm": {"recalibrate_batch_norm": 400},
     "float32_math": {"bfloat16_math": False},
     "no_cache": {"image_cache_mb": 0},
