@@ -40,6 +40,7 @@ def measure(side: str, model: str, root: Path, steps: int) -> dict[str, float]:
     from stages.core.detectors.build import build_experiment, create_variables, register_experiments
     from stages.core.detectors.data import read_training_data
     from stages.core.tables.detectors import DETECTORS
+    from stages.core.training.bfloat16 import has_bfloat16
     from stages.core.training.clock import TrainingLength
     from stages.core.training.tasks import TrainingSetup, build_training_task
 
@@ -54,6 +55,7 @@ def measure(side: str, model: str, root: Path, steps: int) -> dict[str, float]:
             annotations=layout.annotations("train"),
             length=TrainingLength(steps=settings.steps, max_minutes=None),
             average_follows_clock=False,
+            bfloat16_convolutions=has_bfloat16(),
         )
         task = build_training_task(config, setup, logging_dir=root)
     else:

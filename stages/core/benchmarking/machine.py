@@ -4,6 +4,7 @@ import os
 import platform
 from pathlib import Path
 
+from stages.core.base.processor import CPUINFO, list_flags, parse_cpuinfo, read_cpuinfo
 from stages.core.results.benchmark import Machine
 
 ISA_FLAGS = (
@@ -34,11 +35,11 @@ ISA_FLAGS = (
 """Names as in /proc/cpuinfo. XNNPACK picks its micro-kernels by these, so int8 latency follows from them."""
 
 
-def read_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
+def read_machine(cpuinfo: Path = CPUINFO) -> Machine:
     """Describes this machine. `num_cpus` counts those that this process may use."""
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    text = read_cpuinfo(cpuinfo)
     fields = parse_cpuinfo(text)
-    present = set((fields.get("flags") or fields.get("Features") or "").split())
+    present = list_flags(fields)
     return Machine(
         cpu=fields.get("model name") or _board(text, fields) or platform.processor() or platform.machine(),
         isa_flags=tuple(flag for flag in ISA_FLAGS if flag in present),
@@ -46,15 +47,6 @@ def read_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
     )
-
-
-def parse_cpuinfo(text: str) -> dict[str, str]:
-    """Fields of the first processor in /proc/cpuinfo's text."""
-    fields: dict[str, str] = {}
-    for line in text.strip().split("\n\n")[0].splitlines():
-        name, _, value = line.partition(":")
-        fields[name.strip()] = value.strip()
-    return fields
 
 
 def _board(text: str, fields: dict[str, str]) -> str:

@@ -164,7 +164,8 @@ class TrainSettings(Section):
     in every epoch. 0: never cached."""
     bfloat16_math: bool = True
     """Convolutions multiply in bfloat16 and add in float32 where the processor has instructions for it (AMX, AVX-512
-    BF16); weights, activations and files stay float32. Changes nothing elsewhere."""
+    BF16); variables and files stay float32. Changes nothing elsewhere, nor in quantization-aware training with AVX-512
+    alone."""
     init_checkpoint: str | None = None
     """Weights to start from: path, folder, archive or URL of a checkpoint of any known kind, or `zoo:<name>`."""
     init_labels: str | tuple[str, ...] | dict[Positive, str] | None = None

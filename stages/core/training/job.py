@@ -16,6 +16,7 @@ from stages.core.params.training import TrainSettings
 from stages.core.results.kinds import MAKERS, Variant
 from stages.core.tables.detectors import Detector
 from stages.core.training.anchor_fit import AnchorFit, fit_anchors
+from stages.core.training.bfloat16 import has_bfloat16
 from stages.core.training.clock import TrainingLength
 from stages.core.training.initializing.origin import InitCheckpoint, open_init_checkpoint
 from stages.core.training.refinement import Refinement, read_source
@@ -152,4 +153,6 @@ def make_setup(job: TrainingJob) -> TrainingSetup:
         annotations=job.layout.annotations("train"),
         length=TrainingLength(steps=job.config.trainer.train_steps, max_minutes=settings.max_minutes),
         average_follows_clock=settings.ema_decay == "auto",
+        # Quantization-aware training is to learn int8's rounding, not bfloat16's.
+        bfloat16_convolutions=settings.bfloat16_math and MAKERS[job.variant] != "qat" and has_bfloat16(),
     )

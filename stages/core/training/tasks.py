@@ -21,6 +21,7 @@ from stages.core.detectors.ssdlite_task import SSDLiteTask
 from stages.core.detectors.training_config import MaskRCNNTraining, RetinaNetTraining, SSDLiteTraining
 from stages.core.training.augmentation import augment_dataset
 from stages.core.training.augmenting.patch import FITS, InputFrame
+from stages.core.training.bfloat16 import convolve_in_bfloat16
 from stages.core.training.clock import ClockSchedule, TrainingLength
 from stages.core.training.input_pipeline import build_training_dataset, decoded_size_mb, is_cached
 from stages.core.training.losses.assigners import ASSIGNERS
@@ -62,11 +63,13 @@ class TrainingSetup:
       annotations: Prepared COCO JSON of the train split.
       length: How long the training is.
       average_follows_clock: Whether the decay of the moving average follows a length by the clock.
+      bfloat16_convolutions: Whether dense convolutions multiply in bfloat16.
     """
 
     annotations: Path
     length: TrainingLength
     average_follows_clock: bool
+    bfloat16_convolutions: bool = False
 
 
 class _TrainingTask:
@@ -88,6 +91,13 @@ class _TrainingTask:
         if setup.average_follows_clock:
             optimizer._average_decay = setup.length.average_decay
         return optimizer
+
+    def build_model(self) -> Any:
+        """Model Garden's model; its convolutions compute as the training wants."""
+        model = super().build_model()  # type: ignore[misc]
+        if self.setup.bfloat16_convolutions:
+            convolve_in_bfloat16(model)
+        return model
 
     @as_written
     def train_step(self, inputs: Any, model: Any, optimizer: Any, metrics: Any = None) -> Any:
