@@ -3,7 +3,9 @@
 Source: Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training" (2019).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,22 @@ def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
     return not FLAGS.isdisjoint(list_flags(parse_cpuinfo(read_cpuinfo(cpuinfo))))
 
 
+_rounding: ContextVar[bool] = ContextVar("rounding", default=False)
+"""Whether what is traced now computes in bfloat16. A strategy traces its replicas in threads, each with its own."""
+
+
+@contextmanager
+def rounding() -> Iterator[None]:
+    """Within it, models of `convolve_in_bfloat16` are traced in bfloat16; outside of it, as they were."""
+    token = _rounding.set(True)
+    try:
+        yield
+    finally:
+        _rounding.reset(token)
+
+
 def convolve_in_bfloat16(model: Any) -> list[Any]:
-    """Has the dense convolutions of a model round what they read, and their gradients, to bfloat16.
+    """Has the dense convolutions of a model round what they read, and their gradients, to bfloat16 within `rounding`.
 
     Products are added in float32, and a sum is rounded to bfloat16 before it goes on as float32. Variables, batch
     norms, depthwise convolutions and all else stay float32: in bfloat16 those are no faster.
@@ -41,6 +57,8 @@ def convolve_in_bfloat16(model: Any) -> list[Any]:
 
 def _in_bfloat16(convolve: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def rounded(inputs: Any, kernel: Any) -> Any:
+        if not _rounding.get():
+            return convolve(inputs, kernel)
         return tf.cast(convolve(tf.cast(inputs, tf.bfloat16), tf.cast(kernel, tf.bfloat16)), tf.float32)
 
     return rounded

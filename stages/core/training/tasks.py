@@ -21,7 +21,7 @@ from stages.core.detectors.ssdlite_task import SSDLiteTask
 from stages.core.detectors.training_config import MaskRCNNTraining, RetinaNetTraining, SSDLiteTraining
 from stages.core.training.augmentation import augment_dataset
 from stages.core.training.augmenting.patch import FITS, InputFrame
-from stages.core.training.bfloat16 import convolve_in_bfloat16
+from stages.core.training.bfloat16 import convolve_in_bfloat16, rounding
 from stages.core.training.clock import ClockSchedule, TrainingLength
 from stages.core.training.input_pipeline import build_training_dataset, decoded_size_mb, is_cached
 from stages.core.training.losses.assigners import ASSIGNERS
@@ -63,7 +63,7 @@ class TrainingSetup:
       annotations: Prepared COCO JSON of the train split.
       length: How long the training is.
       average_follows_clock: Whether the decay of the moving average follows a length by the clock.
-      bfloat16_convolutions: Whether dense convolutions multiply in bfloat16.
+      bfloat16_convolutions: Whether dense convolutions multiply in bfloat16 in training steps.
     """
 
     annotations: Path
@@ -93,7 +93,7 @@ class _TrainingTask:
         return optimizer
 
     def build_model(self) -> Any:
-        """Model Garden's model; its convolutions compute as the training wants."""
+        """Model Garden's model; in training steps, its convolutions compute as the setup says."""
         model = super().build_model()  # type: ignore[misc]
         if self.setup.bfloat16_convolutions:
             convolve_in_bfloat16(model)
@@ -102,7 +102,8 @@ class _TrainingTask:
     @as_written
     def train_step(self, inputs: Any, model: Any, optimizer: Any, metrics: Any = None) -> Any:
         """Model Garden's step."""
-        return super().train_step(inputs, model, optimizer, metrics)  # type: ignore[misc]
+        with rounding():
+            return super().train_step(inputs, model, optimizer, metrics)  # type: ignore[misc]
 
     @as_written
     def validation_step(self, inputs: Any, model: Any, metrics: Any = None) -> Any:

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from official.vision.tasks.retinanet import RetinaNetTask
 
 from stages.core.detectors.build import build_task, create_variables
 from stages.core.params.training import TrainSettings
 from stages.core.results.kinds import Variant
 from stages.core.training import job
-from stages.core.training.bfloat16 import convolve_in_bfloat16, has_bfloat16
+from stages.core.training.bfloat16 import convolve_in_bfloat16, has_bfloat16, rounding
+from stages.core.training.clock import TrainingLength
+from stages.core.training.tasks import TrainingSetup, build_training_task
 from tests.experiment_builder import experiment
 
 pytestmark = pytest.mark.slow
@@ -62,7 +65,9 @@ def test_what_a_convolution_computes() -> None:
     layer.kernel.assign(tf.round(layer.kernel))
     expected = layer(inputs)
     convolve_in_bfloat16(tf_keras.Sequential([layer]))
-    result = layer(inputs)
+    np.testing.assert_array_equal(layer(inputs), expected)
+    with rounding():
+        result = layer(inputs)
     assert result.dtype == tf.float32
     np.testing.assert_array_equal(result, tf.cast(tf.cast(expected, tf.bfloat16), tf.float32))
     assert np.any(np.asarray(result) != np.asarray(expected))
@@ -81,12 +86,15 @@ def test_a_detector_computes_nearly_the_same_and_keeps_its_variables(name: str) 
     dense = [layer for layer in model.submodules if isinstance(layer, tf_keras.layers.Conv2D) and is_dense(layer)]
     assert convolve_in_bfloat16(model) == dense
     assert len(dense) > 20
-    result = features(model, images)
+    with rounding():
+        result = features(model, images)
     assert [(variable.name, variable.dtype) for variable in model.variables] == names
     for level, values in expected.items():
         distance = np.abs(np.asarray(result[level]) - np.asarray(values)).max() / np.abs(np.asarray(values)).max()
         assert 1e-6 < distance < 0.1, (level, distance)
-    with tf.GradientTape() as tape:
+    for level, values in features(model, images).items():  # an evaluation's
+        np.testing.assert_array_equal(values, expected[level])
+    with rounding(), tf.GradientTape() as tape:
         loss = tf.add_n([tf.reduce_mean(value**2) for value in features(model, images).values()])
     gradients = tape.gradient(loss, model.backbone.trainable_variables)
     assert {gradient.dtype for gradient in gradients if gradient is not None} == {tf.float32}
@@ -100,3 +108,31 @@ def features(model: Any, images: tf.Tensor) -> dict[str, tf.Tensor]:
 def is_dense(layer: tf_keras.layers.Conv2D) -> bool:
     kinds = (tf_keras.layers.DepthwiseConv2D, tf_keras.layers.SeparableConv2D, tf_keras.layers.Conv2DTranspose)
     return not isinstance(layer, kinds)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_training_steps_round_and_evaluations_do_not(
+    wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(task: Any, inputs: Any, model: Any, *others: Any) -> Any:
+        return model.backbone(inputs, training=True)
+
+    for name in ("train_step", "validation_step"):
+        monkeypatch.setattr(RetinaNetTask, name, forward)
+    config = experiment("retinanet_mobiledet_tiny", input_size=[64, 64])
+    setup = TrainingSetup(
+        annotations=tmp_path / "none",
+        length=TrainingLength(steps=1, max_minutes=None),
+        average_follows_clock=False,
+        bfloat16_convolutions=wanted,
+    )
+    task = build_training_task(config, setup, logging_dir=tmp_path)
+    model = create_variables(task.build_model(), config.task.model)
+    assert computes_in_bfloat16(lambda images: task.train_step(images, model, None)) is wanted
+    assert not computes_in_bfloat16(lambda images: task.validation_step(images, model))
+
+
+def computes_in_bfloat16(function: Any) -> bool:
+    """Whether anything in the function's graph is bfloat16."""
+    graph = tf.function(function).get_concrete_function(tf.TensorSpec([2, 64, 64, 3])).graph
+    return any(tensor.dtype == tf.bfloat16 for op in graph.get_operations() for tensor in op.outputs)
