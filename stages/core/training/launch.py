@@ -32,7 +32,7 @@ def run_training(
     check_batch_size(detector.name, settings.batch_size, data.num_train)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if settings.bfloat16_math:
-        # Read by oneDNN at its first operation. Where the processor has no bfloat16 it computes as ever.
+        # Read by oneDNN at its first operation. Without AMX it computes as ever: training/bfloat16.py casts.
         os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     try:
         log_path = layout.work / detector.name / f"{variant}-{os.getpid()}.log"
