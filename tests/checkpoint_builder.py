@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
@@ -19,6 +18,7 @@ from stages.core.tables.detectors import DETECTORS
 from stages.core.training.initializing.origin import InitCheckpoint, open_init_checkpoint
 from stages.core.training.initializing.target import blank_target
 from tests.experiment_builder import experiment
+from tests.local_server import serving
 
 LABELS = {1: "red", 2: "person", 3: "blue"}
 
@@ -116,7 +116,5 @@ def small_model(row: str, side: int = 64, **settings: Any) -> Any:
 @contextmanager
 def served(folder: Path, handler: Callable[..., Any] = http.server.SimpleHTTPRequestHandler) -> Iterator[str]:
     """An HTTP server on this machine for a folder; gives its address."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_address[1]}"
-        httpd.shutdown()
+    with serving(partial(handler, directory=str(folder))) as port:
+        yield f"http://127.0.0.1:{port}"

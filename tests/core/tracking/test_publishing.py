@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from multiprocessing.connection import Connection
 
 import pytest
@@ -14,6 +14,7 @@ from stages.core.base.processes import ChildProcess, ProcessFailedError
 from stages.core.tracking.outcome import Outcome, TrackingUnavailableError
 from stages.core.tracking.publish import SLOWEST_UPLOAD, _wait, publish_in_time
 from stages.core.tracking.run_plan import Publication, RunPlan
+from tests.local_server import Quiet, serving
 
 RUN = RunPlan(name="r", key="k", content_sha256="c", params={}, metrics={}, tags={}, artifacts=(), failed=False)
 PUBLICATION = Publication(experiment="detectors", artifact_root=None, parent=RUN, children=())
@@ -36,17 +37,12 @@ def closed_port() -> int:
 def broken_port() -> Iterator[int]:
     """A server whose database is gone."""
 
-    class Broken(BaseHTTPRequestHandler):
+    class Broken(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(503)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
+    with serving(Broken) as port:
+        yield port
 
 
 @pytest.fixture
@@ -54,7 +50,7 @@ def dying_port() -> Iterator[int]:
     """A server that answers the first question and then falls silent."""
     asked, over = threading.Event(), threading.Event()
 
-    class Dying(BaseHTTPRequestHandler):
+    class Dying(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if asked.is_set():
                 over.wait(60)
@@ -62,16 +58,9 @@ def dying_port() -> Iterator[int]:
                 asked.set()
                 self.send_error(404)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Dying) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
+    with serving(Dying) as port:
+        yield port
         over.set()
-        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +141,7 @@ def answering_server() -> Iterator[tuple[int, dict[str, tuple[int, str, bytes]]]
     """A server that answers everything alike, as `now` says."""
     answers = {"now": (200, "text/html", b"")}
 
-    class Answering(BaseHTTPRequestHandler):
+    class Answering(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, kind, body = answers["now"]
             self.send_response(status)
@@ -163,13 +152,8 @@ def answering_server() -> Iterator[tuple[int, dict[str, tuple[int, str, bytes]]]
 
         do_POST = do_GET  # noqa: N815
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1], answers
-        server.shutdown()
+    with serving(Answering) as port:
+        yield port, answers
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)

@@ -1,8 +1,8 @@
 """Downloads: once, taken up where they broke off, and checked at every use."""
 
-import http.server
 import re
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from stages.core.training.initializing.downloads import fetch_file
 from stages.core.training.initializing.locating import locate_checkpoint
 from stages.core.training.initializing.zoo import ZOO, find_entry, list_zoo
 from tests.checkpoint_builder import served
+from tests.local_server import Quiet
 
 CONTENT = bytes(range(256)) * 40
 
 
-class Breaking(http.server.BaseHTTPRequestHandler):
+class Breaking(Quiet, BaseHTTPRequestHandler):
     """Sends 4,000 bytes and hangs up; goes on from where a client wants, unless told otherwise."""
 
     asked: list[str | None] = []  # noqa: RUF012 (one server at a time)
@@ -27,9 +28,6 @@ class Breaking(http.server.BaseHTTPRequestHandler):
 
     def __init__(self, *args: Any, directory: str) -> None:
         super().__init__(*args)
-
-    def log_message(self, *args: Any) -> None:
-        pass
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")

@@ -3,7 +3,6 @@
 import functools
 import http.server
 import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
@@ -13,6 +12,7 @@ import pytest
 
 from stages.core.base.errors import CheckpointError
 from stages.core.training.initializing.locating import locate_checkpoint
+from tests.local_server import serving
 
 
 def write_checkpoint(folder: Path, name: str = "ckpt-7", *, shards: int = 1) -> None:
@@ -32,10 +32,8 @@ def server(tmp_path: Path) -> Iterator[str]:
         archive.add(web / "one", "published/one")
     (web / "lonely.index").write_bytes(b"index")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(web))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_address[1]}"
-        httpd.shutdown()
+    with serving(handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def fetch(source: str, tmp_path: Path, said: list[str] | None = None) -> Path:
