@@ -1,11 +1,12 @@
 """What the settings of `export` cost: AP lost against the weights as trained, and the latency that the loss buys.
 
 `python benchmarks/export_settings.py PROJECT [--model maskrcnn_mobiledet] [--proposals 50 100 200 500]
-[--overlaps 0.7 0.5] [--score-thresholds 0.05 0.001] [--folder runs/export_settings] [--plot FILE.svg]` takes a project
-whose model is trained, exports it with every combination, evaluates the float32 and int8 files on val and times all
-files of a scheme in turns on the same images. It prints a table: box and mask AP, what is lost against `train`'s own
-evaluation, and the median latency with its ratio to the first row's. `--plot` draws AP of the last scheme over latency,
-with a line for each overlap and threshold. One-stage models have no proposals: only the thresholds vary.
+[--candidates 1000] [--overlaps 0.7 0.5] [--score-thresholds 0.05 0.001] [--folder runs/export_settings]
+[--plot FILE.svg]` takes a project whose model is trained, exports it with every combination, evaluates the float32 and
+int8 files on val and times all files of a scheme in turns on the same images. It prints a table: box and mask AP, what
+is lost against `train`'s own evaluation, and the median latency with its ratio to the first row's. `--plot` draws AP of
+the last scheme over latency, with a line for each number of candidates, overlap and threshold. One-stage models have no
+proposals: only the thresholds vary.
 
 Finished combinations are kept in the folder and not made again; only the timing is.
 """
@@ -46,17 +47,22 @@ class Setting:
     """One combination; a one-stage model has neither proposals nor an overlap of theirs."""
 
     proposals: int | None
+    candidates: int | None
     overlap: float | None
     threshold: float
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"proposals-{self.proposals}-overlap-{self.overlap}-score-{self.threshold:g}"
+        return f"proposals-{self.proposals}-of-{self.candidates}-overlap-{self.overlap}-score-{self.threshold:g}"
 
     def changes(self) -> dict[str, Any]:
         """Of the `export` section."""
-        regions = {"num_proposals": self.proposals, "proposal_nms_iou_threshold": self.overlap}
+        regions = {
+            "num_proposals": self.proposals,
+            "proposal_pre_nms_top_k": self.candidates,
+            "proposal_nms_iou_threshold": self.overlap,
+        }
         return {
             "score_threshold": self.threshold,
             **{key: value for key, value in regions.items() if value is not None},
@@ -129,12 +135,18 @@ def print_measured(measured: dict[Setting, tuple[dict[str, float], float]], trai
     """The table of one scheme."""
     keys = [key for key in KINDS if trained.get(key) is not None]
     head = "".join(f"{key.replace('_ap', ' AP'):>9} {'lost':>6}" for key in keys)
-    print(f"{'proposals':>9} {'overlap':>8} {'score':>7} {head} {'ms':>8} {'ratio':>6}")
+    print(f"{'proposals':>9} {'of':>6} {'overlap':>8} {'score':>7} {head} {'ms':>8} {'ratio':>6}")
     first = next(iter(measured.values()))[1]
     for setting, (aps, time) in measured.items():
         cells = "".join(f"{aps[key]:>9.1f} {trained[key] - aps[key]:>6.2f}" for key in keys)
-        named = f"{setting.proposals or '-':>9} {setting.overlap or '-':>8} {setting.threshold:>7g}"
+        regions = f"{setting.proposals or '-':>9} {setting.candidates or '-':>6} {setting.overlap or '-':>8}"
+        named = f"{regions} {setting.threshold:>7g}"
         print(f"{named} {cells} {time:>8.1f} {time / first:>6.2f}", flush=True)
+
+
+def _line_of(setting: Setting) -> tuple[int | None, float | None, float]:
+    """What the points of one line in the plot share."""
+    return setting.candidates, setting.overlap, setting.threshold
 
 
 def plot_measured(
@@ -149,13 +161,12 @@ def plot_measured(
     keys = [key for key in KINDS if trained.get(key) is not None]
     figure, panels = pyplot.subplots(1, len(keys), figsize=(4.6 * len(keys), 3.4), squeeze=False, layout="constrained")
     for panel, key in zip(panels[0], keys, strict=True):
-        for overlap, threshold in dict.fromkeys((each.overlap, each.threshold) for each in measured):
+        for candidates, overlap, threshold in dict.fromkeys(map(_line_of, measured)):
             line = [
-                (*found, each)
-                for each, found in measured.items()
-                if (each.overlap, each.threshold) == (overlap, threshold)
+                (*found, each) for each, found in measured.items() if _line_of(each) == (candidates, overlap, threshold)
             ]
-            named = f"score {threshold:g}" if overlap is None else f"overlap {overlap:g}, score {threshold:g}"
+            regions = "" if overlap is None else f"of {candidates}, overlap {overlap:g}, "
+            named = f"{regions}score {threshold:g}"
             panel.plot([time for _, time, _ in line], [aps[key] for aps, _, _ in line], marker="o", ms=4, label=named)
             for aps, time, each in line:
                 panel.annotate(
@@ -176,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="maskrcnn_mobiledet", choices=sorted(DETECTORS))
     parser.add_argument("--schemes", nargs="+", default=["float32", "int8"])
     parser.add_argument("--proposals", nargs="+", type=int, default=[50, 100, 200, 500])
+    parser.add_argument("--candidates", nargs="+", type=int, default=[1000], help="of each level, for the proposals")
     parser.add_argument("--score-thresholds", nargs="+", type=float, default=[0.05, 0.001])
     parser.add_argument("--overlaps", nargs="+", type=float, default=[0.7, 0.5], help="of the suppression of proposals")
     parser.add_argument("--rounds", type=int, default=10)
@@ -187,7 +199,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not result.is_file():
         parser.error(f"{result}: not there; train the model first")
     trained = {key: value for key, value in read_json(TrainResult, result).validation.items() if value is not None}
-    regions = (args.proposals, args.overlaps) if DETECTORS[args.model].has_masks else ([None], [None])
+    chosen = (args.proposals, args.candidates, args.overlaps)
+    regions = chosen if DETECTORS[args.model].has_masks else ([None], [None], [None])
     settings = [Setting(*combination) for combination in itertools.product(*regions, args.score_thresholds)]
     folder = args.folder.resolve() / f"{project.root.name}-{args.model}"
     layouts = {setting: make_files(project, folder, args.model, args.schemes, setting) for setting in settings}

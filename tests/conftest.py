@@ -13,8 +13,7 @@ from stages.core.converting.tools import forbid_telemetry
 from tests.builders import AWKWARD
 from tests.exported_project import write_exported_project
 
-# A training's `bfloat16_math` would change how all later tests of the process compute.
-os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "STRICT")
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as commands set it: see stages/core/command_line.py
 forbid_telemetry()  # tests import OpenVINO in this process too, not only through the table of tools
 
 # A deadline per example fails on a busy machine, not on a fault.

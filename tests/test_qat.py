@@ -163,7 +163,7 @@ def test_a_training_that_was_stopped_goes_on_and_keeps_zeros(
     after = values_of(folder, quantized=True)
     assert before.keys() == after.keys()
     kernels = [name for name in before if "kernel" in name]
-    assert len(kernels) > 60
+    assert len(kernels) > 30
     changed = [name for name in kernels if not np.array_equal(before[name], after[name])]
     assert len(changed) > 0.8 * len(kernels)  # first weights leave some channels without a gradient
     for name in kernels:

@@ -146,7 +146,7 @@ def test_loading_gives_the_kept_weights(trained: Layout, trained_weights: dict[s
     import tensorflow as tf
 
     kept = tf.train.load_checkpoint(plain(trained.variant(MODEL, "trained") / "checkpoint" / "ckpt"))
-    assert len(trained_weights) > 300
+    assert len(trained_weights) > 150
     for path, value in trained_weights.items():
         np.testing.assert_array_equal(kept.get_tensor(f"{path}/.ATTRIBUTES/VARIABLE_VALUE"), value)
 
@@ -205,7 +205,7 @@ def test_fine_tuning_lists_what_does_not_fit(
     assert "step 2: the backbone learns from here on" in said
     before, after = trained_weights, weights_of(project)
     kernels = [name for name in before if before[name].ndim == 4 and before[name].shape == after[name].shape]
-    assert len(kernels) > 50
+    assert len(kernels) > 30
     for name in kernels:  # nothing was learned: what is there is what was loaded
         np.testing.assert_allclose(before[name], after[name], atol=1e-5)
 

@@ -57,8 +57,7 @@ class SmokeRun:
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     folder = tmp_path_factory.mktemp("smoke")
     environment = {
-        # Trainings compute as a user's do: tests/conftest.py states otherwise for the tests' own process.
-        **{name: value for name, value in os.environ.items() if name != "ONEDNN_DEFAULT_FPMATH_MODE"},
+        **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
         "DVC_NO_ANALYTICS": "1",

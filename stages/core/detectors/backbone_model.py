@@ -14,10 +14,19 @@ MobileDet, and so the published weights, add it."""
 class CorrectedMobileDet(MobileDet):  # type: ignore[misc]
     """Model Garden's MobileDet with the residual that its DSP table lacks. Variables and their paths are the same."""
 
+    _decoded_specs: list[Any]
+
+    def __init__(self, *, repeats: bool = True, **arguments: Any) -> None:
+        """Builds it; without `repeats`, blocks with a residual are left out where their output is no feature map."""
+        self._repeats = repeats
+        super().__init__(**arguments)
+
     def _mobiledet_base(self, inputs: Any) -> Any:
         model_id, row = MISSING_RESIDUAL
         if self._model_id == model_id:
             self._decoded_specs[row].use_residual = True
+        if not self._repeats:
+            self._decoded_specs = [block for block in self._decoded_specs if not block.use_residual or block.is_output]
         return super()._mobiledet_base(inputs)
 
 
@@ -34,6 +43,7 @@ def build_backbone_model(config: Any, *, regularizer: Any = None) -> Any:
         return factory.build_backbone(specs, config.backbone, norm, l2_regularizer=regularizer)
     mobiledet = config.backbone.get()
     return CorrectedMobileDet(
+        repeats=config.backbone_repeats,
         model_id=mobiledet.model_id,
         filter_size_scale=mobiledet.filter_size_scale,
         input_specs=specs,

@@ -19,10 +19,15 @@ class PixelsConfig(base_config.Config):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class PlainRetinaNet(rn.RetinaNet):  # type: ignore[misc]
-    """A RetinaNet with the pre-processing and the batch-norm epsilon of its backbone."""
+    """A RetinaNet with the pre-processing and the batch-norm epsilon of its backbone.
+
+    Attributes:
+      backbone_repeats: Whether a MobileDet has all its blocks with a residual; tiny rows do without most.
+    """
 
     pixels: PixelsConfig = dataclasses.field(default_factory=PixelsConfig)
     backbone_norm_epsilon: float = 0.001
+    backbone_repeats: bool = True
 
 
 def row_fields(detector: Detector) -> dict[str, Any]:
@@ -31,4 +36,5 @@ def row_fields(detector: Detector) -> dict[str, Any]:
     return {
         "pixels": PixelsConfig(mean=list(scaling.mean), deviation=list(scaling.deviation)),
         "backbone_norm_epsilon": detector.norm_epsilon,
+        "backbone_repeats": not detector.tiny,
     }

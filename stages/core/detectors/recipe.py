@@ -66,10 +66,13 @@ def apply_refinement(config: cfg.ExperimentConfig, settings: TrainSettings, data
 
 
 def _apply_phases(task: Any, settings: TrainSettings) -> None:
-    """What is different in the backbone, in the first steps, or at the end."""
+    """What is different in the backbone, in the first steps, or at the end, input sizes included."""
     task.layer_decay = settings.layer_decay
     task.freeze_backbone_steps = settings.freeze_backbone_steps
     task.recalibrate_batch_norm = settings.recalibrate_batch_norm
+    config, params = task.multi_scale, settings.multi_scale
+    config.heights, config.widths = ([size[side] for size in params.sizes] for side in (0, 1))
+    config.order, config.final_share = params.order, params.final_share
 
 
 def _apply_trainer(config: cfg.ExperimentConfig, settings: TrainSettings) -> None:

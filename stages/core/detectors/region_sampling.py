@@ -41,6 +41,7 @@ class SampledMaskRCNN(mr.MaskRCNN):  # type: ignore[misc]
     mask_roi_aligner: MaskAlignerConfig | None = dataclasses.field(default_factory=MaskAlignerConfig)
     pixels: PixelsConfig = dataclasses.field(default_factory=PixelsConfig)
     backbone_norm_epsilon: float = 0.001
+    backbone_repeats: bool = True
 
 
 class MeanROIAligner(MultilevelROIAligner):  # type: ignore[misc]

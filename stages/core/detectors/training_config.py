@@ -42,6 +42,16 @@ class MethodsConfig(base_config.Config):  # type: ignore[misc]
 
 
 @dataclasses.dataclass
+class MultiScaleConfig(base_config.Config):  # type: ignore[misc]
+    """Input sizes besides `model.input_size`; meaning as in `MultiScaleParams`. Model Garden's lists are flat."""
+
+    heights: list[int] = dataclasses.field(default_factory=list)
+    widths: list[int] = dataclasses.field(default_factory=list)
+    order: str = "growing"
+    final_share: float = 0.5
+
+
+@dataclasses.dataclass
 class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
     """Training of a RetinaNet; fields as in `TrainSettings`."""
 
@@ -49,6 +59,7 @@ class RetinaNetTraining(rn.RetinaNetTask):  # type: ignore[misc]
     resize: str = "letterbox"
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
+    multi_scale: MultiScaleConfig = dataclasses.field(default_factory=MultiScaleConfig)
     image_cache_mb: int = 0
     recalibrate_batch_norm: int = 0
     layer_decay: float = 1.0
@@ -72,6 +83,7 @@ class MaskRCNNTraining(mr.MaskRCNNTask):  # type: ignore[misc]
     resize: str = "letterbox"
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     methods: MethodsConfig = dataclasses.field(default_factory=MethodsConfig)
+    multi_scale: MultiScaleConfig = dataclasses.field(default_factory=MultiScaleConfig)
     image_cache_mb: int = 0
     recalibrate_batch_norm: int = 0
     layer_decay: float = 1.0

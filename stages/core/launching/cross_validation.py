@@ -37,12 +37,18 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldRow:
-    """One model in one scheme, over all folds."""
+    """One model in one scheme, over all folds.
+
+    Attributes:
+      box, mask: AP. box_lost, mask_lost: what the file loses against the weights as `train` evaluated them.
+    """
 
     model: str
     scheme: str
     box: Spread
     mask: Spread
+    box_lost: Spread
+    mask_lost: Spread
 
 
 def cross_validate(project: Path, params: Path, folder: Path, say: Callable[[str], None]) -> int:
@@ -75,30 +81,40 @@ def cross_validate(project: Path, params: Path, folder: Path, say: Callable[[str
 
 def collect_folds(folds: Sequence[Metrics]) -> list[FoldRow]:
     """Rows of the results tables, fold beside fold, in the order of the first."""
-    numbers = [{(row.model, row.scheme): (row.box_ap, row.mask_ap) for row in fold.rows} for fold in folds]
-    keys = dict.fromkeys(key for fold in numbers for key in fold)
+    found = [{(row.model, row.scheme): row for row in fold.rows} for fold in folds]
+
+    def spread(key: tuple[str, str], name: str) -> Spread:
+        return Spread(values=tuple(getattr(fold.get(key), name, None) for fold in found))
+
     return [
         FoldRow(
-            model=model,
-            scheme=scheme,
-            box=Spread(values=tuple(fold.get((model, scheme), (None, None))[0] for fold in numbers)),
-            mask=Spread(values=tuple(fold.get((model, scheme), (None, None))[1] for fold in numbers)),
+            model=key[0],
+            scheme=key[1],
+            box=spread(key, "box_ap"),
+            mask=spread(key, "mask_ap"),
+            box_lost=spread(key, "box_trained_drop"),
+            mask_lost=spread(key, "mask_trained_drop"),
         )
-        for model, scheme in keys
+        for key in dict.fromkeys(key for fold in found for key in fold)
     ]
 
 
 def folds_to_text(rows: Sequence[FoldRow]) -> str:
-    """A Markdown table: mean and standard deviation, then each fold's AP."""
-    lines = ["| model | scheme | box AP | by fold | mask AP | by fold |", "|---|---|---|---|---|---|"]
+    """A Markdown table: mean and standard deviation, each fold's AP, and what is lost of the AP as trained."""
+    lines = ["| model | scheme | box AP | by fold | lost | mask AP | by fold | lost |", f"|{'---|' * 8}"]
     for row in rows:
-        cells = [row.model, row.scheme, *_describe(row.box), *_describe(row.mask)]
+        cells = [row.model, row.scheme]
+        for ap, lost in ((row.box, row.box_lost), (row.mask, row.mask_lost)):
+            cells += [_describe(ap), _list_folds(ap), _describe(lost)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _describe(spread: Spread) -> tuple[str, str]:
+def _describe(spread: Spread) -> str:
     if spread.mean is None:
-        return "-", "-"
-    deviation = "" if spread.deviation is None else f" ± {spread.deviation:.1f}"
-    return f"{spread.mean:.1f}{deviation}", " ".join("-" if v is None else f"{v:.1f}" for v in spread.values)
+        return "-"
+    return f"{spread.mean:.1f}" + ("" if spread.deviation is None else f" ± {spread.deviation:.1f}")
+
+
+def _list_folds(spread: Spread) -> str:
+    return " ".join("-" if value is None else f"{value:.1f}" for value in spread.values) if spread.known else "-"

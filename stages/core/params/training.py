@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stages.core.params.section import Fraction, Positive, Section
 
@@ -11,6 +11,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 SMALLEST_SIDE = 32
 """Of an input in pixels: one cell of a backbone's last map."""
+
+
+def _holds_a_cell(value: tuple[int, int]) -> tuple[int, int]:
+    if any(side < SMALLEST_SIDE for side in value):
+        raise ValueError(f"{list(value)}: both sides must be at least {SMALLEST_SIDE}")
+    return value
+
+
+InputSize = Annotated[tuple[Positive, Positive], AfterValidator(_holds_a_cell)]
+"""(height, width) of an input in pixels."""
 
 
 class AugmentationParams(Section):
@@ -41,6 +51,18 @@ class AugmentationParams(Section):
         if self.scale_min > self.scale_max:
             raise ValueError(f"scale_min {self.scale_min} is above scale_max {self.scale_max}")
         return self
+
+
+class MultiScaleParams(Section):
+    """Training at other input sizes besides `input_size`, which evaluations and files keep."""
+
+    sizes: tuple[InputSize, ...] = ()
+    """(height, width) each, in pixels. Empty: `input_size` alone."""
+    order: Literal["growing", "random"] = "growing"
+    """growing: by their pixels, for equal shares of the steps, then `input_size`; random: one of them, or `input_size`,
+    drawn every few steps."""
+    final_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of the steps, at the end, at `input_size` alone."""
 
 
 class AnchorParams(Section):
@@ -81,10 +103,10 @@ class RegionParams(Section):
     """Mask R-CNN: the regions between its two stages. None: the number that belongs to the model."""
 
     num_proposals: Positive | None = None
-    """Regions per image that the region proposal network hands on in training, from the best 2 * num_proposals of each
-    pyramid level."""
+    """Regions per image that the region proposal network hands on in training, at most twice as many of each pyramid
+    level."""
     test_num_proposals: Positive | None = None
-    """The same in training's evaluations; the exported graph hands on `export.num_proposals` of these candidates."""
+    """The same in training's evaluations; the exported graph hands on `export.num_proposals`."""
     num_sampled_rois: Positive | None = None
     """Of the proposals, regions per image that the losses of the box head see."""
     num_sampled_masks: Positive | None = None
@@ -118,7 +140,7 @@ def check_floor(floor: float, schedule: str) -> None:
 class TrainSettings(Section):
     """Training of one model: the parameters that people sweep. Everything else is reached through `overrides`."""
 
-    input_size: tuple[Positive, Positive] = (256, 256)
+    input_size: InputSize = (256, 256)
     """(height, width) of the network's input in pixels; multiples of 64, but for an SSDLite."""
     resize: Literal["letterbox", "stretch"] = "letterbox"
     """How an image becomes the input, in training and in use: letterbox: one factor for both sides, and padding;
@@ -147,6 +169,7 @@ class TrainSettings(Section):
     auto: a decay that averages over about the last quarter of the steps. The first steps do not drag either: the decay
     of step n is at most (1 + n) / (10 + n), as in `tf.train.ExponentialMovingAverage`.
     """
+    multi_scale: MultiScaleParams = MultiScaleParams()
     augmentation: AugmentationParams = AugmentationParams()
     losses: LossParams = LossParams()
     anchors: AnchorParams = AnchorParams()
@@ -163,9 +186,8 @@ class TrainSettings(Section):
     """Memory for decoded training images; a split that needs more, or more than half of the machine's, is decoded anew
     in every epoch. 0: never cached."""
     bfloat16_math: bool = True
-    """Convolutions multiply in bfloat16 and add in float32 where the processor has instructions for it (AMX, AVX-512
-    BF16); variables and files stay float32. Changes nothing elsewhere, nor in quantization-aware training with AVX-512
-    alone."""
+    """Gradients of convolutions are computed in bfloat16 where the processor has instructions for it (AVX-512 BF16,
+    AMX); all else is float32. Changes nothing elsewhere, nor in quantization-aware training."""
     init_checkpoint: str | None = None
     """Weights to start from: path, folder, archive or URL of a checkpoint of any known kind, or `zoo:<name>`."""
     init_labels: str | tuple[str, ...] | dict[Positive, str] | None = None
@@ -207,13 +229,6 @@ class TrainSettings(Section):
             raise ValueError(f"expected `auto` or a number from 0 up to, but not including, 1 (found {value!r})")
         return value
 
-    @field_validator("input_size")
-    @classmethod
-    def _holds_a_cell(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if any(side < SMALLEST_SIDE for side in value):
-            raise ValueError(f"{list(value)}: both sides must be at least {SMALLEST_SIDE}")
-        return value
-
     @field_validator("overrides")
     @classmethod
     def _anchors_from_one_source(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -228,6 +243,19 @@ class TrainSettings(Section):
     @model_validator(mode="after")
     def _floor_has_a_slope(self) -> Self:
         check_floor(self.learning_rate_floor, self.schedule)
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_are_others(self) -> Self:
+        height, width = self.input_size
+        for size in self.multi_scale.sizes:
+            if size == self.input_size:
+                raise ValueError(f"multi_scale.sizes: {list(size)} is input_size; name the others alone")
+            if self.multi_scale.order == "growing" and size[0] * size[1] > height * width:
+                raise ValueError(
+                    f"multi_scale.sizes: {list(size)} has more pixels than input_size {[height, width]}, at which "
+                    "order growing ends; order random takes it"
+                )
         return self
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ from stages.core.params.steps import (
     ReportParams,
     ValidateParams,
 )
-from stages.core.params.training import TrainSettings
+from stages.core.params.training import MultiScaleParams, TrainSettings
 from stages.core.tables.detectors import DETECTORS, Detector
 from stages.core.tables.schemes import SCHEMES
 
@@ -39,6 +39,7 @@ OF_THE_FIRST_TRAINING: dict[str, Any] = {
     "freeze_backbone_steps": 0,
     "layer_decay": 1.0,
     "recalibrate_batch_norm": 0,
+    "multi_scale": MultiScaleParams(),
 }
 """What refinements do without, with the value that switches it off."""
 
@@ -139,12 +140,13 @@ def _section_of(key: Sequence[Any], train: dict[str, dict[str, Any]], model: str
 def _check_what_the_model_has(settings: TrainSettings, train: dict[str, dict[str, Any]], detector: Detector) -> None:
     """Raises ParamsError for a parameter of something that the model does not have."""
     own = train.get(detector.name, {})
-    if any(side % detector.size_step for side in settings.input_size):
-        raise ParamsError(
-            f"params.yaml: train.{_section_of(['input_size'], train, detector.name)}.input_size: "
-            f"{list(settings.input_size)}: both sides must be multiples of {detector.size_step} (the coarsest feature "
-            f"map's stride in {detector.name})"
-        )
+    sizes = [("input_size", settings.input_size), *(("multi_scale", size) for size in settings.multi_scale.sizes)]
+    for key, size in sizes:
+        if any(side % detector.size_step for side in size):
+            raise ParamsError(
+                f"params.yaml: train.{_section_of([key], train, detector.name)}.{key}: {list(size)}: both sides must "
+                f"be multiples of {detector.size_step} (the coarsest feature map's stride in {detector.name})"
+            )
     kind, other = ("ssd_anchors", "anchors") if detector.has_ssd_anchors else ("anchors", "ssd_anchors")
     if other in own:
         raise ParamsError(f"params.yaml: train.{detector.name}.{other}: this model (a {detector.family}) has {kind}")

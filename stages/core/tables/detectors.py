@@ -73,7 +73,7 @@ class Detector:
       name: What params.yaml, paths and reports call it.
       family: Architecture around the backbone.
       backbone: Model Garden's backbone: a MobileDet or MobileNet `model_id`, or `resnet50`.
-      tiny: Narrow layers for tests and smoke runs; not meant to be accurate.
+      tiny: Few, narrow layers for tests and smoke runs; not meant to be accurate.
     """
 
     name: str

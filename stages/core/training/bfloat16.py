@@ -1,11 +1,9 @@
-"""Convolutions that multiply in bfloat16, where the processor does that faster than float32.
+"""Gradients of convolutions in bfloat16, where the processor computes them faster than in float32.
 
 Source: Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training" (2019).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +21,12 @@ def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
     return not FLAGS.isdisjoint(list_flags(parse_cpuinfo(read_cpuinfo(cpuinfo))))
 
 
-_rounding: ContextVar[bool] = ContextVar("rounding", default=False)
-"""Whether what is traced now computes in bfloat16. A strategy traces its replicas in threads, each with its own."""
+def differentiate_in_bfloat16(model: Any) -> list[Any]:
+    """Has the dense convolutions of a model round what their gradients are computed from, and these, to bfloat16.
 
-
-@contextmanager
-def rounding() -> Iterator[None]:
-    """Within it, models of `convolve_in_bfloat16` are traced in bfloat16; outside of it, as they were."""
-    token = _rounding.set(True)
-    try:
-        yield
-    finally:
-        _rounding.reset(token)
-
-
-def convolve_in_bfloat16(model: Any) -> list[Any]:
-    """Has the dense convolutions of a model round what they read, and their gradients, to bfloat16 within `rounding`.
-
-    Products are added in float32, and a sum is rounded to bfloat16 before it goes on as float32. Variables, batch
-    norms, depthwise convolutions and all else stay float32: in bfloat16 those are no faster.
+    Products are added in float32. What a convolution itself computes stays float32, so that a model is trained on what
+    its evaluations and files compute. Variables, batch norms, depthwise convolutions and all else stay float32: in
+    bfloat16 those are no faster.
 
     Args:
       model: A Model Garden detector with all its variables; changed in place.
@@ -51,14 +36,22 @@ def convolve_in_bfloat16(model: Any) -> list[Any]:
     """
     layers = [layer for layer in model.submodules if type(layer) is tf_keras.layers.Conv2D]
     for layer in layers:
-        layer.convolution_op = _in_bfloat16(layer.convolution_op)
+        layer.convolution_op = _with_rounded_gradients(layer.convolution_op)
     return layers
 
 
-def _in_bfloat16(convolve: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def rounded(inputs: Any, kernel: Any) -> Any:
-        if not _rounding.get():
-            return convolve(inputs, kernel)
-        return tf.cast(convolve(tf.cast(inputs, tf.bfloat16), tf.cast(kernel, tf.bfloat16)), tf.float32)
+def _with_rounded_gradients(convolve: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def convolution(inputs: Any, kernel: Any) -> Any:
+        def differentiate(upstream: Any) -> list[Any]:
+            read = [tf.cast(value, tf.bfloat16) for value in (inputs, kernel)]
+            with tf.GradientTape() as tape:
+                tape.watch(read)
+                result = convolve(*read)  # in a graph, nothing reads it: it is not computed
+            gradients = tape.gradient(result, read, output_gradients=tf.cast(upstream, tf.bfloat16))
+            return [tf.cast(gradient, tf.float32) for gradient in gradients]
 
-    return rounded
+        return convolve(inputs, kernel), differentiate
+
+    # A custom gradient would take a variable for something that it must state a gradient for by name.
+    return lambda inputs, kernel: convolution(inputs, tf.convert_to_tensor(kernel))

@@ -23,6 +23,7 @@ from stages.core.training.clock import TrainingLength
 from stages.core.training.history import HistoryLog, format_ap, to_points
 from stages.core.training.hooks import TaskHook, attach_hook
 from stages.core.training.interrupts import Interrupts
+from stages.core.training.multi_scale import Size, follow_sizes
 from stages.core.training.progress import TrainingView
 from stages.core.training.recalibration import recalibrate_batch_norms
 from stages.core.training.tasks import TrainingSetup, build_training_task
@@ -200,6 +201,7 @@ def fit(
     watch.start(functools.partial(_global_step, runner))
     step = _global_step(runner)
     backbone = FrozenBackbone(runner.trainer, until=config.task.freeze_backbone_steps)
+    _follow_sizes(runner.trainer, config, watch, view)
     with runner.strategy.scope():
         while True:
             over = watch.is_over
@@ -229,6 +231,19 @@ def fit(
             f"warning: the training ended before freeze_backbone_steps {backbone.until}: the backbone never learned"
         )
     return FitResult(runner=runner, steps=step, stopped_early=not over)
+
+
+def _follow_sizes(trainer: Any, config: cfg.ExperimentConfig, watch: LoopWatch, view: TrainingView) -> None:
+    """Trains at several input sizes where that is wanted."""
+
+    def build_task(sized: cfg.ExperimentConfig) -> Any:
+        return build_training_task(sized, trainer.task.setup, logging_dir=Path(trainer.task.logging_dir))
+
+    def on_new_size(size: Size) -> None:
+        watch.begin_phase()
+        view.note(f"step {int(trainer.global_step.numpy())}: inputs of {size[0]} x {size[1]}")
+
+    follow_sizes(trainer, config, build_task, on_new_size)
 
 
 def _global_step(runner: Any) -> int:

@@ -153,6 +153,6 @@ def make_setup(job: TrainingJob) -> TrainingSetup:
         annotations=job.layout.annotations("train"),
         length=TrainingLength(steps=job.config.trainer.train_steps, max_minutes=settings.max_minutes),
         average_follows_clock=settings.ema_decay == "auto",
-        # Quantization-aware training is to learn int8's rounding, not bfloat16's.
-        bfloat16_convolutions=settings.bfloat16_math and MAKERS[job.variant] != "qat" and has_bfloat16(),
+        # Quantization-aware training has layers of its own around the convolutions.
+        bfloat16_gradients=settings.bfloat16_math and MAKERS[job.variant] != "qat" and has_bfloat16(),
     )

@@ -31,9 +31,6 @@ def run_training(
     data = read_training_data(layout, detector)
     check_batch_size(detector.name, settings.batch_size, data.num_train)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if settings.bfloat16_math:
-        # Read by oneDNN at its first operation. Without AMX it computes as ever: training/bfloat16.py casts.
-        os.environ.setdefault("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
     try:
         log_path = layout.work / detector.name / f"{variant}-{os.getpid()}.log"
         with redirect_output(log_path) as log, plain_path(layout.root) as root:

@@ -21,7 +21,7 @@ from stages.core.detectors.ssdlite_task import SSDLiteTask
 from stages.core.detectors.training_config import MaskRCNNTraining, RetinaNetTraining, SSDLiteTraining
 from stages.core.training.augmentation import augment_dataset
 from stages.core.training.augmenting.patch import FITS, InputFrame
-from stages.core.training.bfloat16 import convolve_in_bfloat16, rounding
+from stages.core.training.bfloat16 import differentiate_in_bfloat16
 from stages.core.training.clock import ClockSchedule, TrainingLength
 from stages.core.training.input_pipeline import build_training_dataset, decoded_size_mb, is_cached
 from stages.core.training.losses.assigners import ASSIGNERS
@@ -29,6 +29,7 @@ from stages.core.training.losses.detection_losses import DetectionLosses
 from stages.core.training.losses.mask_losses import MaskLoss
 from stages.core.training.losses.roi_sampling import CrowdAwareSampler
 from stages.core.training.mask_targets import CentredMaskSampler
+from stages.core.training.multi_scale import count_caches
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
 from stages.core.training.sampling import repeat_factors
 from stages.core.training.tracing import traced_as
@@ -63,13 +64,13 @@ class TrainingSetup:
       annotations: Prepared COCO JSON of the train split.
       length: How long the training is.
       average_follows_clock: Whether the decay of the moving average follows a length by the clock.
-      bfloat16_convolutions: Whether dense convolutions multiply in bfloat16 in training steps.
+      bfloat16_gradients: Whether gradients of dense convolutions are computed in bfloat16.
     """
 
     annotations: Path
     length: TrainingLength
     average_follows_clock: bool
-    bfloat16_convolutions: bool = False
+    bfloat16_gradients: bool = False
 
 
 class _TrainingTask:
@@ -93,17 +94,16 @@ class _TrainingTask:
         return optimizer
 
     def build_model(self) -> Any:
-        """Model Garden's model; in training steps, its convolutions compute as the setup says."""
+        """Model Garden's model; gradients of its convolutions are computed as the setup says."""
         model = super().build_model()  # type: ignore[misc]
-        if self.setup.bfloat16_convolutions:
-            convolve_in_bfloat16(model)
+        if self.setup.bfloat16_gradients:
+            differentiate_in_bfloat16(model)
         return model
 
     @as_written
     def train_step(self, inputs: Any, model: Any, optimizer: Any, metrics: Any = None) -> Any:
         """Model Garden's step."""
-        with rounding():
-            return super().train_step(inputs, model, optimizer, metrics)  # type: ignore[misc]
+        return super().train_step(inputs, model, optimizer, metrics)  # type: ignore[misc]
 
     @as_written
     def validation_step(self, inputs: Any, model: Any, metrics: Any = None) -> Any:
@@ -133,7 +133,7 @@ class _TrainingTask:
                 seed=params.seed or 0,
             ),
             parse=parse,
-            cached=is_cached(size_mb, config.image_cache_mb),
+            cached=is_cached(size_mb * count_caches(config.multi_scale), config.image_cache_mb),
             factors=self._factors(),
             input_context=input_context,
         )

@@ -48,6 +48,8 @@ from stages.core.training.initializing.summary import describe_initialization
 from stages.core.training.input_pipeline import decoded_size_mb, describe_cache
 from stages.core.training.interrupts import Interrupts
 from stages.core.training.job import TrainingJob, below_root, make_setup, plan_training
+from stages.core.training.multi_scale import count_caches
+from stages.core.training.priors import start_at_priors
 from stages.core.training.progress import open_view
 from stages.core.training.refinement import Refinement
 from stages.core.training.strategy import create_strategy
@@ -143,7 +145,7 @@ def _start(job: TrainingJob) -> TrainingStart:
 def _notes_on_data(job: TrainingJob, empty_classes: Sequence[str]) -> list[str]:
     """What of the data and the parameters does not go together."""
     task, annotations = job.config.task, job.layout.annotations("train")
-    size_mb = decoded_size_mb(annotations, with_masks=job.detector.has_masks)
+    size_mb = decoded_size_mb(annotations, with_masks=job.detector.has_masks) * count_caches(task.multi_scale)
     missing = f"warning: no object of {', '.join(empty_classes)} in train: never found by this model"
     notes = (
         job.anchors.note if job.anchors else check_anchors(task, annotations, job.section),
@@ -181,12 +183,16 @@ def _runtime_config(job: TrainingJob, *, resumed_step: int) -> cfg.ExperimentCon
 
 
 def _initialize(job: TrainingJob, runner: Any, say: Callable[[str], None]) -> None:
-    """Loads the init checkpoint, says what it gave, and notes that for the result."""
-    record = None
-    if job.init is not None:
-        modules = job.config.task.init_checkpoint_modules
-        with runner.strategy.scope():
-            record = load_weights(runner.trainer.model, job.detector, job.init, modules, job.data.labels)
+    """Sets what is not as the model is built, loads the init checkpoint, says what it gave, and notes that for the
+    result."""
+    record, trainer = None, runner.trainer
+    with runner.strategy.scope():
+        if job.refinement is None:
+            start_at_priors(trainer.model, trainer.train_dataset, runner.strategy)
+        if job.init is not None:
+            modules = job.config.task.init_checkpoint_modules
+            record = load_weights(trainer.model, job.detector, job.init, modules, job.data.labels)
+    if record is not None:
         for line in describe_initialization(record):
             say(line)
     write_json([] if record is None else [record], job.folder / INIT_FILE)

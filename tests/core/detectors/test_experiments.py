@@ -1,10 +1,12 @@
 """Parameters of params.yaml land where Model Garden reads them."""
 
+from pathlib import Path
+
 import pytest
 from official.core import exp_factory
 
 from stages.core.base.errors import ParamsError
-from stages.core.detectors.build import build_model, build_task, register_experiments
+from stages.core.detectors.build import build_model, build_task, read_experiment, register_experiments, write_experiment
 from stages.core.tables.detectors import DETECTORS
 from tests.experiment_builder import experiment
 
@@ -56,6 +58,14 @@ def test_settings_reach_every_model(model: str) -> None:
     assert optimizer.warmup.linear.warmup_steps == 30
     assert config.runtime.distribution_strategy == "mirrored"
     assert (task.resize, task.recalibrate_batch_norm) == ("stretch", 32)
+
+
+def test_other_input_sizes_reach_the_configuration_and_its_file(tmp_path: Path) -> None:
+    config = experiment(multi_scale={"sizes": [[64, 128], [128, 64]], "order": "random", "final_share": 0.25})
+    write_experiment(config, tmp_path / "experiment.yaml")
+    found = read_experiment(tmp_path / "experiment.yaml", DETECTORS["retinanet_mobiledet_tiny"]).task.multi_scale
+    assert (found.heights, found.widths) == ([64, 128], [128, 64])
+    assert (found.order, found.final_share) == ("random", 0.25)
 
 
 def test_a_slow_backbone_reaches_the_configuration() -> None:

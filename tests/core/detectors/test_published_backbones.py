@@ -49,6 +49,18 @@ def test_epsilon_is_the_backbones_and_only_its(model: str) -> None:
     assert others == {0.001}
 
 
+@pytest.mark.parametrize("model", [name for name, row in DETECTORS.items() if row.tiny])
+def test_tiny_rows_have_fewer_blocks_and_the_same_feature_maps(model: str) -> None:
+    config = experiment(model, input_size=[64, 64]).task.model
+    tiny = build_backbone_model(config)
+    config.backbone_repeats = True
+    whole = build_backbone_model(config)
+    assert 2 * len(tiny.layers) < len(whole.layers)
+    assert dict(tiny.output_specs) == dict(whole.output_specs)
+    assert not any(experiment(name).task.model.backbone_repeats for name, row in DETECTORS.items() if row.tiny)
+    assert all(experiment(name).task.model.backbone_repeats for name, row in DETECTORS.items() if not row.tiny)
+
+
 def heads(model: Any) -> list[Any]:
     return [part for name, part in model.checkpoint_items.items() if "head" in name]
 

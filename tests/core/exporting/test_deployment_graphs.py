@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 def settings(**changes: Any) -> PostProcessingSettings:
     base = {"max_detections": 20, "score_threshold": 0.05, "nms_iou_threshold": 0.5, "num_proposals": 64}
+    base |= {"proposal_pre_nms_top_k": 128}
     return PostProcessingSettings(**ExportParams(**base | changes).model_dump())
 
 
@@ -45,11 +46,19 @@ def maskrcnn() -> tuple[Any, Any, DeploymentGraph]:
     return config, model, build_maskrcnn_graph(config.task.model, model, settings())
 
 
-def check_findings(config: Any, model: Any, graph: DeploymentGraph, seed: int) -> dict[str, np.ndarray]:
-    """The graph's outputs on a picture, once they are those of the model that was trained."""
-    assert config.task.model.roi_generator.test_num_proposals == settings().num_proposals
+def check_findings(
+    config: Any, model: Any, graph: DeploymentGraph, seed: int, *, all_candidates: bool = False
+) -> dict[str, np.ndarray]:
+    """The graph's outputs on a picture, once they are those of the model that was trained.
+
+    Args:
+      all_candidates: Whether regions are suppressed among all candidates of a level, as in training's evaluations.
+    """
+    generator = config.task.model.roi_generator
+    assert generator.test_num_proposals == settings().num_proposals
+    assert generator.test_pre_nms_top_k == settings().proposal_pre_nms_top_k
     # The suppressions that the graph replaces: exact, class-aware, equal scores in index order.
-    model.roi_generator._config_dict["use_batched_nms"] = False
+    model.roi_generator._config_dict["use_batched_nms"] = all_candidates
     model.detection_generator._config_dict.update(
         nms_version="v2", pre_nms_score_threshold=0.05, nms_iou_threshold=0.5, max_num_detections=20
     )
@@ -69,6 +78,16 @@ def check_findings(config: Any, model: Any, graph: DeploymentGraph, seed: int) -
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_maskrcnn_finds_what_model_garden_finds(maskrcnn: tuple[Any, Any, DeploymentGraph], seed: int) -> None:
     check_findings(*maskrcnn, seed)
+
+
+def test_maskrcnn_with_all_candidates_finds_what_trainings_evaluations_find(
+    maskrcnn: tuple[Any, Any, DeploymentGraph],
+) -> None:
+    """Model Garden's batched suppression does not cut what it looks at, whatever `test_pre_nms_top_k` says."""
+    config, model, few = maskrcnn
+    graph = build_maskrcnn_graph(config.task.model, model, settings(proposal_pre_nms_top_k=40_000))
+    found = check_findings(config, model, graph, 0, all_candidates=True)
+    assert not np.allclose(found["detection_boxes"], run_graph(few, picture(0))[0]["detection_boxes"], atol=1e-3)
 
 
 def test_maskrcnn_with_other_regions_finds_what_was_trained() -> None:

@@ -22,8 +22,15 @@ json.dump({"split": "val", "num_images": 3, "rows": [row]}, open("metrics.json",
 """
 
 
-def row(box_ap: float | None, mask_ap: float | None = None, scheme: str = "float32") -> Row:
-    return builders.row(model="retinanet_mobiledet_tiny", scheme=scheme, box_ap=box_ap, mask_ap=mask_ap)
+def row(box_ap: float | None, mask_ap: float | None = None, scheme: str = "float32", lost: float | None = None) -> Row:
+    return builders.row(
+        model="retinanet_mobiledet_tiny",
+        scheme=scheme,
+        box_ap=box_ap,
+        mask_ap=mask_ap,
+        box_trained_drop=lost,
+        mask_trained_drop=lost and -lost,
+    )
 
 
 def metrics(*rows: Row) -> Metrics:
@@ -32,13 +39,13 @@ def metrics(*rows: Row) -> Metrics:
 
 def test_mean_and_spread_of_the_folds() -> None:
     folds = [
-        metrics(row(50, 40), row(48, scheme="int8")),
-        metrics(row(60, 41)),
+        metrics(row(50, 40, lost=1.5), row(48, scheme="int8")),
+        metrics(row(60, 41, lost=0.5)),
         metrics(row(70, None), row(50, None, "int8")),
     ]
     table = folds_to_text(collect_folds(folds))
-    assert "| retinanet_mobiledet_tiny | float32 | 60.0 ± 10.0 | 50.0 60.0 70.0 | 40.5 ± 0.7 | 40.0 41.0 - |" in table
-    assert "| retinanet_mobiledet_tiny | int8 | 49.0 ± 1.4 | 48.0 - 50.0 | - | - |" in table
+    assert "| float32 | 60.0 ± 10.0 | 50.0 60.0 70.0 | 1.0 ± 0.7 | 40.5 ± 0.7 | 40.0 41.0 - | -1.0 ± 0.7 |" in table
+    assert "| retinanet_mobiledet_tiny | int8 | 49.0 ± 1.4 | 48.0 - 50.0 | - | - | - | - |" in table
 
 
 def test_one_value_has_no_deviation_and_none_no_mean() -> None:
@@ -62,7 +69,7 @@ def test_every_fold_runs_once_and_the_project_stays_as_it_was(project: Path, tmp
     for _ in range(2):
         said: list[str] = []
         assert cross_validate(project, tmp_path / "cv.yaml", tmp_path / "cv", said.append) == 0
-        assert "| 55.0 ± 7.1 | 50.0 60.0 | 20.0 ± 0.0 |" in said[-1]
+        assert "| 55.0 ± 7.1 | 50.0 60.0 | - | 20.0 ± 0.0 |" in said[-1]
     assert said[:-1] == ["fold-0: done before", "fold-1: done before"]
     assert (tmp_path / "runs.txt").read_text().split() == ["0", "1"]
     assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before

@@ -40,6 +40,12 @@ MODEL = "retinanet_mobiledet_tiny"
         ({"freeze_backbone_steps": 100, "steps": 100}, ("freeze_backbone_steps 100", "below steps 100")),
         ({"freeze_backbone_steps": 1, "freeze_backbone": True}, ("freeze_backbone_steps 1", "freeze_backbone true")),
         ({"layer_decay": 0.5, "freeze_backbone": True}, ("layer_decay 0.5", "freeze_backbone true")),
+        ({"multi_scale": {"sizes": [[128, 100]]}}, ("multi_scale: [128, 100]", "multiples of 64")),
+        ({"multi_scale": {"sizes": [[16, 64]]}}, ("multi_scale.sizes", "[16, 64]", "at least 32")),
+        ({"multi_scale": {"sizes": [[256, 256]]}}, ("multi_scale.sizes: [256, 256] is input_size",)),
+        ({"multi_scale": {"sizes": [[320, 320]]}}, ("multi_scale.sizes: [320, 320] has more pixels", "order random")),
+        ({"multi_scale": {"order": "shrinking"}}, ("multi_scale.order", "shrinking", "growing", "random")),
+        ({"multi_scale": {"final_share": 1.0}}, ("multi_scale.final_share", "1")),
         ({"resize": "crop"}, ("resize", "crop", "letterbox", "stretch")),
         ({"learning_rate_floor": 1.5}, ("learning_rate_floor", "1.5", "1")),
         ({"learning_rate_floor": 0.1, "schedule": "constant"}, ("learning_rate_floor 0.1", "cosine", "constant")),
@@ -91,11 +97,13 @@ def test_regions_in_the_common_section_are_for_those_that_have_them() -> None:
 
 def test_what_belongs_to_the_first_training_is_off_in_refinements() -> None:
     first = {"freeze_backbone_steps": 5, "layer_decay": 0.7, "recalibrate_batch_norm": 64, "ema_decay": 0.9}
-    params = parse_params({"models": [MODEL], "schemes": ["float32"], "train": {MODEL: {**first, "resize": "stretch"}}})
+    others = {"resize": "stretch", "multi_scale": {"sizes": [[128, 128]]}}
+    params = parse_params({"models": [MODEL], "schemes": ["float32"], "train": {MODEL: {**first, **others}}})
     for section in (params.prune, params.qat):
         refined = params.refine_settings(MODEL, section)
         assert [getattr(refined, name) for name in first] == [0, 1.0, 0, 0.0]
         assert refined.resize == "stretch"
+        assert refined.multi_scale.sizes == ()
 
 
 def test_by_the_clock_the_frozen_phase_is_not_compared_with_steps() -> None:
