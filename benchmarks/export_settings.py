@@ -1,7 +1,7 @@
 """What the settings of `export` cost: AP lost against the weights as trained, and the latency that the loss buys.
 
 `python benchmarks/export_settings.py PROJECT [--model maskrcnn_mobiledet] [--proposals 50 100 200 500]
-[--candidates 1000] [--overlaps 0.7 0.5] [--score-thresholds 0.05 0.001] [--folder runs/export_settings]
+[--candidates 400] [--overlaps 0.7 0.5] [--score-thresholds 0.05 0.001] [--folder runs/export_settings]
 [--plot FILE.svg]` takes a project whose model is trained, exports it with every combination, evaluates the float32 and
 int8 files on val and times all files of a scheme in turns on the same images. It prints a table: box and mask AP, what
 is lost against `train`'s own evaluation, and the median latency with its ratio to the first row's. `--plot` draws AP of
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="maskrcnn_mobiledet", choices=sorted(DETECTORS))
     parser.add_argument("--schemes", nargs="+", default=["float32", "int8"])
     parser.add_argument("--proposals", nargs="+", type=int, default=[50, 100, 200, 500])
-    parser.add_argument("--candidates", nargs="+", type=int, default=[1000], help="of each level, for the proposals")
+    parser.add_argument("--candidates", nargs="+", type=int, default=[400], help="of each level, for the proposals")
     parser.add_argument("--score-thresholds", nargs="+", type=float, default=[0.05, 0.001])
     parser.add_argument("--overlaps", nargs="+", type=float, default=[0.7, 0.5], help="of the suppression of proposals")
     parser.add_argument("--rounds", type=int, default=10)

@@ -22,7 +22,8 @@ class PostProcessingSettings:
       nms_iou_threshold: Overlap at which the weaker of two boxes is suppressed, 0..1.
       num_proposals: Mask R-CNN: regions that the box head looks at.
       proposal_nms_iou_threshold: Overlap at which the weaker of two regions is left out; None: the model's.
-      proposal_pre_nms_top_k: How many candidates of each pyramid level suppression of regions looks at, best first.
+      proposal_pre_nms_top_k: How many candidates of each pyramid level suppression of regions looks at, best first;
+        None: twice as many as regions in training's evaluations.
       pre_nms_top_k: How many candidates (a box and one of its classes) suppression looks at, best first.
       class_agnostic_nms: Whether a box also suppresses weaker ones of other classes.
       resize: How images become the input: letterbox, stretch or as_trained.
@@ -32,10 +33,10 @@ class PostProcessingSettings:
     score_threshold: float
     nms_iou_threshold: float
     num_proposals: int
-    proposal_pre_nms_top_k: int
     pre_nms_top_k: int
     class_agnostic_nms: bool
     proposal_nms_iou_threshold: float | None = None
+    proposal_pre_nms_top_k: int | None = None
     resize: str = "as_trained"
 
 

@@ -106,7 +106,7 @@ def _propose_regions(
     with tf.name_scope("propose_regions"):
         for group, level in enumerate(sorted(logits, key=int)):
             level_anchor = anchors[level]
-            num = min(len(level_anchor), settings.proposal_pre_nms_top_k)
+            num = min(len(level_anchor), settings.proposal_pre_nms_top_k or config.roi_generator.test_pre_nms_top_k)
             best, indices = tf.math.top_k(tf.reshape(logits[level], [-1]), k=num)
             scores.append(best)
             encoded.append(tf.gather(tf.reshape(encodings[level], [-1, 4]), indices))

@@ -145,9 +145,9 @@ class ExportParams(Section):
     proposal_nms_iou_threshold: Fraction | None = None
     """Overlap at which the weaker of two regions is left out; None: the model's, 0.7. With 0.5, as many regions cover
     more objects and fit each less closely."""
-    proposal_pre_nms_top_k: Annotated[int, Field(gt=0, le=40_000)] = 1000
-    """Mask R-CNN: suppression of regions looks at so many candidates of each pyramid level, best first; training's
-    evaluations look at all."""
+    proposal_pre_nms_top_k: Annotated[int, Field(gt=0, le=40_000)] | None = None
+    """Mask R-CNN: suppression of regions looks at so many candidates of each pyramid level, best first. None: twice
+    `train.<model>.regions.test_num_proposals`. Training's evaluations look at all."""
     pre_nms_top_k: Annotated[int, Field(gt=0, le=40_000)] = 5000
     """Suppression looks at so many candidates (a box and one of its classes), best first; Model Garden's generators
     look at so many of each class."""

@@ -26,7 +26,6 @@ pytestmark = pytest.mark.slow
 
 def settings(**changes: Any) -> PostProcessingSettings:
     base = {"max_detections": 20, "score_threshold": 0.05, "nms_iou_threshold": 0.5, "num_proposals": 64}
-    base |= {"proposal_pre_nms_top_k": 128}
     return PostProcessingSettings(**ExportParams(**base | changes).model_dump())
 
 
@@ -56,7 +55,6 @@ def check_findings(
     """
     generator = config.task.model.roi_generator
     assert generator.test_num_proposals == settings().num_proposals
-    assert generator.test_pre_nms_top_k == settings().proposal_pre_nms_top_k
     # The suppressions that the graph replaces: exact, class-aware, equal scores in index order.
     model.roi_generator._config_dict["use_batched_nms"] = all_candidates
     model.detection_generator._config_dict.update(

@@ -144,7 +144,6 @@ def test_a_published_person_detector_detects_the_same(tmp_path: Path) -> None:
     settings = PostProcessingSettings(
         max_detections=100,
         num_proposals=1,
-        proposal_pre_nms_top_k=1,
         score_threshold=1e-8,
         nms_iou_threshold=0.6,
         pre_nms_top_k=5000,
