@@ -140,7 +140,7 @@ def test_a_pruning_that_was_stopped_goes_on_and_its_zeros_reach_the_file(
         assert run(project.root) == 128 + signal.SIGTERM
     (saved,) = project.work.glob(f"{MODEL}/*/run/ckpt-15.index")
     masks = masks_of(saved.with_suffix(""))
-    assert len(masks) > 40
+    assert len(masks) > 20
     assert run(project.root) == 0
 
     folder = project.variant(MODEL, Variant.PRUNED)
