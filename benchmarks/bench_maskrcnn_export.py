@@ -161,7 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         runs = {key: open_tflite(content, fed[key]) for key, content in files.items()}
         timings = time_in_turn(runs, rounds=args.rounds)
         print(f"{MODEL} at {args.size} x {args.size}, {NUM_THREADS} threads; weights: {weights}")
-        print(f"up to {args.detections} detections; the box head sees {SETTINGS.num_proposals} regions in ours")
+        regions = SETTINGS.num_proposals or "as many as trained with"
+        print(f"up to {args.detections} detections; the box head sees {regions} regions in ours")
         print_table(timings, files, found)
         print(f"stock int8: {try_stock_int8(folder / 'stock', images[:2], folder)}")
     stock = timings["stock float32"].best_ms

@@ -17,7 +17,7 @@ from tests.builders import LABELS, train_result, write_split
 SIZE = 128
 MODELS = ("retinanet_mobiledet_tiny", "maskrcnn_tiny")
 SCHEMES_OF_TRAINED = [name for name, scheme in SCHEMES.items() if scheme.source is Variant.TRAINED]
-EXPORT = {"max_detections": 12, "num_proposals": 40, "score_threshold": 0.0}
+EXPORT = {"max_detections": 12, "num_proposals": 40, "score_threshold": 0.0, "nms_iou_threshold": 0.3}
 
 
 def random_model(name: str, *, seed: int = 0, **changes: Any) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ class PostProcessingSettings:
       max_detections: Rows in each output.
       score_threshold: Detections at or below are dropped, 0..1.
       nms_iou_threshold: Overlap at which the weaker of two boxes is suppressed, 0..1.
-      num_proposals: Mask R-CNN: regions that the box head looks at.
+      num_proposals: Mask R-CNN: regions that the box head looks at; None: as many as in training's evaluations.
       proposal_nms_iou_threshold: Overlap at which the weaker of two regions is left out; None: the model's.
       proposal_pre_nms_top_k: How many candidates of each pyramid level suppression of regions looks at, best first;
         None: twice as many as regions in training's evaluations.
@@ -32,9 +32,9 @@ class PostProcessingSettings:
     max_detections: int
     score_threshold: float
     nms_iou_threshold: float
-    num_proposals: int
     pre_nms_top_k: int
     class_agnostic_nms: bool
+    num_proposals: int | None = None
     proposal_nms_iou_threshold: float | None = None
     proposal_pre_nms_top_k: int | None = None
     resize: str = "as_trained"

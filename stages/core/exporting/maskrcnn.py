@@ -118,7 +118,7 @@ def _propose_regions(
             tf.concat(scores, 0),
             tf.constant(np.concatenate(groups)),
             input_size=input_size,
-            max_outputs=min(settings.num_proposals, boxes.shape[0]),
+            max_outputs=min(settings.num_proposals or config.roi_generator.test_num_proposals, boxes.shape[0]),
             iou_threshold=config.roi_generator.test_nms_iou_threshold if own is None else own,
             score_threshold=LOWEST,
         )

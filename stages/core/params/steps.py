@@ -140,8 +140,9 @@ class ExportParams(Section):
     max_detections: Annotated[int, Field(gt=0, le=300)] = 100
     score_threshold: Fraction = 0.05
     nms_iou_threshold: Fraction = 0.5
-    num_proposals: Annotated[int, Field(gt=0, le=2000)] = 100
-    """Mask R-CNN: regions that the box head looks at."""
+    num_proposals: Annotated[int, Field(gt=0, le=2000)] | None = None
+    """Mask R-CNN: regions that the box head looks at. None: as many as in training's evaluations
+    (`train.<model>.regions.test_num_proposals`)."""
     proposal_nms_iou_threshold: Fraction | None = None
     """Overlap at which the weaker of two regions is left out; None: the model's, 0.7. With 0.5, as many regions cover
     more objects and fit each less closely."""

@@ -106,7 +106,7 @@ class RegionParams(Section):
     """Regions per image that the region proposal network hands on in training, at most twice as many of each pyramid
     level."""
     test_num_proposals: Positive | None = None
-    """The same in training's evaluations; the exported graph hands on `export.num_proposals`."""
+    """The same in training's evaluations, and in the exported graph unless `export.num_proposals` says otherwise."""
     num_sampled_rois: Positive | None = None
     """Of the proposals, regions per image that the losses of the box head see."""
     num_sampled_masks: Positive | None = None

@@ -27,12 +27,14 @@ class Pair:
       parameter: Dotted key.
       default: What the API takes where the field is not there; None: nothing is set then.
       row: What a row here has unless the parameter says otherwise, where that is in no params file.
+      otherwise: Parameter that counts where `parameter` is null.
     """
 
     path: str
     parameter: str
     default: bool | int | float | None
     row: bool | int | float | None = None
+    otherwise: str | None = None
 
 
 def _suppression(outer: str) -> tuple[Pair, ...]:
@@ -65,7 +67,13 @@ PAIRS: Mapping[Family, tuple[Pair, ...]] = {
     Family.SSDLITE: _one_stage(alpha=0.75, gamma=2.0),
     Family.MASKRCNN: (
         *_suppression("second_stage_post_processing"),
-        Pair(path="first_stage_max_proposals", parameter="export.num_proposals", default=300),
+        Pair(
+            path="first_stage_max_proposals",
+            parameter="export.num_proposals",
+            default=300,
+            row=500,
+            otherwise="train.regions.test_num_proposals",
+        ),
         Pair(
             path="first_stage_nms_iou_threshold",
             parameter="train.overrides.task.model.roi_generator.nms_iou_threshold",

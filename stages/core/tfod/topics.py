@@ -198,6 +198,8 @@ def _checkpoint(settings: Mapping[str, Any]) -> Topic:
 
 def _pair(pair: Pair, values: Mapping[str, Any], meta: str) -> Topic:
     value = look_up(values, pair.parameter)
+    if value is None and pair.otherwise is not None:
+        value = look_up(values, pair.otherwise)
     value = pair.row if value is None else value
     assert value is not None  # a pair without a value of the row is of a parameter with a default
     if not isinstance(pair.default, bool | int):

@@ -227,17 +227,15 @@ def fit(
                 watch.begin_phase()
                 view.note(f"step {step}: the backbone learns from here on")
     if backbone.is_frozen:
-        view.note(
-            f"warning: the training ended before freeze_backbone_steps {backbone.until}: the backbone never learned"
-        )
+        frozen = f"freeze_backbone_steps {backbone.until}"
+        view.note(f"warning: the training ended before {frozen}: the backbone never learned")
     return FitResult(runner=runner, steps=step, stopped_early=not over)
 
 
 def _follow_sizes(trainer: Any, config: cfg.ExperimentConfig, watch: LoopWatch, view: TrainingView) -> None:
     """Trains at several input sizes where that is wanted."""
-
-    def build_task(sized: cfg.ExperimentConfig) -> Any:
-        return build_training_task(sized, trainer.task.setup, logging_dir=Path(trainer.task.logging_dir))
+    logging_dir = Path(trainer.task.logging_dir)
+    build_task = functools.partial(build_training_task, setup=trainer.task.setup, logging_dir=logging_dir)
 
     def on_new_size(size: Size) -> None:
         watch.begin_phase()
