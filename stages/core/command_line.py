@@ -209,7 +209,7 @@ def read_args(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
 def run_stage(main: Callable[[Sequence[str] | None], int]) -> None:
     """Runs a stage's main and exits: a `UserError` becomes one line and status 2, a stop one line and 128 + signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow else imports Keras 3 with all that it draws and fits with, a fifth of the time; nothing here uses it.
+    # Models here are of Keras 2. Without this TensorFlow imports Keras 3 too, which is a sixth of its start-up.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     name = name_command(sys.argv[0], sys.argv)
     try:

@@ -100,7 +100,9 @@ def follow_sizes(
             if plan.order == "growing":
                 iterators.clear()  # with its cache
             on_new_size(size)
-            iterators[size] = iter(_build_dataset(trainer, config, build_task, size))
+            is_full = size == plan.input_size
+            dataset = trainer.train_dataset if is_full else _build_dataset(trainer, config, build_task, size)
+            iterators[size] = iter(dataset)
         trainer._train_iter = iterators[size]
 
     trainer.train_loop_begin = begin_at_planned_size
@@ -109,8 +111,6 @@ def follow_sizes(
 def _build_dataset(
     trainer: Any, config: cfg.ExperimentConfig, build_task: Callable[[cfg.ExperimentConfig], Any], size: Size
 ) -> Any:
-    if size == plan_sizes(config).input_size:
-        return trainer.train_dataset
     sized = copy.deepcopy(config)
     sized.task.model.input_size = [*size, 3]
     return trainer.distribute_dataset(build_task(sized).build_inputs, sized.task.train_data)

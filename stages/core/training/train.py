@@ -183,8 +183,7 @@ def _runtime_config(job: TrainingJob, *, resumed_step: int) -> cfg.ExperimentCon
 
 
 def _initialize(job: TrainingJob, runner: Any, say: Callable[[str], None]) -> None:
-    """Sets what is not as the model is built, loads the init checkpoint, says what it gave, and notes that for the
-    result."""
+    """Sets initial biases, loads the init checkpoint, says what it gave, and notes that for the result."""
     record, trainer = None, runner.trainer
     with runner.strategy.scope():
         if job.refinement is None:

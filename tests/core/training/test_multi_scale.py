@@ -68,7 +68,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_params(root: Path, model: str, **multi_scale: Any) -> None:
-    common = {"steps": STEPS, "batch_size": 4, "input_size": list(FULL), "warmup_steps": 5, "validation_interval": 10}
+    common = {
+        "steps": STEPS,
+        "batch_size": 4,
+        "input_size": list(FULL),
+        "warmup_steps": 5,
+        "validation_interval": STEPS,
+    }
     synthetic = {"num_train": 8, "num_val": 4, "num_test": 0, "size": 128}
     tree = {
         "models": [model],
