@@ -154,8 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for seed in args.seeds:
             found = race(prepared, folder, minutes, seed, changes)
             if has_ultralytics:
-                side, batch = max(train_section()["input_size"]), train_section()["batch_size"]
-                measured = race_ultralytics(prepared, folder, minutes, seed, side=side, batch=batch)
+                measured = race_ultralytics(prepared, folder, minutes, seed, side=max(train_section()["input_size"]))
                 found += [Finish(minutes=minutes, seed=seed, **values) for values in measured]
             for finish in found:
                 print(finish, flush=True)

@@ -13,6 +13,7 @@ from official.core import config_definitions as cfg
 from stages.core.base.errors import ArtifactError, CheckpointError, DataError
 from stages.core.base.layout import EXPERIMENT_FILE
 from stages.core.base.plain_paths import plain_path
+from stages.core.detectors.as_written import as_written
 from stages.core.detectors.consistency import check_consistency
 from stages.core.detectors.data import TrainingData
 from stages.core.detectors.maskrcnn import maskrcnn_architecture, maskrcnn_experiment
@@ -92,6 +93,7 @@ def build_model(config: cfg.ExperimentConfig) -> Any:
     return create_variables(build_task(config).build_model(), config.task.model)
 
 
+@as_written
 def create_variables(model: Any, config: Any) -> Any:
     """Runs a new model once, so that every variable exists. `config` is `task.model` of the experiment."""
     images = tf.zeros([1, *config.input_size])

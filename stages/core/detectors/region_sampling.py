@@ -15,6 +15,7 @@ from official.vision.modeling.factory import build_maskrcnn
 from official.vision.modeling.layers.roi_aligner import MultilevelROIAligner
 from official.vision.tasks import maskrcnn
 
+from stages.core.detectors.as_written import as_written
 from stages.core.detectors.backbone_model import build_backbone_model, input_specs, kernel_regularizer
 from stages.core.detectors.model_config import PixelsConfig
 
@@ -70,6 +71,7 @@ class MeanROIAligner(MultilevelROIAligner):  # type: ignore[misc]
 class SampledMaskRCNNTask(maskrcnn.MaskRCNNTask):  # type: ignore[misc]
     """Model Garden's task, whose models have the backbone and as many samples a cell as `SampledMaskRCNN` says."""
 
+    @as_written
     def build_model(self) -> Any:
         """The model; with one sample a cell, all but the backbone is Model Garden's."""
         model_config, regularizer = self.task_config.model, kernel_regularizer(self.task_config)

@@ -5,12 +5,14 @@ from typing import Any
 from official.vision.modeling.factory import build_retinanet
 from official.vision.tasks import retinanet
 
+from stages.core.detectors.as_written import as_written
 from stages.core.detectors.backbone_model import build_backbone_model, input_specs, kernel_regularizer
 
 
 class PlainRetinaNetTask(retinanet.RetinaNetTask):  # type: ignore[misc]
     """Model Garden's task for a `PlainRetinaNet`."""
 
+    @as_written
     def build_model(self) -> Any:
         """The model; all but the backbone is Model Garden's."""
         config, regularizer = self.task_config.model, kernel_regularizer(self.task_config)

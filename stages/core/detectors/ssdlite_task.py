@@ -7,6 +7,7 @@ from official.vision.modeling.layers.detection_generator import MultilevelDetect
 from official.vision.modeling.retinanet_model import RetinaNetModel
 from official.vision.tasks import retinanet
 
+from stages.core.detectors.as_written import as_written
 from stages.core.detectors.backbone_model import kernel_regularizer
 from stages.core.detectors.ssd_anchors import anchor_shapes, ssd_level_anchors
 from stages.core.detectors.ssdlite_backbone import build_ssd_backbone
@@ -16,6 +17,7 @@ from stages.core.detectors.ssdlite_layers import SSDLiteHead, build_extra_maps, 
 class SSDLiteTask(retinanet.RetinaNetTask):  # type: ignore[misc]
     """Model Garden's task for an `SSDLiteModel`."""
 
+    @as_written
     def build_model(self) -> Any:
         """The model."""
         model = build_ssdlite(self.task_config.model, regularizer=kernel_regularizer(self.task_config))

@@ -15,6 +15,7 @@ from official.core import config_definitions as cfg
 from official.vision.dataloaders import tf_example_decoder
 from official.vision.tasks import maskrcnn
 
+from stages.core.detectors.as_written import as_written
 from stages.core.detectors.region_sampling import SampledMaskRCNNTask
 from stages.core.detectors.retinanet_task import PlainRetinaNetTask
 from stages.core.detectors.ssdlite_task import SSDLiteTask
@@ -34,12 +35,6 @@ from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
 from stages.core.training.sampling import repeat_factors
 from stages.core.training.tracing import traced_as
 from stages.core.training.weighting import balance_classes
-
-as_written: Callable[[Callable[..., Any]], Callable[..., Any]] = tf.autograph.experimental.do_not_convert
-"""Traces a function without AutoGraph, whose conversion of Model Garden's source is a third of a short training.
-
-A Python `if` on a tensor is then an error when the function is traced, never ignored.
-"""
 
 
 def _as_written_if_plain(build_inputs: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ import yaml
 from stages import prepare, train
 from stages.core.base.jsonfile import read_json
 from stages.core.base.layout import Layout
+from stages.core.detectors.as_written import as_written
 from stages.core.detectors.training_config import MultiScaleConfig
 from stages.core.results.history import read_history
 from stages.core.results.training import TrainResult
@@ -108,7 +109,7 @@ def test_every_kind_of_detector_trains_at_several_sizes(
         traced.append(tuple(inputs[0].shape[1:3]))
         return train_step(self, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(task, "train_step", tasks.as_written(watched))
+    monkeypatch.setattr(task, "train_step", as_written(watched))
     # Random sizes are drawn every five steps: so late that both come.
     write_params(prepared, model, order=order, final_share=0.5 if order == "growing" else 0.2)
     assert train.main(["--root", str(prepared), "--model", model]) == 0
