@@ -1,4 +1,4 @@
-"""The Keras Mask R-CNN of the tests, fitted for a thousand steps: its scores have the gaps of a real detector's.
+"""The Keras Mask R-CNN of the tests, fitted for some hundred steps: its scores have the gaps of a real detector's.
 
 With random weights, hundreds of overlapping regions have nearly equal scores, and any rounding decides which of them
 stay: int8 cannot be told from a model that is ill-conditioned. Less than a minute of training on drawn scenes will do.
@@ -16,7 +16,7 @@ from tests.keras_maskrcnn import MEAN, Sizes, build_keras_maskrcnn, image_meta, 
 FITTED = Sizes(side=64, scales=(8, 12, 18, 26, 36))
 COLORS = np.asarray([[200, 60, 60], [60, 190, 70], [70, 80, 210]], np.float64)
 SPREAD = np.asarray([0.1, 0.1, 0.2, 0.2], np.float32)
-STEPS, BATCH, SCENES, RATE = 1000, 4, 256, 2e-3
+STEPS, BATCH, SCENES, RATE = 600, 4, 256, 2e-3
 REGIONS = 24
 """Regions of an image in training: objects moved a little or a lot, and some anywhere."""
 
