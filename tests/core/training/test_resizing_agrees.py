@@ -1,4 +1,4 @@
-"""Training, its evaluation and whoever uses the model see the same pixels, whatever shape an image has."""
+"""Training, its evaluation and whoever uses the model see the same pixels, whatever shape and format an image has."""
 
 from typing import Any
 
@@ -42,19 +42,20 @@ ONE_LEVEL = 1.0
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """Prepared images of all shapes, each with one object off its centre."""
+    """Prepared images of all shapes, as JPEG and as PNG, each with one object off its centre."""
     layout = Layout(tmp_path_factory.mktemp("shapes"))
     images, objects, files = [], [], {}
     for number, (height, width) in enumerate(SHAPES * 2):
         box = (round(0.1 * width), round(0.3 * height), round(0.6 * width), round(0.9 * height))
         extent = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-        name = f"{number}.png"
+        kind = ("JPEG", "PNG")[(number + number // len(SHAPES)) % 2]
+        name = f"{number}.{kind.lower()}"
         images.append({"id": number, "file_name": name, "height": height, "width": width})
         outline = polygon(tuple(map(float, box)))  # type: ignore[arg-type]
         objects.append(
             coco_annotation(id=number, image_id=number, category_id=number % 2, bbox=extent, segmentation=outline)
         )
-        files[name] = encode(picture(number, height, width), "PNG")
+        files[name] = encode(picture(number, height, width), kind)
     write_coco(layout.root / "raw", coco_tree(images=images, annotations=objects), files)
     params = {"source": "coco", "path": "raw", "calibration_images": 2, "num_shards": 1, "split": {"val": 0.5}}
     prepare_data(PrepareParams.model_validate(params), folder=layout.root / "raw", out_dir=layout.prepared)
@@ -121,8 +122,8 @@ def test_training_sees_what_a_user_feeds_and_boxes_and_masks_follow(layout: Layo
     parse = MODELS[model](config.task, config.task.train_data)
     records = tf.data.TFRecordDataset(sorted(map(str, layout.split("train").glob("*.tfrecord"))))
     for record in records:
-        sample = decoder.decode(record)
         with traced_as(config.task):
+            sample = decoder.decode(record)
             image, labels = parse(dict(sample))
         wanted = inference(layout, "train", int(sample["source_id"].numpy()), resize)
         assert np.abs(to_pixels(image) - wanted).max() <= ONE_LEVEL
@@ -152,12 +153,15 @@ def test_one_parameter_alone_says_how_images_are_resized(overrides: dict[str, An
 def test_model_gardens_functions_are_its_own_again_after_an_error() -> None:
     names = ("resize_and_crop_image", "normalize_image")
     originals = [getattr(preprocess_ops, name) for name in names]
+    decode_image = tf_example_decoder.TfExampleDecoder._decode_image
 
     def fail() -> None:
         with traced_as(experiment(resize="stretch").task):
             assert all(getattr(preprocess_ops, name) not in originals for name in names)
+            assert tf_example_decoder.TfExampleDecoder._decode_image is not decode_image
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
     assert [getattr(preprocess_ops, name) for name in names] == originals
+    assert tf_example_decoder.TfExampleDecoder._decode_image is decode_image
