@@ -42,9 +42,8 @@ def race_ultralytics(prepared: Layout, folder: Path, minutes: float, seed: int, 
         from ultralytics import YOLO
         from ultralytics.utils import SETTINGS
 
-        dict.__setitem__(
-            SETTINGS, "mlflow", False
-        )  # for this process alone: its own way would write the user's settings
+        # For this process alone: SETTINGS.update would write the user's settings.
+        dict.__setitem__(SETTINGS, "mlflow", False)
         data = write_yolo_data(prepared, folder / "yolo_data")
         shutil.rmtree(out, ignore_errors=True)
         model = YOLO(f"{MODEL}.yaml")
