@@ -23,9 +23,9 @@ WARMUP = 5
 def race_ultralytics(prepared: Layout, folder: Path, minutes: float, seed: int, *, side: int) -> list[dict[str, Any]]:
     """Trains yolo11n from scratch and measures it on the test list, unless that is done already.
 
-    Everything that Ultralytics chooses by itself stays as it is (16 images a step, its augmentation and optimizer), but for
-    two things in its favour: it trains on every core, where it would leave one to loading images, and evaluates at the end
-    only, because its clock counts evaluations and ours does not.
+    Everything that Ultralytics chooses by itself stays as it is (16 images a step, its augmentation and optimizer), but
+    for two things in its favour: it trains on every core, where it would leave one to loading images, and evaluates at
+    the end only, because its clock counts evaluations and ours does not.
 
     Args:
       prepared: Layout that holds the prepared data.

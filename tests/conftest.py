@@ -15,7 +15,7 @@ from tests.exported_project import write_exported_project
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as commands set it: see stages/core/command_line.py
 for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-    # Several processes run the tests, of tiny models: with more threads each, a fifth of a training's CPU time is waiting.
+    # Several processes run the tests, of tiny models: with more threads, a fifth of a training's CPU time is waiting.
     os.environ.setdefault(threads, "1")
 forbid_telemetry()  # tests import OpenVINO in this process too, not only through the table of tools
 
