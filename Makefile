@@ -87,7 +87,7 @@ canary: $(VENV)/.ready ## the small pipeline on the newest versions that pyproje
 	@$(MAKE) -s lock UPGRADE=--upgrade && $(MAKE) -s smoke
 
 test: $(VENV)/.ready ## run all tests
-	@pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.ready ## run the tests that need no training and no TensorFlow
 	@pytest -q -n 2 --dist loadfile -m "not slow"
