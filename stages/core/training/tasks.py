@@ -29,6 +29,7 @@ from stages.core.training.losses.assigners import ASSIGNERS
 from stages.core.training.losses.detection_losses import DetectionLosses
 from stages.core.training.losses.mask_losses import MaskLoss
 from stages.core.training.losses.roi_sampling import CrowdAwareSampler
+from stages.core.training.mask_pasting import pasted_exactly
 from stages.core.training.mask_targets import CentredMaskSampler
 from stages.core.training.multi_scale import count_caches
 from stages.core.training.parsers import maskrcnn_parser, retinanet_parser
@@ -225,6 +226,11 @@ class MaskRCNNTrainingTask(_TrainingTask, SampledMaskRCNNTask):  # type: ignore[
         if weights := self._class_weights():
             self.task_config.losses.class_weights = list(weights)
         return super().build_losses(outputs, labels, aux_losses)
+
+    def reduce_aggregated_logs(self, aggregated_logs: Any, global_step: Any = None) -> Any:
+        """Model Garden's metrics, of masks that are pasted as those of files are."""
+        with pasted_exactly():
+            return super().reduce_aggregated_logs(aggregated_logs, global_step)
 
     def _build_mask_loss(self, outputs: Mapping[str, Any]) -> tf.Tensor:
         classes = outputs["mask_class_targets"]
